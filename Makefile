@@ -1,0 +1,32 @@
+# One word per chore; CI says the same words. Each chore makes .venv when it is missing and reuses it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check docs clean
+
+demo: .venv/demo
+	$(BIN)/python examples/digits_demo.py
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+check: .venv/check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/demo
+	$(BIN)/python docs/build.py
+
+clean:
+	rm -rf .venv build *.egg-info demo runs
+
+# Stamps: a set of extras is installed again only when pyproject.toml changes.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+.venv/demo: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot]" && touch $@
+.venv/test: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot,test]" && touch $@
+.venv/check: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot,check]" && touch $@

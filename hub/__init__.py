@@ -1,0 +1,51 @@
+"""Pretrained modules by name, and fine-tuning on your own data, on PaddlePaddle.
+
+    import hub
+
+    module = hub.Module(name="glyphs_cnn")
+    module.finetune("my_pictures/")
+    module.predict(["a.png", "b.png"])
+    module.save("my_module")
+
+The names below load on first use, so that `import hub` costs milliseconds and never imports paddle.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from hub._version import __version__
+
+if TYPE_CHECKING:
+    from hub import datasets, errors, transforms
+    from hub.module import Module
+    from hub.registry.client import install, list_modules, search
+
+# name: (module, attribute); the attribute None stands for the module itself
+_LAZY: dict[str, tuple[str, str | None]] = {
+    "Module": ("hub.module", "Module"),
+    "datasets": ("hub.datasets", None),
+    "errors": ("hub.errors", None),
+    "install": ("hub.registry.client", "install"),
+    "list_modules": ("hub.registry.client", "list_modules"),
+    "load": ("hub.module", "Module"),
+    "search": ("hub.registry.client", "search"),
+    "transforms": ("hub.transforms", None),
+}
+
+__all__ = [*sorted(_LAZY), "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'hub' has no attribute {name!r}")
+    path, attribute = _LAZY[name]
+    module = importlib.import_module(path)
+    value = module if attribute is None else getattr(module, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,123 @@
+"""Every error that hub raises on purpose, and the help it gives.
+
+    HubError
+    ├── UsageError          an argument or command that cannot be meant (exit code 2)
+    ├── BadReferenceError   text that names no module: bad syntax, a hostile path
+    ├── NotFoundError       a well-formed name that no source knows
+    ├── IndexFormatError    a registry index that is damaged, hostile or too new
+    ├── IntegrityError      bytes that are not the bytes that were promised
+    ├── StorageError        disk full, no permission, a lock that stays taken
+    ├── TransferError       the network failed, and so did every retry
+    │   └── OfflineError    the network is needed and was switched off
+    ├── UnsafeFileError     a file that could run code or leave its folder
+    ├── SpecError           a module.yaml that does not say what it must
+    ├── WeightsError        weights that do not belong to this architecture
+    ├── MissingDependencyError  an optional package is not installed
+    ├── DeviceError         the device that was asked for cannot be had
+    ├── DataError           a dataset with problems, all of them listed
+    ├── InputError          one input of predict that cannot be read
+    └── TrainingError       a run that cannot go on: NaN, nothing to train
+
+Each says what was expected, what was found, where, and what to do next. The CLI prints them in one place;
+anything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HubError(Exception):
+    """The root of the tree: `message` says what is wrong, `hint` what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(HubError):
+    exit_code = 2
+
+
+class BadReferenceError(HubError):
+    exit_code = 2
+
+
+class NotFoundError(HubError):
+    pass
+
+
+class IndexFormatError(HubError):
+    pass
+
+
+class IntegrityError(HubError):
+    pass
+
+
+class StorageError(HubError):
+    pass
+
+
+class TransferError(HubError):
+    pass
+
+
+class OfflineError(TransferError):
+    pass
+
+
+class UnsafeFileError(HubError):
+    pass
+
+
+class SpecError(HubError):
+    pass
+
+
+class WeightsError(HubError):
+    pass
+
+
+class MissingDependencyError(HubError):
+    pass
+
+
+class DeviceError(HubError):
+    pass
+
+
+class DataError(HubError):
+    pass
+
+
+class InputError(HubError):
+    pass
+
+
+class TrainingError(HubError):
+    pass
+
+
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
+    """Give "did you mean 'a' or 'b'?" for a name that is close to a known one, else an empty string.
+
+    >>> did_you_mean("resnet5", ["resnet50", "vgg16"])
+    "did you mean 'resnet50'?"
+    """
+    close = difflib.get_close_matches(name.lower(), sorted(known), n=most, cutoff=0.6)
+    return f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+
+
+def one_of(what: str, name: object, known: Iterable[str]) -> UsageError:
+    """Give the error for a name that is none of the known ones: what was given, what is allowed, the nearest."""
+    allowed = sorted(known)
+    hint = did_you_mean(str(name), allowed) or f"choose one of {', '.join(allowed)}"
+    return UsageError(f"{what}: expected one of {', '.join(allowed)}, found {name!r}", hint=hint)

@@ -1,0 +1,113 @@
+"""The contract that every architecture keeps, and the table in which they are found by name.
+
+A backbone turns a batch into features and knows three things about itself: what the features look like
+(`feature_spec`), which of its parts follow which (`layer_groups`), and under which name published checkpoints
+keep the classifier that it leaves out (`published_head`). Heads, freezing, layer-wise learning rates, feature
+caching and weight conversion need nothing else, for every architecture.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from paddle import Tensor, nn
+
+from hub.errors import SpecError, did_you_mean, one_of
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What `features(x)` returns, without the batch axis.
+
+    kind "pooled": shape (C,); kind "map": shape (C, H, W), H and W None where they follow the input, one cell
+    for every `stride` input pixels; kind "tokens": shape (L, C), L None.
+    """
+
+    kind: Literal["pooled", "map", "tokens"]
+    shape: tuple[int | None, ...]
+    stride: int = 1
+
+    @property
+    def channels(self) -> int:
+        size = self.shape[-1] if self.kind == "tokens" else self.shape[0]
+        assert size is not None, "the channel axis is always known"
+        return size
+
+
+class Backbone(nn.Layer):
+    """An architecture without its task head."""
+
+    feature_spec: FeatureSpec
+    input_channels: int = 3
+    published_head: tuple[str, ...] = ()
+    """Prefixes under which published checkpoints keep the classifier, for example ("fc.",)."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """Give the features of a float32 batch; their shape is `feature_spec`'s behind the batch axis."""
+        raise NotImplementedError(f"{type(self).__name__} must define features()")
+
+    def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
+        """Give the parts from the input to the head, as (name, layers).
+
+        Every parameter and buffer belongs to exactly one group; a layer never depends on a later group.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define layer_groups()")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x)
+
+
+# Each family's file registers its names when it is imported; this table says which file that is, so that a
+# name is found without importing the others.
+_FAMILIES = {
+    "small_resnet": "small_resnet",
+    "resnet": "vision",
+    "mobilenet_v1": "vision",
+    "mobilenet_v2": "vision",
+    "mobilenet_v3_small": "vision",
+    "mobilenet_v3_large": "vision",
+    "densenet": "vision",
+    "vgg": "vision",
+    "shufflenet_v2": "vision",
+    "squeezenet": "vision",
+    "inception_v3": "vision",
+    "googlenet": "vision",
+    "alexnet": "vision",
+}
+_BUILDERS: dict[str, Callable[..., Backbone]] = {}
+
+
+def register(name: str) -> Callable[[Callable[..., Backbone]], Callable[..., Backbone]]:
+    """Register a backbone class or a function that builds one under the name that module.yaml uses."""
+
+    def remember(builder: Callable[..., Backbone]) -> Callable[..., Backbone]:
+        _BUILDERS[name] = builder
+        return builder
+
+    return remember
+
+
+def names() -> list[str]:
+    """Give the name of every architecture, sorted."""
+    return sorted(_FAMILIES)
+
+
+def build(name: str, **arguments: object) -> Backbone:
+    """Build an architecture from its name and arguments, with fresh random weights.
+
+    Raises UsageError for a name that no family has, SpecError for arguments that the architecture does not take.
+    """
+    if name not in _FAMILIES:
+        raise one_of("arch.name", name, _FAMILIES)
+    importlib.import_module(f"hub.modules.archs.{_FAMILIES[name]}")
+    builder = _BUILDERS[name]
+    allowed = inspect.signature(builder).parameters
+    for argument in arguments:
+        if argument not in allowed:
+            hint = did_you_mean(argument, allowed) or f"it takes {', '.join(allowed) or 'no arguments'}"
+            raise SpecError(f"arch.{argument}: {name} takes no such argument", hint=hint)
+    return builder(**arguments)

@@ -1,0 +1,63 @@
+"""A residual network for small pictures, after He et al. 2015 (https://arxiv.org/abs/1512.03385), four stages deep.
+
+It is the network of the bundled image module: no stem pooling, so that 28 to 64 pixels are enough, and few
+enough channels that the weights fit a wheel.
+"""
+
+from __future__ import annotations
+
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from hub.modules.archs.base import Backbone, FeatureSpec, register
+
+
+class _Block(nn.Layer):
+    """Two 3×3 convolutions around a shortcut, which is projected where the shape changes."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2D(channels_in, channels_out, 3, stride, padding=1, bias_attr=False)
+        self.norm1 = nn.BatchNorm2D(channels_out)
+        self.conv2 = nn.Conv2D(channels_out, channels_out, 3, padding=1, bias_attr=False)
+        self.norm2 = nn.BatchNorm2D(channels_out)
+        self.shortcut: nn.Layer = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2D(channels_in, channels_out, 1, stride, bias_attr=False),
+                nn.BatchNorm2D(channels_out),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+@register("small_resnet")
+class SmallResNet(Backbone):
+    """Four residual stages of `width`, 2, 4 and 8 times `width` channels; features are the mean of the last map."""
+
+    def __init__(self, *, width: int = 16, in_channels: int = 1, depth: int = 1) -> None:
+        super().__init__()
+        self.input_channels = in_channels
+        self.stem = nn.Sequential(
+            nn.Conv2D(in_channels, width, 3, padding=1, bias_attr=False), nn.BatchNorm2D(width), nn.ReLU()
+        )
+        channels = width
+        self.stages = nn.LayerList()
+        for number in range(4):
+            wider = width * 2**number
+            blocks = [_Block(channels, wider, stride=1 if number == 0 else 2)]
+            blocks += [_Block(wider, wider, stride=1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels = wider
+        self.feature_spec = FeatureSpec("pooled", (channels,))
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+        return x.mean(axis=[2, 3])
+
+    def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
+        return [("stem", [self.stem]), *((f"stage{n}", [stage]) for n, stage in enumerate(self.stages, 1))]

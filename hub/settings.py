@@ -1,0 +1,38 @@
+"""Every HUB_* variable, read when it is needed and never cached, so that setting one always works."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from hub.errors import UsageError
+
+# The table that `hub doctor` prints and docs/settings.md is made from: name, default, meaning.
+VARIABLES = {
+    "HUB_HOME": ("the user's cache folder", "where installed modules, datasets and locks live"),
+    "HUB_INDEX": ("none", "registry indexes to search, in order: folders or URLs, separated by spaces or commas"),
+    "HUB_OFFLINE": ("0", "1 forbids every network connection"),
+}
+
+
+def home() -> Path:
+    """Give the folder that holds everything hub keeps (HUB_HOME, else the platform's cache folder)."""
+    chosen = os.environ.get("HUB_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_dir("hubtune"))
+
+
+def indexes() -> tuple[str, ...]:
+    """Give the registry indexes to search after the bundled one, in order (HUB_INDEX)."""
+    return tuple(os.environ.get("HUB_INDEX", "").replace(",", " ").split())
+
+
+def offline() -> bool:
+    """Say whether the network is switched off (HUB_OFFLINE)."""
+    value = os.environ.get("HUB_OFFLINE", "").strip().lower()
+    if value in {"", "0", "no", "false", "off"}:
+        return False
+    if value in {"1", "yes", "true", "on"}:
+        return True
+    raise UsageError(f"HUB_OFFLINE: expected 0 or 1, found {value!r}")

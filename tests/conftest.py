@@ -1,0 +1,37 @@
+"""What every test gets: an empty home, no network but loopback (see pyproject.toml), quiet progress bars."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point HOME and HUB_HOME at a fresh folder and forget every HUB_* variable of the machine."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("HUB_INDEX", "HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("HUB_HOME", str(home / "hub"))
+    return home
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    wants_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if not wants_gpu:
+        return
+    import paddle
+
+    if not (paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count()):
+        for item in wants_gpu:
+            item.add_marker(pytest.mark.skip(reason="no GPU here"))
+
+
+@pytest.fixture
+def python() -> str:
+    """The interpreter that runs the tests, for tests that need a fresh process."""
+    return sys.executable
