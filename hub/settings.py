@@ -12,7 +12,10 @@ from hub.errors import UsageError
 # The table that `hub doctor` prints and docs/settings.md is made from: name, default, meaning.
 VARIABLES = {
     "HUB_HOME": ("the user's cache folder", "where installed modules, datasets and locks live"),
-    "HUB_INDEX": ("none", "registry indexes to search, in order: folders or URLs, separated by spaces or commas"),
+    "HUB_INDEX": (
+        "none",
+        "registry indexes to search, in order: folders or URLs, separated by spaces or commas",
+    ),
     "HUB_OFFLINE": ("0", "1 forbids every network connection"),
 }
 

@@ -1,0 +1,155 @@
+"""Files that others may have written, read with suspicion; files that others will read, written in one step."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hub.errors import HubError, SpecError, StorageError
+
+MAX_TEXT_BYTES = 1_000_000
+MAX_DEPTH = 32
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Plain YAML: no aliases (a few lines of them expand to gigabytes), no key twice, no deep nesting."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="aliases are not allowed", problem_mark=self.peek_event().start_mark
+            )
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            raise yaml.MarkedYAMLError(problem="a key stands twice", problem_mark=node.start_mark)
+        return mapping
+
+
+def read_text(path: Path, error: type[HubError] = SpecError) -> str:
+    """Give the text of a small UTF-8 file, or raise `error` with what is wrong with it."""
+    try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise error(f"{path}: expected at most {MAX_TEXT_BYTES:,} bytes, found {path.stat().st_size:,}")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except UnicodeDecodeError as problem:
+        raise error(
+            f"{path}: expected UTF-8 text, found the byte {problem.object[problem.start]:#04x} "
+            f"at position {problem.start}"
+        ) from None
+    except OSError as problem:
+        raise error(f"{path}: {problem.strerror or problem}") from problem
+
+
+def read_yaml(path: Path) -> Any:
+    """Give what a YAML file holds: mappings, lists, texts, numbers, nothing that runs. Raises SpecError."""
+    try:
+        return yaml.load(read_text(path), Loader=_PlainLoader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise SpecError(f"{path}{where}: {getattr(problem, 'problem', problem)}") from None
+
+
+def dump_json(value: object) -> str:
+    """Give JSON the way all our files have it: indented, in the order given, UTF-8, no NaN."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def sha256_of(path: Path) -> str:
+    """Give the sha256 of a file's bytes, 64 hex digits."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the ways in which writing fails (full disk, no permission) into a StorageError that names the path."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            cause = f"the disk is full ({_free_bytes(path):,} bytes free)"
+        elif isinstance(problem, PermissionError) or problem.errno == errno.EROFS:
+            cause = "no permission to write"
+        else:
+            cause = problem.strerror or str(problem)
+        raise StorageError(f"{path}: {cause}", hint="free some space, or choose another folder") from problem
+
+
+def _free_bytes(path: Path) -> int:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Make a file appear whole or not at all: `write` fills a temporary one, which is then renamed over `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    with storage_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole or not at all."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def staged_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `folder` when the block ends well and vanishes when it does not.
+
+    A folder that stands there already is replaced, and stays as it was until the new one is complete.
+    """
+    folder = folder.absolute()
+    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
+    staging = folder.with_name(f".{folder.name}.{mark}.tmp")
+    replaced = folder.with_name(f".{folder.name}.{mark}.old")
+    with storage_errors(folder):
+        try:
+            staging.mkdir(parents=True)
+            yield staging
+            for path in staging.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+            if folder.exists():
+                os.replace(folder, replaced)
+            os.replace(staging, folder)
+        finally:
+            if replaced.exists() and not folder.exists():
+                os.replace(replaced, folder)
+            shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
