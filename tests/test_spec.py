@@ -1,0 +1,143 @@
+"""module.yaml: what is accepted, what is refused and in which words, and that reading undoes writing."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.errors import SpecError
+from hub.modules.spec import ModuleSpec
+
+GOOD = {
+    "schema": 1,
+    "name": "flowers",
+    "version": "1.2.0",
+    "task": "image_classification",
+    "arch": {"name": "resnet", "depth": 50},
+    "weights": [{"file": "weights.safetensors", "sha256": "ab" * 32, "size": 100}],
+    "head": {"labels": "labels.txt", "multi_label": False},
+    "preprocess": [{"resize": {"short": 256}}, {"normalize": {"mean": [0.5], "std": [0.25]}}],
+    "golden": {"input": "golden/input.safetensors", "output": "golden/output.safetensors", "rtol": 1e-4},
+    "license": "Apache-2.0",
+    "source": {"metrics": {"accuracy": 0.9}},
+    "requires": {"paddle": ">=3.1"},
+}
+
+
+def changed(path: str, value: object) -> dict:
+    """GOOD with one place changed ("weights.0.size") or, for the value `...`, removed."""
+    data = copy.deepcopy(GOOD)
+    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place: object = data
+    for part in way:
+        place = place[part]  # type: ignore[index]
+    if value is ...:
+        del place[last]  # type: ignore[attr-defined]
+    else:
+        place[last] = value  # type: ignore[index]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("weights.0.sha256", "abc", "weights[0].sha256: expected 64 hex digits, found 'abc'"),
+        ("weights.0.size", "100", "weights[0].size: expected a whole number of at least 0, found '100'"),
+        ("weights.0.size", True, "weights[0].size: expected a whole number"),
+        ("weights.0.file", "../x", "weights[0].file: expected a path inside the module folder, found '../x'"),
+        ("weights.0.file", "a/../../x", "weights[0].file: expected a path inside the module folder"),
+        ("weights.0.file", "/etc/passwd", "weights[0].file: expected a path inside the module folder"),
+        ("weights.0.file", "C:\\x", "weights[0].file: expected a path inside the module folder"),
+        ("weights", [], "weights: expected a list of at least 1, found []"),
+        ("weights", "w.safetensors", "weights: expected a list"),
+        ("name", "Bad Name", "name: expected lower-case letters"),
+        ("name", "../x", "name: expected lower-case letters"),
+        ("name", ..., "name: missing"),
+        ("version", 1.0, 'version: expected a version in quotes, such as "1.0.0", found 1.0'),
+        ("version", "one", "version: expected a version in quotes"),
+        ("task", 3, "task: expected a task name such as image_classification, found 3"),
+        ("arch", "resnet", "arch: expected a mapping, found 'resnet'"),
+        ("arch", {"nam": "resnet"}, "arch.name: missing"),
+        ("head.multi_label", "yes", "head.multi_label: expected true or false, found 'yes'"),
+        ("head.label", "x", "head.label: unknown key"),
+        ("preprocess.0", {"resize": {}, "crop": {}}, "preprocess[0]: expected one step with its arguments"),
+        ("preprocess.0", {"resize": 5}, "preprocess[0].resize: expected a mapping, found 5"),
+        ("golden.rtol", "1e-4", "golden.rtol: expected a number from 0 up to 1"),
+        ("license", "", "license: expected a text, found ''"),
+        ("requires.paddle", "three", 'requires.paddle: expected versions such as ">=3.1,<4", found'),
+        ("requires.torch", ">=2", "requires.torch: unknown key"),
+        ("schema", 2, "schema: this hub reads module.yaml up to schema 1, found 2"),
+        ("licence", "MIT", "licence: unknown key"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(path: str, value: object, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        ModuleSpec.parse(changed(path, value))
+    assert str(caught.value).startswith(message)
+
+
+def test_a_misspelt_key_gets_the_right_one() -> None:
+    with pytest.raises(SpecError, match="did you mean 'license'"):
+        ModuleSpec.parse(changed("licence", "MIT"))
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3, {1: 2}])
+def test_a_file_that_is_no_mapping_is_refused(value: object) -> None:
+    with pytest.raises(SpecError, match=r"module\.yaml: expected a mapping"):
+        ModuleSpec.parse(value)
+
+
+def test_reading_undoes_writing() -> None:
+    spec = ModuleSpec.parse(GOOD)
+    assert ModuleSpec.parse(yaml.safe_load(spec.to_yaml())) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "line 1: expected"),
+        ("a: 1\na: 2\n", "a key stands twice"),
+        ("a: &x [1]\nb: *x\n", "aliases are not allowed"),
+        ("a: " + "[" * 40 + "]" * 40, "nested more than 32 deep"),
+        ("a: !!python/object/apply:os.system ['touch x']", "could not determine a constructor"),
+    ],
+    ids=["cut short", "twice", "alias", "deep", "code"],
+)
+def test_hostile_yaml_is_refused_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "module.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        ModuleSpec.read(tmp_path)
+    assert message in str(caught.value)
+    assert str(tmp_path / "module.yaml") in str(caught.value)
+
+
+def test_text_that_is_not_utf8_is_refused_with_the_byte(tmp_path: Path) -> None:
+    (tmp_path / "module.yaml").write_bytes("name: 花".encode("gbk"))
+    with pytest.raises(SpecError, match="expected UTF-8 text, found the byte 0xbb at position 6"):
+        ModuleSpec.read(tmp_path)
+
+
+def test_a_folder_without_module_yaml_says_what_a_module_folder_is(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"expected a module folder, found no module\.yaml"):
+        ModuleSpec.read(tmp_path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from([*GOOD, "weights.0", "weights.0.file", "arch.name", "golden.input"]), json_values)
+def test_any_value_anywhere_is_read_or_refused_with_a_spec_error(path: str, value: object) -> None:
+    try:
+        spec = ModuleSpec.parse(changed(path, value))
+    except SpecError:
+        return
+    assert ModuleSpec.parse(spec.to_dict()) == spec
