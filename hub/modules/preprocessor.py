@@ -1,0 +1,100 @@
+"""From what a user has (a path, a picture, an array) to what a network takes, as module.yaml says it.
+
+The way has two halves. `picture` reads and runs the fixed steps: it costs milliseconds, gives uint8, and its
+result may be kept. `batch` stacks such pictures and runs `normalize` on all of them at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hub.errors import InputError, SpecError, did_you_mean
+from hub.modules.spec import Named
+from hub.transforms import image
+
+
+class Preprocessor:
+    """The steps of one module, for pictures."""
+
+    def __init__(self, preprocess: Sequence[Named], augment: Sequence[Named] = ()) -> None:
+        """Look the steps up by name. Raises SpecError for an unknown step or argument; normalize comes last."""
+        *fixed, last = preprocess or [Named("normalize")]
+        if last.name != "normalize":
+            raise SpecError(f"preprocess: expected the last step to be normalize, found {last.name!r}")
+        self._mean = _channels(last, "mean", 0.0)
+        self._std = _channels(last, "std", 1.0)
+        _refuse_unknown(last, {"mean", "std"}, "preprocess")
+        self._steps = [_look_up(step, image.STEPS, "preprocess", {"picture"}) for step in fixed]
+        self._random = [_look_up(step, image.RANDOM_STEPS, "augment", {"picture", "rng"}) for step in augment]
+
+    @property
+    def augments(self) -> bool:
+        """Whether `augmented` changes anything."""
+        return bool(self._random)
+
+    def picture(self, source: object) -> np.ndarray:
+        """Give the uint8 picture [height, width, channels] after the fixed steps. Raises InputError."""
+        picture = image.read(source)  # type: ignore[arg-type]  # it says what it expected
+        for step in self._steps:
+            picture = step(picture)
+        array = np.asarray(picture)
+        return array[:, :, None] if array.ndim == 2 else array
+
+    def augmented(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Give a random variant of a picture from `picture`, of the same shape."""
+        if not self._random:
+            return picture
+        changed = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
+        for step in self._random:
+            changed = step(changed, rng)
+        array = np.asarray(changed)
+        return array[:, :, None] if array.ndim == 2 else array
+
+    def batch(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Give float32 [N, channels, height, width]: pixels scaled to 0..1, less the mean, over the deviation."""
+        shapes = {picture.shape for picture in pictures}
+        if len(shapes) > 1:
+            raise InputError(
+                f"expected pictures of one size in a batch, found {', '.join(map(str, sorted(shapes)))}",
+                hint="add a step with a fixed size, such as {resize: {size: 224}}, to preprocess in module.yaml",
+            )
+        pixels = np.stack(pictures).astype(np.float32)
+        pixels *= (1 / (255 * self._std)).astype(np.float32)
+        pixels -= (self._mean / self._std).astype(np.float32)
+        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def _look_up(
+    step: Named, table: Mapping[str, Callable[..., Any]], where: str, given: set[str]
+) -> Callable[..., Any]:
+    if step.name not in table:
+        hint = did_you_mean(step.name, table) or f"there are {', '.join(sorted(table))}"
+        raise SpecError(f"{where}: no step is called {step.name!r}", hint=hint)
+    function, arguments = table[step.name], dict(step.arguments)
+    _refuse_unknown(step, set(inspect.signature(function).parameters) - given, where)
+    for key, value in arguments.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise SpecError(f"{where}.{step.name}.{key}: expected a number, found {value!r}")
+    return lambda *pictures: function(*pictures, **arguments)
+
+
+def _refuse_unknown(step: Named, allowed: set[str], where: str) -> None:
+    for key in step.arguments:
+        if key not in allowed:
+            hint = did_you_mean(key, allowed) or f"it takes {', '.join(sorted(allowed)) or 'no arguments'}"
+            raise SpecError(f"{where}.{step.name}.{key}: {step.name} takes no such argument", hint=hint)
+
+
+def _channels(step: Named, key: str, default: float) -> np.ndarray:
+    value = step.arguments.get(key, [default])
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+        raise SpecError(f"preprocess.normalize.{key}: expected a number for each channel, found {value!r}")
+    if key == "std" and min(numbers) <= 0:
+        raise SpecError(f"preprocess.normalize.std: expected numbers above 0, found {value!r}")
+    return np.asarray(numbers, np.float64)

@@ -1,0 +1,244 @@
+"""Pictures: reading them safely, fixed steps for every picture, random ones for training.
+
+`STEPS` and `RANDOM_STEPS` are the tables of names that module.yaml may use under `preprocess` and `augment`.
+A step takes a PIL picture and gives one; a random step takes a numpy generator as well, so that the same seed
+gives the same picture. Geometry and colour are Pillow's; only what Pillow lacks is computed here.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
+
+from hub.errors import InputError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+"""The only formats that are ever handed to a decoder: Pillow knows some forty, each a target."""
+
+MAX_PIXELS = 50_000_000
+"""A picture of more pixels is refused before it is decoded: at three bytes each it would take 150 MB."""
+
+Picture = Image.Image
+
+
+def read(source: str | Path | Picture | np.ndarray) -> Picture:
+    """Give a picture in mode L or RGB, upright, from a path, a PIL picture or an array.
+
+    Arrays are H×W, H×W×1, H×W×3 or H×W×4; uint8 from 0 to 255 or floating point from 0 to 1. Transparency is
+    laid on white, 16-bit greys are scaled to 8 bits, CMYK and palettes become RGB, the EXIF rotation is applied.
+    Raises InputError that names the file and what is wrong with it.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _plain(source)
+    if not isinstance(source, str | Path):
+        raise InputError(f"expected a path, a PIL image or an array, found {type(source).__name__}")
+    path = Path(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as picture:
+                width, height = picture.size
+                if width * height > MAX_PIXELS:
+                    raise InputError(f"{path}: {width}×{height} pixels; at most {MAX_PIXELS:,} are read")
+                picture.load()
+                return _plain(picture)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: expected a picture, found a folder") from None
+    except UnidentifiedImageError:
+        size = path.stat().st_size
+        found = "an empty file" if size == 0 else f"{size:,} bytes that are none of {', '.join(FORMATS)}"
+        raise InputError(f"{path}: expected a picture, found {found}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
+        raise InputError(f"{path}: {problem}") from None
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        MemoryError,
+    ) as problem:  # what Pillow's decoders raise
+        raise InputError(f"{path}: the picture cannot be decoded: {problem}") from problem
+
+
+def _from_array(array: np.ndarray) -> Picture:
+    shape = array.shape
+    if len(shape) == 3 and shape[2] == 1:
+        array = array[:, :, 0]
+    if 0 in shape or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise InputError(f"expected an array of H×W, H×W×1, H×W×3 or H×W×4, found shape {shape}")
+    if array.dtype.kind == "f":
+        low, high = float(array.min()), float(array.max())
+        if not (low >= 0 and high <= 1):  # false for NaN too
+            raise InputError(f"expected a floating-point picture within 0 and 1, found {low:g} to {high:g}")
+        array = np.rint(array * 255).astype(np.uint8)
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    if array.dtype != np.uint8:
+        raise InputError(f"expected uint8 or floating-point pixels, found {array.dtype}")
+    return _plain(Image.fromarray(np.ascontiguousarray(array)))
+
+
+def _plain(picture: Picture) -> Picture:
+    """Give the picture upright and in mode L or RGB."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
+        # Pillow clips 16 bits to 8 where a viewer scales them.
+        return Image.fromarray((np.asarray(picture, np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if picture.mode in ("L", "RGB"):
+        return picture.copy() if picture.getexif() else picture
+    return picture.convert("L" if picture.mode in ("1", "F") else "RGB")
+
+
+# ---- fixed steps ----
+
+
+def grayscale(picture: Picture) -> Picture:
+    """Give the luma (ITU-R 601) of the picture."""
+    return picture.convert("L")
+
+
+def rgb(picture: Picture) -> Picture:
+    """Give three channels, the same three times for a grey picture."""
+    return picture.convert("RGB")
+
+
+def resize(
+    picture: Picture, *, size: int | None = None, short: int | None = None, long: int | None = None
+) -> Picture:
+    """Give the picture at size×size, or with its short or its long side that many pixels (aspect kept)."""
+    if (size is not None) + (short is not None) + (long is not None) != 1:
+        raise ValueError("resize takes one of size, short and long")
+    if size is not None:
+        wanted = (size, size)
+    else:
+        scale = short / min(picture.size) if short is not None else long / max(picture.size)  # type: ignore[operator]
+        wanted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture if picture.size == wanted else picture.resize(wanted, Image.Resampling.BILINEAR)
+
+
+def center_crop(picture: Picture, *, size: int) -> Picture:
+    """Give the size×size middle of the picture, which is enlarged first when it is smaller."""
+    if min(picture.size) < size:
+        picture = resize(picture, short=size)
+    left, top = (picture.width - size) // 2, (picture.height - size) // 2
+    return picture.crop((left, top, left + size, top + size))
+
+
+def pad_square(picture: Picture) -> Picture:
+    """Give a square picture: the shorter side is padded evenly with the median colour of the border."""
+    if picture.width == picture.height:
+        return picture
+    side = max(picture.size)
+    square = Image.new(picture.mode, (side, side), _border_colour(picture))
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square
+
+
+def invert_light_background(picture: Picture) -> Picture:
+    """Give ink that is lighter than its ground: inverts a picture whose border is brighter than its mean."""
+    grey = np.asarray(picture.convert("L"))
+    return ImageChops.invert(picture) if np.median(_border(grey)) > grey.mean() else picture
+
+
+def autocontrast(picture: Picture, *, cutoff: float = 0.0) -> Picture:
+    """Give the picture stretched so that its darkest and lightest pixels (less cutoff %) are black and white."""
+    return ImageOps.autocontrast(picture, cutoff=cutoff)
+
+
+def _border(grey: np.ndarray) -> np.ndarray:
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _border_colour(picture: Picture) -> Any:
+    array = np.asarray(picture)
+    colour = np.median(_border(array), axis=0).astype(int)
+    return int(colour) if array.ndim == 2 else tuple(int(value) for value in colour)
+
+
+# ---- random steps: used while training, never while predicting ----
+
+
+def random_affine(
+    picture: Picture,
+    rng: np.random.Generator,
+    *,
+    degrees: float = 0.0,
+    translate: float = 0.0,
+    scale: float = 0.0,
+    shear: float = 0.0,
+) -> Picture:
+    """Give the picture rotated by up to ±degrees, moved by up to ±translate of its side, scaled by 1 ± scale and
+    sheared by up to ±shear degrees, all uniform; what comes in from outside has the border's colour."""
+    angle, slant = (math.radians(rng.uniform(-limit, limit)) for limit in (degrees, shear))
+    zoom = 1 + rng.uniform(-scale, scale)
+    shift_x, shift_y = (rng.uniform(-translate, translate) * side for side in picture.size)
+    # PIL wants the map from output to input pixels: the inverse, around the centre.
+    cos, sin, tan = math.cos(angle) / zoom, math.sin(angle) / zoom, math.tan(slant)
+    a, b, d, e = cos, sin + cos * tan, -sin, cos - sin * tan
+    centre_x, centre_y = picture.width / 2, picture.height / 2
+    c = centre_x - a * (centre_x + shift_x) - b * (centre_y + shift_y)
+    f = centre_y - d * (centre_x + shift_x) - e * (centre_y + shift_y)
+    return picture.transform(
+        picture.size,
+        Image.Transform.AFFINE,
+        (a, b, c, d, e, f),
+        Image.Resampling.BILINEAR,
+        fillcolor=_border_colour(picture),
+    )
+
+
+def random_flip(picture: Picture, rng: np.random.Generator, *, probability: float = 0.5) -> Picture:
+    """Give the picture mirrored left to right with this probability."""
+    return ImageOps.mirror(picture) if rng.random() < probability else picture
+
+
+def random_resized_crop(picture: Picture, rng: np.random.Generator, *, scale: float = 0.6) -> Picture:
+    """Give a random part of at least `scale` of the area, aspect 3:4 to 4:3, at the size of the whole.
+
+    After Szegedy et al. 2015 (https://arxiv.org/abs/1409.4842), section 6.
+    """
+    width, height = picture.size
+    area = rng.uniform(scale, 1.0) * width * height
+    aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+    w, h = min(width, round(math.sqrt(area * aspect))), min(height, round(math.sqrt(area / aspect)))
+    left, top = rng.integers(0, width - w + 1), rng.integers(0, height - h + 1)
+    box = (int(left), int(top), int(left) + w, int(top) + h)
+    return picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+
+def random_brightness(
+    picture: Picture, rng: np.random.Generator, *, brightness: float = 0.2, contrast: float = 0.2
+) -> Picture:
+    """Give the picture with its contrast times 1 ± contrast and its brightness moved by up to ±brightness."""
+    gain, shift = 1 + rng.uniform(-contrast, contrast), 255 * rng.uniform(-brightness, brightness)
+    table = (np.arange(256) - 127.5) * gain + 127.5 + shift
+    return picture.point([int(value) for value in table.clip(0, 255)] * len(picture.getbands()))
+
+
+def random_blur(picture: Picture, rng: np.random.Generator, *, radius: float = 1.0) -> Picture:
+    """Give the picture blurred by a Gaussian of a random radius from 0 up to `radius` pixels."""
+    return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, radius)))
+
+
+STEPS: Mapping[str, Callable[..., Picture]] = {
+    step.__name__: step
+    for step in (grayscale, rgb, resize, center_crop, pad_square, invert_light_background, autocontrast)
+}
+RANDOM_STEPS: Mapping[str, Callable[..., Picture]] = {
+    step.__name__: step
+    for step in (random_affine, random_flip, random_resized_crop, random_brightness, random_blur)
+}

@@ -1,0 +1,164 @@
+"""Pictures: every kind is read as a person sees it, bad ones are named, and steps do what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from hub.errors import InputError, SpecError
+from hub.modules.preprocessor import Preprocessor
+from hub.modules.spec import Named
+from hub.transforms import image
+
+NORMALIZE = Named("normalize", {"mean": [0.5], "std": [0.25]})
+
+
+def save(picture: Image.Image, path: Path, **options: object) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
+    deep = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
+    assert np.asarray(image.read(save(deep, tmp_path / "deep.png"))).tolist() == [[0, 128, 255]]
+
+
+def test_transparent_pixels_become_white(tmp_path: Path) -> None:
+    glass = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    glass.putpixel((1, 0), (10, 20, 30, 255))
+    assert np.asarray(image.read(save(glass, tmp_path / "glass.png"))).tolist() == [[[255] * 3, [10, 20, 30]]]
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held a quarter turn to the left
+    wide = Image.new("RGB", (8, 4), "red")
+    assert image.read(save(wide, tmp_path / "turned.jpg", exif=exif)).size == (4, 8)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16"])
+def test_every_mode_becomes_grey_or_colour(tmp_path: Path, mode: str) -> None:
+    suffix = "tif" if mode in ("CMYK", "I;16") else "png"
+    read = image.read(save(Image.new(mode, (5, 4)), tmp_path / f"x.{suffix}"))
+    assert read.mode in ("L", "RGB")
+    assert read.size == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected a picture, found an empty file"),
+        (b"hello world, this is text", "expected a picture, found 25 bytes that are none of PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "none of PNG"),
+    ],
+    ids=["empty", "text", "postscript"],
+)
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        image.read(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    path = save(noise, tmp_path / "cut.jpg")
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(InputError, match="cannot be decoded"):
+        image.read(path)
+
+
+def test_a_picture_too_large_for_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = save(Image.new("1", (10_000, 6_000)), tmp_path / "huge.png")
+    with pytest.raises(InputError, match="10000×6000 pixels; at most 50,000,000"):
+        image.read(path)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4, 2), np.uint8), "found shape"),
+        (np.zeros(4, np.uint8), "found shape"),
+        (np.zeros((0, 4), np.uint8), "found shape"),
+        (np.full((4, 4), 255.0), "within 0 and 1, found 255 to 255"),
+        (np.full((4, 4), np.nan), "within 0 and 1"),
+        (np.zeros((4, 4), np.int32), "uint8 or floating-point pixels, found int32"),
+    ],
+)
+def test_an_array_that_cannot_be_a_picture_says_why(array: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        image.read(array)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
+def test_resizing_keeps_what_it_promises(width: int, height: int, wanted: int) -> None:
+    picture = Image.new("L", (width, height))
+    assert image.resize(picture, size=wanted).size == (wanted, wanted)
+    assert min(image.resize(picture, short=wanted).size) == wanted
+    assert max(image.resize(picture, long=wanted).size) == wanted
+    assert image.center_crop(picture, size=wanted).size == (wanted, wanted)
+    assert image.pad_square(picture).size == (max(width, height),) * 2
+
+
+def test_ink_on_paper_is_inverted_and_chalk_on_a_board_is_not() -> None:
+    paper = Image.new("L", (9, 9), 255)
+    paper.paste(0, (3, 3, 6, 6))
+    turned = image.invert_light_background(paper)
+    assert turned.getpixel((0, 0)) == 0
+    assert turned.getpixel((4, 4)) == 255
+    assert image.invert_light_background(turned) is turned
+
+
+@pytest.mark.parametrize("name", sorted(image.RANDOM_STEPS))
+def test_random_steps_depend_on_the_seed_alone_and_keep_the_size(name: str) -> None:
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 30, 3), np.uint8))
+    arguments = {"degrees": 20, "translate": 0.1, "scale": 0.1, "shear": 5} if name == "random_affine" else {}
+    step = image.RANDOM_STEPS[name]
+    results = [np.asarray(step(picture, np.random.default_rng(seed), **arguments)) for seed in (5, 5, 6, 7, 8)]
+    assert (results[0] == results[1]).all()
+    assert results[0].shape == (20, 30, 3)
+    assert any((results[0] != other).any() for other in results[2:])
+
+
+def test_random_affine_without_limits_changes_nothing() -> None:
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (16, 16), np.uint8))
+    assert (np.asarray(image.random_affine(picture, np.random.default_rng(0))) == np.asarray(picture)).all()
+
+
+def test_normalizing_a_batch_is_the_formula() -> None:
+    preprocessor = Preprocessor([Named("rgb"), Named("normalize", {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]})])
+    array = np.random.default_rng(0).integers(0, 255, (6, 5, 3), np.uint8)
+    batch = preprocessor.batch([preprocessor.picture(array)] * 2)
+    expected = (array / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]
+    assert batch.shape == (2, 3, 6, 5)
+    np.testing.assert_allclose(batch[1].transpose(1, 2, 0), expected, atol=1e-6)
+
+
+def test_pictures_of_different_sizes_in_a_batch_say_which_step_is_missing() -> None:
+    preprocessor = Preprocessor([Named("grayscale"), NORMALIZE])
+    with pytest.raises(InputError, match=r"resize: \{size: 224"):
+        preprocessor.batch([np.zeros((4, 4, 1), np.uint8), np.zeros((5, 4, 1), np.uint8)])
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([Named("resiez", {"size": 3}), NORMALIZE], "did you mean 'resize'"),
+        ([Named("resize", {"sise": 3}), NORMALIZE], r"preprocess\.resize\.sise: resize takes no such argument"),
+        ([Named("resize", {"size": "3"}), NORMALIZE], r"preprocess\.resize\.size: expected a number, found '3'"),
+        ([NORMALIZE, Named("grayscale")], "expected the last step to be normalize, found 'grayscale'"),
+        ([Named("normalize", {"std": [0]})], "expected numbers above 0"),
+        ([Named("normalize", {"mean": "x"})], "expected a number for each channel, found 'x'"),
+        ([Named("random_flip"), NORMALIZE], "no step is called 'random_flip'"),
+    ],
+)
+def test_a_step_that_cannot_be_meant_is_refused(steps: list[Named], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        Preprocessor(steps)
