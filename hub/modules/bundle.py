@@ -1,0 +1,150 @@
+"""A module folder to a network and back: `load` and `save` are inverse functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from hub.errors import IntegrityError, SpecError, StorageError, WeightsError
+from hub.files import read_text, sha256_of, staged_folder, write_text
+from hub.modules import archs, weights
+from hub.modules.archs import Backbone
+from hub.modules.preprocessor import Preprocessor
+from hub.modules.spec import FILE_NAME, File, Golden, Head, ModuleSpec
+
+WEIGHTS_FILE = "weights.safetensors"
+LABELS_FILE = "labels.txt"
+CARD_FILE = "README.md"
+
+# A replay on the machine that wrote the golden values differs by rounding; another CPU adds its own order of
+# sums. Wrong weights or another preprocessing differ in the first digit.
+GOLDEN_RTOL = 1e-3
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A module in memory. `head_state` has the names that the task's head gives its parameters."""
+
+    spec: ModuleSpec
+    labels: tuple[str, ...]
+    backbone: Backbone
+    head_state: weights.State
+    preprocessor: Preprocessor
+    card: str = ""
+
+
+def load(folder: Path, *, check_digests: bool = True) -> Bundle:
+    """Build the network that the folder describes, with the folder's weights in it.
+
+    `check_digests=False` trusts the bytes: for a folder that the registry has just verified.
+    Raises SpecError, IntegrityError or WeightsError, each with the file and the place in it.
+    """
+    spec = ModuleSpec.read(folder)
+    state: dict[str, np.ndarray] = {}
+    for file in spec.weights:
+        if check_digests:
+            check_file(folder, file)
+        state.update(weights.load(folder / file.file))
+    backbone_state, head_state = _split(state, folder)
+    with paddle.LazyGuard():  # skips the random initialisation that the weights would overwrite
+        backbone = archs.build(spec.arch.name, **spec.arch.arguments)
+    weights.give(backbone, backbone_state, what=str(folder / spec.weights[0].file))
+    labels = _read_labels(folder, spec.head) if spec.head else ()
+    card = folder / CARD_FILE
+    return Bundle(
+        spec=spec,
+        labels=labels,
+        backbone=backbone,
+        head_state=head_state,
+        preprocessor=Preprocessor(spec.preprocess, spec.augment),
+        card=read_text(card) if card.is_file() else "",
+    )
+
+
+def check_file(folder: Path, file: File) -> None:
+    """Raise IntegrityError unless the file has the size and the sha256 that module.yaml promises."""
+    path = folder / file.file
+    if not path.is_file():
+        raise IntegrityError(f"{path}: module.yaml names this file, but it is not there")
+    size = path.stat().st_size
+    if size != file.size:
+        raise IntegrityError(f"{path}: expected {file.size:,} bytes, found {size:,}", hint=_again(folder))
+    digest = sha256_of(path)
+    if digest != file.sha256:
+        raise IntegrityError(f"{path}: expected sha256 {file.sha256}, found {digest}", hint=_again(folder))
+
+
+def save(
+    folder: Path,
+    bundle: Bundle,
+    *,
+    golden: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] | None = None,
+) -> Path:
+    """Write a module folder in one step: it appears whole or not at all.
+
+    A folder that is a module already is replaced; any other that holds something is refused (StorageError).
+    `golden` is (input, output), stored beside the weights and named in module.yaml. Gives the folder.
+    """
+    if folder.exists() and not (folder / FILE_NAME).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise StorageError(f"{folder}: exists and is no module folder", hint="choose a new folder")
+    with staged_folder(folder) as staging:
+        state = {f"backbone.{name}": array for name, array in weights.state_of(bundle.backbone).items()}
+        state |= {f"head.{name}": array for name, array in bundle.head_state.items()}
+        weights.save(staging / WEIGHTS_FILE, state)
+        path = staging / WEIGHTS_FILE
+        spec = replace(
+            bundle.spec, weights=(File(path.name, sha256_of(path), path.stat().st_size),), golden=None
+        )
+        if spec.head:
+            spec = replace(spec, head=replace(spec.head, labels=LABELS_FILE))
+            write_text(staging / LABELS_FILE, "".join(f"{label}\n" for label in bundle.labels))
+        if golden:
+            spec = replace(spec, golden=_write_golden(staging, *golden))
+        write_text(staging / FILE_NAME, spec.to_yaml())
+        if bundle.card:
+            write_text(staging / CARD_FILE, bundle.card)
+    return folder
+
+
+def read_golden(folder: Path, golden: Golden) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Give the stored (input, output)."""
+    return weights.load(folder / golden.input), weights.load(folder / golden.output)
+
+
+def _write_golden(
+    folder: Path, given: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> Golden:
+    golden = Golden("golden/input.safetensors", "golden/output.safetensors", GOLDEN_RTOL)
+    (folder / "golden").mkdir()
+    weights.save(folder / golden.input, given)
+    weights.save(folder / golden.output, expected)
+    return golden
+
+
+def _split(
+    state: Mapping[str, np.ndarray], folder: Path
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    parts: dict[str, dict[str, np.ndarray]] = {"backbone": {}, "head": {}}
+    for name, array in state.items():
+        part, _, rest = name.partition(".")
+        if part not in parts or not rest:
+            raise WeightsError(f"{folder}: expected tensors called backbone.… and head.…, found {name!r}")
+        parts[part][rest] = array
+    return parts["backbone"], parts["head"]
+
+
+def _read_labels(folder: Path, head: Head) -> tuple[str, ...]:
+    labels = tuple(read_text(folder / head.labels).splitlines())
+    repeated = sorted({label for label in labels if labels.count(label) > 1}) if len(labels) < 5000 else []
+    if not labels or "" in labels or repeated:
+        found = "no lines" if not labels else "an empty line" if "" in labels else f"{repeated[0]!r} twice"
+        raise SpecError(f"{folder / head.labels}: expected one class name a line, found {found}")
+    return labels
+
+
+def _again(folder: Path) -> str:
+    return f"the file was changed or damaged after {folder.name} was made: install or copy the module again"

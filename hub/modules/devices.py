@@ -1,0 +1,47 @@
+"""Which device to compute on, and why: said once, never a silent fallback."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import paddle
+
+from hub.errors import DeviceError, UsageError
+
+INSTALL_GPU = (
+    "pip uninstall paddlepaddle, then install paddlepaddle-gpu as paddlepaddle.org.cn says for your CUDA"
+)
+
+
+def choose(asked: str | None) -> tuple[str, str]:
+    """Give (device, why) for None (a GPU when there is one), "cpu", "gpu" or "gpu:N".
+
+    Raises DeviceError with the cause when a GPU is asked for and cannot be had, UsageError for other words.
+    """
+    if asked == "cpu":
+        return "cpu", "as asked"
+    if asked is not None and asked != "gpu" and not (asked.startswith("gpu:") and asked[4:].isdigit()):
+        raise UsageError(f"device: expected None, 'cpu', 'gpu' or 'gpu:N', found {asked!r}")
+    number = int(asked[4:]) if asked and ":" in asked else 0
+    if not paddle.is_compiled_with_cuda():
+        if asked:
+            raise DeviceError(
+                f"device={asked!r}: {_build()} is a build without GPU support", hint=INSTALL_GPU
+            )
+        return "cpu", f"{_build()} is a build without GPU support"
+    count = paddle.device.cuda.device_count()
+    if number >= count:
+        cause = f"found {count} GPUs (driver missing, or CUDA_VISIBLE_DEVICES hides them)"
+        if asked:
+            raise DeviceError(f"device={asked!r}: {cause}", hint="run nvidia-smi; see `hub doctor`")
+        return "cpu", cause
+    return f"gpu:{number}", "as asked" if asked else f"{_build()} sees {count} GPUs"
+
+
+def _build() -> str:
+    for name in ("paddlepaddle-gpu", "paddlepaddle"):
+        try:
+            return f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return f"paddle {paddle.__version__}"
