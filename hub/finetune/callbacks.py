@@ -1,0 +1,133 @@
+"""What watches a run: eight hooks, and the callbacks that every run has."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from hub.files import dump_json, write_text
+from hub.finetune import curves
+from hub.modules import weights
+
+if TYPE_CHECKING:
+    from hub.finetune.trainer import Trainer
+
+
+class Callback:
+    """Derive from this and define the hooks you need; `trainer` is the running Trainer.
+
+    A callback may set `trainer.stop = True` to end the run after the epoch. One that raises ends it at once.
+    """
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before the first batch of epoch `trainer.epoch`."""
+
+    def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
+        """After a batch: step has its "loss" and its "count" of samples."""
+
+    def on_evaluate_begin(self, trainer: Trainer) -> None:
+        """Before the validation set is gone through."""
+
+    def on_evaluate_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """After it: row has "valid_loss" and "valid_<metric>" for each metric of the task."""
+
+    def on_best(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """After an epoch whose weights are the best so far."""
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """After the epoch's row of history is complete."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """After the last epoch, also when a callback has stopped the run."""
+
+
+class Progress(Callback):
+    """One line an epoch, and one bar for the whole run: loss, metric, samples a second, time left."""
+
+    def __init__(self, metric: str, samples: int) -> None:
+        self.metric, self.samples = metric, samples
+        self.last = ""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self.bar = tqdm(
+            total=trainer.epochs * self.samples,
+            unit=" samples",
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        self.bar.set_description(f"epoch {trainer.epoch}/{trainer.epochs}", refresh=False)
+
+    def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
+        if not self.bar.disable:
+            self.bar.set_postfix_str(f"loss {step['loss']:.3f}{self.last}", refresh=False)
+            self.bar.update(step["count"])
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        key = f"valid_{self.metric}"
+        self.last = f", {self.metric} {row[key]:.3f}" if key in row else ""
+        parts = [f"epoch {row['epoch']:3d}/{trainer.epochs}", f"loss {row['train_loss']:.4f}"]
+        if key in row:
+            parts.append(f"valid loss {row['valid_loss']:.4f}, {self.metric} {row[key]:.4f}")
+        parts.append(f"{row['seconds']:.1f} s")
+        self.bar.write("  ".join(parts), file=sys.stderr)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        self.bar.close()
+
+
+class KeepBest(Callback):
+    """Keeps the weights of the best epoch, and calls `save` for each new best so that an interruption loses none.
+
+    The best is the largest (or smallest) `metric`; equal ones are told apart by the smaller validation loss.
+    Without a validation set the newest weights are the best.
+    """
+
+    def __init__(self, metric: str, *, larger_is_better: bool, save: Callable[[], object]) -> None:
+        self.metric, self.sign, self.save = metric, 1 if larger_is_better else -1, save
+        self.score = (-np.inf, -np.inf)
+        self.epoch = 0
+        self.state: dict[str, np.ndarray] = {}
+
+    def offer(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """Keep the model's weights if the row is the best so far."""
+        key = f"valid_{self.metric}"
+        score = (self.sign * row[key], -row["valid_loss"]) if key in row else self.score
+        if score >= self.score:
+            self.score, self.epoch = score, row["epoch"]
+            self.state = weights.state_of(trainer.model)
+            self.save()
+            for callback in trainer.callbacks:
+                callback.on_best(trainer, row)
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        self.offer(trainer, row)
+
+    def restore(self, trainer: Trainer) -> None:
+        """Put the best weights back into the model."""
+        if self.state:
+            weights.give(trainer.model, self.state, what="best weights")
+
+
+class WriteHistory(Callback):
+    """Keeps history.json, and the curves as history.png where matplotlib is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        write_text(self.folder / "history.json", dump_json(trainer.history))
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        curves.plot(trainer.history, self.folder / "history.png")
