@@ -1,0 +1,310 @@
+"""Fine-tuning: what it changes and what it leaves alone, what it keeps, and what it refuses before it begins."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hub
+from hub.errors import DataError, DeviceError, TrainingError, UsageError
+from hub.finetune.batches import Batches, PictureCache
+from hub.finetune.callbacks import Callback
+from hub.finetune.schedules import warmup_cosine
+from hub.modules import weights
+from tests.pictures import LABELS, folder, samples, tiny_module
+
+ROOT = Path(__file__).parents[1]
+
+
+def trained(tmp_path: Path, **options):
+    return tiny_module().finetune(
+        samples(12), output_dir=tmp_path / "run", **{"epochs": 2, "batch_size": 8, "progress": False, **options}
+    )
+
+
+def test_a_module_learns_and_its_answers_have_names(tmp_path: Path) -> None:
+    module = trained(tmp_path, epochs=8, learning_rate=0.01, strategy="full")
+    assert module.run.metrics["accuracy"] > 0.8
+    assert module.labels == LABELS
+    answers = module.predict([array for array, _ in samples(10, seed=5)])
+    right = [answer["label"] == label for answer, (_, label) in zip(answers, samples(10, seed=5), strict=True)]
+    assert np.mean(right) > 0.8
+
+
+def test_the_run_is_kept_with_its_settings_history_curves_and_metrics(tmp_path: Path) -> None:
+    module = trained(tmp_path, test=samples(4, seed=9))
+    run = module.run
+    assert {path.name for path in run.folder.iterdir()} == {
+        "best", "config.json", "history.json", "history.png", "metrics.json",
+    }  # fmt: skip
+    history = json.loads((run.folder / "history.json").read_text(encoding="utf-8"))
+    assert [row["epoch"] for row in history] == [0, 1, 2]
+    assert history == run.history
+    config = json.loads((run.folder / "config.json").read_text(encoding="utf-8"))
+    assert config["batch_size"] == 8
+    assert config["learning_rate"] == 5e-4, "what was chosen is written down"
+    assert Image.open(run.folder / "history.png").size[0] > 500
+    metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["valid"] == run.metrics
+    assert metrics["test"]["count"] == 12
+    assert run.history[run.best_epoch]["valid_accuracy"] == run.metrics["accuracy"]
+
+
+def test_the_best_weights_are_those_in_memory_on_disk_and_measured(tmp_path: Path) -> None:
+    module = trained(tmp_path, epochs=4, learning_rate=0.5)  # too high: later epochs are worse
+    best = max(row["valid_accuracy"] for row in module.run.history)
+    assert module.run.metrics["accuracy"] == best
+    again = hub.Module(module.run.best)
+    assert again.verify().ok
+    held = samples(6, seed=3)
+    assert (again.embed([a for a, _ in held]) == module.embed([a for a, _ in held])).all()
+    assert again.predict(held[0][0]) == module.predict(held[0][0])
+
+
+def test_a_probe_leaves_the_backbone_bit_for_bit(tmp_path: Path) -> None:
+    module = tiny_module()
+    before = weights.state_of(module.network.backbone)
+    module.finetune(samples(12), strategy="probe", epochs=3, output_dir=tmp_path / "r", progress=False)
+    after = weights.state_of(module.network.backbone)
+    assert all((after[name] == before[name]).all() for name in before), "norm statistics count as well"
+
+
+def test_full_training_changes_every_parameter(tmp_path: Path) -> None:
+    module = tiny_module()
+    before = weights.state_of(module.network.backbone)
+    module.finetune(samples(12), strategy="full", valid=False, epochs=2, output_dir=tmp_path / "r", progress=False)
+    after = weights.state_of(module.network.backbone)
+    assert not [name for name in before if (after[name] == before[name]).all()]
+
+
+@pytest.mark.parametrize("strategy", ["probe", "probe_then_full"])
+def test_epoch_zero_is_the_closed_form_head(tmp_path: Path, strategy: str) -> None:
+    row = trained(tmp_path, strategy=strategy).run.history[0]
+    assert row["epoch"] == 0
+    assert "train_loss" not in row
+    assert row["valid_accuracy"] > 0.5
+
+
+RUN = """
+import sys, hashlib
+from tests.pictures import samples, tiny_module
+from hub.modules import weights
+module = tiny_module().finetune(samples(9), epochs=2, batch_size=8, seed=int(sys.argv[1]), workers=int(sys.argv[2]),
+                                output_dir=sys.argv[3], progress=False)
+digest = hashlib.sha256()
+for name, array in sorted(weights.state_of(module.network).items()):
+    digest.update(name.encode() + array.tobytes())
+print(digest.hexdigest(), [row.get("train_loss") for row in module.run.history])
+"""
+
+
+def test_two_processes_with_one_seed_are_equal_bit_for_bit(tmp_path: Path, python: str) -> None:
+    def run(seed: int, workers: int, name: str) -> str:
+        return subprocess.run(
+            [python, "-W", "ignore", "-c", RUN, str(seed), str(workers), str(tmp_path / name)],
+            cwd=ROOT, capture_output=True, text=True, check=True, timeout=300,
+        ).stdout  # fmt: skip
+
+    first = run(7, 0, "a")
+    assert first == run(7, 0, "b")
+    assert first == run(7, 3, "c"), "the number of workers never matters"
+    assert first != run(8, 0, "d")
+
+
+INTERRUPTED = """
+import os, signal, sys
+import hub
+from hub.finetune.callbacks import Callback
+from tests.pictures import samples, tiny_module
+
+class Interrupt(Callback):
+    def on_step_end(self, trainer, step):
+        if trainer.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+module = tiny_module()
+try:
+    module.finetune(samples(9), epochs=5, batch_size=8, output_dir=sys.argv[1], callbacks=[Interrupt()])
+except KeyboardInterrupt:
+    assert module.run.interrupted
+    print(module.predict(samples(1)[0][0])[0]["label"], module.run.best_epoch)
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_in_an_epoch_keeps_the_best_and_says_where(tmp_path: Path, python: str) -> None:
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", INTERRUPTED, str(tmp_path / "run")],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert str(tmp_path / "run" / "best") in done.stderr
+    label, epoch = done.stdout.split()
+    kept = hub.Module(tmp_path / "run" / "best")
+    assert kept.verify().ok
+    assert kept.predict(samples(1)[0][0])[0]["label"] == label
+    assert int(epoch) <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs: expected a whole number of at least 1, found 0"),
+        ({"epochs": 1.5}, "epochs: expected a whole number"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1, found 0"),
+        ({"learning_rate": -1}, "learning_rate: expected a number above 0 and at most 10, found -1"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a number above 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing: expected a number at least 0 and below 1, found 1.0"),
+        ({"strategy": "porbe"}, "did you mean 'probe'"),
+        ({"metric": "acuracy"}, "did you mean 'accuracy'"),
+        ({"metric": "accuracy", "valid": False}, "there is no validation set"),
+        ({"class_weight": {"barr": 2}}, "did you mean 'bar'"),
+        ({"on_bad": "ignore"}, "on_bad"),
+        ({"device": "tpu"}, "device: expected None, 'cpu', 'gpu' or 'gpu:N', found 'tpu'"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, found -1"),
+        ({"workers": -1}, "workers: expected a whole number of at least 0, found -1"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_refused_before_anything_happens(
+    tmp_path: Path, options: dict, message: str
+) -> None:
+    module = tiny_module()
+    before = weights.state_of(module.network)
+    with pytest.raises(UsageError) as caught:
+        module.finetune(samples(4), output_dir=tmp_path / "run", progress=False, **options)
+    assert message in str(caught.value)
+    assert not (tmp_path / "run").exists()
+    after = weights.state_of(module.network)
+    assert all((after[name] == before[name]).all() for name in before)
+    assert module.labels == ("this", "that")
+
+
+def test_a_gpu_that_cannot_be_had_is_an_error_with_its_cause(tmp_path: Path) -> None:
+    import paddle
+
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("this build has GPU support")
+    with pytest.raises(DeviceError, match="without GPU support"):
+        tiny_module().finetune(samples(4), device="gpu", output_dir=tmp_path / "run")
+
+
+def test_a_class_with_one_picture_is_refused_with_the_ways_out(tmp_path: Path) -> None:
+    data = [*samples(4), (samples(1)[0][0], "lonely")]
+    with pytest.raises(DataError, match="'lonely' has only one sample") as caught:
+        tiny_module().finetune(data, output_dir=tmp_path / "run", progress=False)
+    assert "valid=False" in caught.value.hint
+    tiny_module().finetune(data, valid=False, epochs=1, output_dir=tmp_path / "run", progress=False)
+
+
+def test_bad_pictures_stop_the_run_or_are_left_out(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", 5)
+    (data / "dot" / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"broken\.png"):
+        tiny_module().finetune(data, epochs=1, output_dir=tmp_path / "run", progress=False)
+    module = tiny_module().finetune(data, epochs=1, on_bad="skip", output_dir=tmp_path / "run", progress=False)
+    assert "left out: 1 × unreadable" in module.run.data
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_saves_none_of_it(tmp_path: Path) -> None:
+    module = tiny_module()
+
+    class Poison(Callback):
+        def on_step_end(self, trainer, step) -> None:
+            if trainer.epoch == 2:
+                module.network.head.weight.set_value(np.full(module.network.head.weight.shape, np.nan, np.float32))
+
+    with pytest.raises(TrainingError, match="the loss became nan in epoch 2, step"):
+        module.finetune(
+            samples(9), epochs=3, batch_size=8, callbacks=[Poison()], output_dir=tmp_path / "run", progress=False
+        )
+    kept = weights.state_of(hub.Module(tmp_path / "run" / "best").network)
+    assert all(np.isfinite(array).all() for array in kept.values())
+    assert all(np.isfinite(array).all() for array in weights.state_of(module.network).values())
+
+
+def test_hooks_come_in_order_and_a_callback_can_stop_the_run(tmp_path: Path) -> None:
+    class Record(Callback):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def __getattribute__(self, name: str):
+            if name.startswith("on_"):
+                self.seen.append(name)
+            return super().__getattribute__(name)
+
+        def on_epoch_end(self, trainer, row) -> None:
+            trainer.stop = row["epoch"] == 2
+
+    record = Record()
+    module = trained(tmp_path, epochs=5, strategy="full", callbacks=[record])
+    assert [row["epoch"] for row in module.run.history] == [1, 2]
+    assert record.seen[:2] == ["on_train_begin", "on_epoch_begin"]
+    assert record.seen[-1] == "on_train_end"
+    hooks = {name for name in vars(Callback) if name.startswith("on_")}
+    assert set(record.seen) == hooks
+    assert len(hooks) == 8
+
+
+def test_several_labels_at_once(tmp_path: Path) -> None:
+    data = []
+    for n in range(16):
+        array, label = samples(16)[n * 3 + n % 3]
+        data.append((array, [label, "bright"] if n % 2 else [label]))
+        data.append((255 - array, [label]))
+    module = tiny_module().finetune(data, epochs=2, output_dir=tmp_path / "run", progress=False)
+    assert module.labels == ("bar", "bright", "dot", "frame")
+    answer = hub.Module(module.run.best).predict(data[0][0])[0]
+    assert set(answer) == {"input", "labels", "scores"}
+    assert set(module.run.metrics) >= {"accuracy", "f1_macro", "f1_micro", "per_class"}
+    assert module.evaluate(data)["count"] == len(data)
+
+
+def test_augmentation_is_for_training_only_and_can_be_switched_off(tmp_path: Path) -> None:
+    module = tiny_module()
+    cache = PictureCache(module.preprocessor)
+    from hub.datasets import load
+
+    data = load(samples(4)).train
+    options = {"batch_size": 5, "seed": 3}
+    plain, varied = Batches(data, data.targets(), cache, **options), Batches(
+        data, data.targets(), cache, augment=True, **options
+    )  # fmt: skip
+    [first, *_], [other, *_] = zip(*plain.epoch(1), strict=True), zip(*varied.epoch(1), strict=True)
+    assert not (first[0] == other[0]).all()
+    again = next(iter(varied.epoch(1)))[0]
+    assert (again == other[0]).all(), "the same epoch has the same variants"
+    assert not (next(iter(varied.epoch(2)))[0] == other[0]).all()
+
+
+def test_every_sample_comes_once_an_epoch_in_batches_of_nearly_one_size() -> None:
+    module = tiny_module()
+    from hub.datasets import load
+
+    data = load(samples(7)).train
+    batches = Batches(data, np.arange(21), PictureCache(module.preprocessor), batch_size=10, seed=1)
+    sizes = [len(targets) for _, targets in batches.epoch(1)]
+    assert sizes == [7, 7, 7]
+    seen = np.concatenate([targets for _, targets in batches.epoch(1)])
+    assert sorted(seen.tolist()) == list(range(21))
+    assert seen.tolist() != list(range(21))
+
+
+def test_the_schedule_rises_and_falls() -> None:
+    values = [warmup_cosine(step / 1000) for step in range(1001)]
+    assert values[0] == 0
+    assert values[100] == 1
+    assert values[1000] == pytest.approx(0.01)
+    assert all(a < b for a, b in zip(values[:100], values[1:101], strict=True))
+    assert all(a > b for a, b in zip(values[100:1000], values[101:], strict=True))
+
+
+def test_a_second_finetune_goes_on_from_the_first(tmp_path: Path) -> None:
+    module = trained(tmp_path)
+    module.finetune(samples(6)[::2], epochs=1, output_dir=tmp_path / "second", progress=False)
+    assert module.spec.source["finetuned_from"] == "tiny 1.0.0"
+    assert hub.Module(tmp_path / "second" / "best").name == "tiny_finetuned"

@@ -1,0 +1,154 @@
+"""hub.Module on real files: one result per input, in a new process as well, and clear words for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hub
+from hub.errors import DataError, InputError, NotFoundError, SpecError, StorageError, UsageError
+from tests.pictures import LABELS, folder, samples, tiny_module
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module folder, trained for a moment."""
+    path = tmp_path_factory.mktemp("made")
+    module = tiny_module().finetune(
+        samples(12), epochs=4, learning_rate=0.01, batch_size=8, output_dir=path / "run", progress=False
+    )
+    return module.save(path / "shapes")
+
+
+def test_every_kind_of_input_gives_the_same_answer_in_order(made: Path, tmp_path: Path) -> None:
+    pictures = folder(tmp_path / "p", 2)
+    paths = sorted(pictures.rglob("*.png"))
+    module = hub.Module(made)
+    expected = [(r["label"], r["score"]) for r in module.predict(paths)]
+    for given in (
+        [str(path) for path in paths],
+        [Image.open(path) for path in paths],
+        [np.asarray(Image.open(path)) for path in paths],
+        pictures,
+        str(pictures / "*" / "*.png"),
+        str(pictures / "**" / "*.png"),
+    ):
+        assert [(r["label"], r["score"]) for r in module.predict(given)] == expected
+    assert module.predict(paths[0])[0]["input"] == str(paths[0])
+    assert [len(r["top"]) for r in module.predict(paths, top_k=2)] == [2] * len(paths)
+    assert [r["label"] for r in module.predict(paths, batch_size=1)] == [label for label, _ in expected]
+
+
+def test_a_bad_input_gets_an_error_in_its_place(made: Path, tmp_path: Path) -> None:
+    good = tmp_path / "good.png"
+    Image.fromarray(samples(1)[0][0]).save(good)
+    (tmp_path / "bad.png").write_bytes(b"text")
+    given = [good, tmp_path / "bad.png", tmp_path / "none.png", np.zeros((3, 3, 7)), good, 5]
+    results = hub.Module(made).predict(given, batch_size=2)
+    assert [sorted(result) for result in results] == [
+        ["input", "label", "score", "top"] if n in (0, 4) else ["error", "input"] for n in range(6)
+    ]
+    assert "none of PNG" in results[1]["error"]
+    assert "no such file" in results[2]["error"]
+    assert "found shape (3, 3, 7)" in results[3]["error"]
+    assert "found int" in results[5]["error"]
+    assert results[3]["input"] == "input 3"
+    json.dumps(results)
+
+
+def test_a_folder_without_pictures_and_a_glob_without_matches_are_errors(made: Path, tmp_path: Path) -> None:
+    module = hub.Module(made)
+    with pytest.raises(InputError, match="no pictures in this folder"):
+        module.predict(tmp_path)
+    with pytest.raises(InputError, match="no file matches"):
+        module.predict(str(tmp_path / "*.png"))
+    with pytest.raises(UsageError, match="batch_size: expected at least 1, found 0"):
+        module.predict([], batch_size=0)
+    assert module.predict([]) == []
+
+
+def test_a_saved_folder_answers_the_same_in_a_new_process_from_its_path_alone(
+    made: Path, tmp_path: Path, python: str
+) -> None:
+    path = tmp_path / "one.png"
+    Image.fromarray(samples(1)[0][0]).save(path)
+    code = "import hub, json, sys; print(json.dumps(hub.Module(sys.argv[1]).predict(sys.argv[2])))"
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", code, str(made), str(path)],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == hub.Module(made).predict(path)
+
+
+def test_features_are_one_row_an_input_and_never_shift(made: Path, tmp_path: Path) -> None:
+    module = hub.Module(made)
+    arrays = [array for array, _ in samples(3)]
+    features = module.embed(arrays, batch_size=4)
+    assert features.shape == (9, 16)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features[4], module.embed(arrays[4])[0], rtol=1e-4)  # another batch, another order of sums
+    with pytest.raises(InputError, match="no such file"):
+        module.embed([arrays[0], tmp_path / "none.png"])
+
+
+def test_evaluation_equals_counting_the_answers(made: Path, tmp_path: Path) -> None:
+    module = hub.Module(made)
+    held = samples(7, seed=4)
+    answers = module.predict([array for array, _ in held])
+    right = np.mean([answer["label"] == label for answer, (_, label) in zip(answers, held, strict=True)])
+    metrics = module.evaluate(held)
+    assert metrics["accuracy"] == pytest.approx(right)
+    assert metrics["count"] == 21
+    assert metrics == module.evaluate(folder(tmp_path / "d", 7, seed=4), batch_size=32)
+
+
+def test_a_label_that_the_module_does_not_know_is_named(made: Path) -> None:
+    with pytest.raises(DataError, match="dott"):
+        hub.Module(made).evaluate([(samples(1)[0][0], "dott"), (samples(1)[1][0], "bar")])
+
+
+def test_saving_takes_the_folders_name_and_a_card_that_says_where_it_comes_from(made: Path) -> None:
+    module = hub.Module(made)
+    assert module.name == "shapes"
+    assert module.labels == LABELS
+    card = (made / "README.md").read_text(encoding="utf-8")
+    for text in ("# shapes", "fine-tuned from tiny 1.0.0", "| accuracy |", "bar", "Licence of the base module: Apache-2.0"):
+        assert text in card
+    assert module.verify().ok
+
+
+def test_saving_over_something_else_is_refused(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(StorageError, match="is no module folder"):
+        hub.Module(made).save(tmp_path / "x")
+
+
+def test_a_module_that_was_never_saved_has_nothing_to_verify() -> None:
+    with pytest.raises(SpecError, match="has no golden values to replay"):
+        tiny_module().verify()
+
+
+def test_a_path_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises((NotFoundError, SpecError), match="nowhere"):
+        hub.Module(tmp_path / "nowhere")
+
+
+def test_drawing_an_answer(made: Path) -> None:
+    module = hub.Module(made)
+    array = samples(1)[0][0]
+    card = module.draw(array, module.predict(array)[0])
+    assert card.width >= 240
+    assert card.height > card.width
+
+
+def test_import_hub_and_its_errors_leave_paddle_alone(python: str) -> None:
+    code = "import sys, hub, hub.errors, hub.datasets, hub.transforms; print('paddle' in sys.modules); hub.nonsense"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n"
+    assert "module 'hub' has no attribute 'nonsense'" in done.stderr
