@@ -1,0 +1,29 @@
+"""Labelled data from where people have it, and every problem in it before the first step.
+
+    load("flowers/")                       # a folder per class; train/, valid/ and test/ inside it are splits
+    load("flower_photos/")                 # train_list.txt, validate_list.txt, test_list.txt, label_list.txt
+    load("labels.csv")                     # .csv .tsv .jsonl with a path and a label column
+    load([("a.png", "cat"), (image, 1)])   # any object with __len__ and __getitem__
+
+    train, valid, test = load("flowers/")  # valid and test are None where the source has none
+    print(train.describe())                # classes and counts
+    train, valid = split(train, 0.2, seed=0)
+    check(train, valid)                    # one DataError with every problem, or nothing
+
+`prepare` does all of that in one call for `finetune`, `prepare_evaluation` for `evaluate`.
+
+Samples are inputs and class numbers, never tensors: this package knows nothing of paddle.
+"""
+
+from __future__ import annotations
+
+from hub.datasets.base import Dataset, Origin, Problem, Sample
+from hub.datasets.preflight import Checked, check
+from hub.datasets.prepare import Prepared, prepare, prepare_evaluation
+from hub.datasets.sources import load
+from hub.datasets.splits import Splits, split
+
+__all__ = [
+    "Checked", "Dataset", "Origin", "Prepared", "Problem", "Sample", "Splits",
+    "check", "load", "prepare", "prepare_evaluation", "split",
+]  # fmt: skip

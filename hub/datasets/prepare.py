@@ -1,0 +1,88 @@
+"""From what a user hands to `finetune` or `evaluate` to data that has been checked and split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hub.datasets.base import Dataset, Sample
+from hub.datasets.preflight import check
+from hub.datasets.sources import load
+from hub.datasets.splits import Splits, split
+
+Probe = Callable[[Sample], object]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data that every step of a run can rely on: all of it readable, every label known."""
+
+    train: Dataset
+    valid: Dataset | None
+    test: Dataset | None
+    notes: tuple[str, ...] = ()
+    """What was done on the way that a user should know: samples left out, a validation part split off."""
+
+    def describe(self) -> str:
+        """Give the table of classes and counts, and the notes below it."""
+        return "\n".join([Splits(self.train, self.valid, self.test).describe(), *self.notes])
+
+
+def prepare(
+    train: Any,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    multi_label: bool | None = None,
+    on_bad: str = "raise",
+    seed: int = 0,
+    workers: int | None = None,
+    probe: Probe | None = None,
+) -> Prepared:
+    """Load, check and split the data of a run.
+
+    `valid` None takes the validation part of `train`'s source, or else splits a fifth off, stratified; False
+    goes without. Raises DataError that lists every problem of every part.
+    """
+    source = load(train, multi_label=multi_label)
+    labels, several = source.train.labels, source.train.multi_label
+    own = {"valid": valid, "test": test}
+    parts: dict[str, Dataset | None] = {"valid": source.valid, "test": source.test}
+    for role, given in own.items():
+        if given is False:
+            parts[role] = None
+        elif given is not None:
+            other = load(given, labels=labels, multi_label=several)
+            # The source of a validation set may itself be split: a folder with train and valid in it.
+            own_part: Dataset | None = getattr(other, role)
+            parts[role] = other.train if own_part is None else own_part
+    checked = check(
+        source.train, parts["valid"], parts["test"], probe=probe, on_bad=on_bad, workers=workers or None
+    )
+    notes = [str(checked)] if checked.dropped else []
+    whole, chosen, tested = checked.splits
+    assert whole is not None, "check gives back what it was given"
+    if chosen is None and valid is not False:
+        whole, chosen = split(whole, seed=seed)
+        notes.append(
+            f"no validation data was given: {len(chosen)} of {len(whole) + len(chosen)} samples were held out"
+        )
+    return Prepared(whole, chosen, tested, tuple(notes))
+
+
+def prepare_evaluation(
+    data: Any,
+    *,
+    labels: Sequence[str],
+    multi_label: bool,
+    on_bad: str = "raise",
+    workers: int | None = None,
+    probe: Probe | None = None,
+) -> Dataset:
+    """Give the test part of `data`, or else its validation part, or else all of it, with `labels` as its classes."""
+    source = load(data, labels=labels, multi_label=multi_label)
+    part = next(each for each in (source.test, source.valid, source.train) if each is not None)
+    [checked] = check(part, probe=probe, on_bad=on_bad, workers=workers or None).splits
+    assert checked is not None, "check gives back what it was given"
+    return checked

@@ -1,0 +1,161 @@
+"""`load`: from whatever the user has to training, validation and test data with labels in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hub.datasets import tables
+from hub.datasets.base import Dataset, Rows
+from hub.datasets.folders import is_litter, read_folder
+from hub.datasets.lists import read_list
+from hub.datasets.objects import read_object
+from hub.datasets.splits import Splits
+from hub.datasets.tables import Columns, read_table
+from hub.errors import DataError, UsageError, did_you_mean
+
+ROLES = {"train": ("train",), "valid": ("valid", "val", "validation", "validate", "dev"), "test": ("test",)}
+"""The names under which the parts of a data set are found, as folders, list files and tables."""
+LIST_SUFFIXES = (".txt", ".lst", ".list")
+
+
+def load(
+    source: Any,
+    *,
+    labels: Sequence[str] | None = None,
+    multi_label: bool | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    label_separator: str | None = None,
+) -> Splits:
+    """Give the splits of a path, of an object with `__len__` and `__getitem__`, or of what `load` gave before.
+
+    `labels` fixes the class list, for example to a module's; a label that is not in it becomes a problem of the
+    dataset, and so does a label of valid or test that train does not have. `multi_label` None means: where a
+    sample has a list of labels. In a multi-label table a cell holds labels parted by `label_separator`, which is
+    "|" unless it is given; an empty cell is a sample without labels.
+
+    Raises DataError only where nothing can be read at all; every other problem waits in `Dataset.problems` for
+    `check`. Raises UsageError for arguments that do not fit the source.
+    """
+    if label_separator is not None and not (multi_label and label_separator):
+        raise UsageError("label_separator: expected some text, together with multi_label=True")
+    for_tables = {
+        "path_column": path_column,
+        "label_column": label_column,
+        "label_separator": label_separator,
+    }
+    given = [option for option, value in for_tables.items() if value is not None]
+    if isinstance(source, Dataset):
+        source = Splits(source)
+    if isinstance(source, Splits):
+        _refuse_options(given, "a dataset that is already loaded")
+        return source if labels is None and multi_label is None else _relabel(source, labels, multi_label)
+    if isinstance(source, str | os.PathLike):
+        columns = Columns(path_column, label_column, (label_separator or "|") if multi_label else None)
+        rows = _read_path(Path(source).expanduser(), columns, given)
+    else:
+        _refuse_options(given, type(source).__name__)
+        rows = {"train": read_object(source)}
+    train = Dataset(rows.pop("train"), labels=labels, multi_label=multi_label)
+    shared = labels or train.labels or None
+    others = {
+        role: Dataset(part, labels=shared, multi_label=train.multi_label) for role, part in rows.items()
+    }
+    return Splits(train, **others)
+
+
+def _relabel(splits: Splits, labels: Sequence[str] | None, multi_label: bool | None) -> Splits:
+    parts = [
+        None if part is None else part.relabel(labels or splits.train.labels, multi_label=multi_label)
+        for part in splits
+    ]
+    assert parts[0] is not None
+    return Splits(parts[0], *parts[1:])
+
+
+def _refuse_options(given: list[str], found: str) -> None:
+    if given:
+        raise UsageError(f"{given[0]}: only tables (.csv .tsv .jsonl) have columns, found {found}")
+
+
+def _read_path(path: Path, columns: Columns, given: list[str]) -> dict[str, Rows]:
+    def read_columns(table: Path) -> Rows:
+        return read_table(table, columns)
+
+    try:
+        if path.is_dir():
+            form, parts = _parts_of(path)
+        else:
+            form, parts = _form_of(path), {"train": path}
+        if form != "table":
+            _refuse_options(given, f"{path}, a {form}")
+        readers: dict[str, Callable[[Path], Rows]] = {
+            "folder": read_folder,
+            "list": read_list,
+            "table": read_columns,
+        }
+        return {role: readers[form](part) for role, part in parts.items()}
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def _form_of(path: Path) -> str:
+    """Say how a file is read: as a "list" or a "table"."""
+    if not path.exists():
+        raise _missing(path)
+    suffix = path.suffix.lower()
+    if suffix in tables.SUFFIXES:
+        return "table"
+    if suffix in LIST_SUFFIXES:
+        return "list"
+    hint = "expected a folder with a folder per class, a list file (.txt) or a table (.csv .tsv .jsonl)"
+    raise DataError(f"{path}: a {suffix or 'suffixless'} file is no dataset", hint=hint)
+
+
+def _parts_of(folder: Path) -> tuple[str, dict[str, Path]]:
+    """Say how a folder is read and which of its entries are train, valid and test."""
+    entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name)]
+    files = {entry.name.lower(): Path(entry.path) for entry in entries if entry.is_file()}
+    folders = {entry.name.lower(): Path(entry.path) for entry in entries if entry.is_dir()}
+    for form, among, endings in (("list", files, ["_list.txt"]), ("table", files, tables.SUFFIXES)):
+        found = _roles(among, endings)
+        if "train" in found:
+            return form, found
+    found = _roles(folders, [""])
+    if "train" in found and (len(found) > 1 or len(folders) == 1):
+        return "folder", found
+    return "folder", {"train": folder}
+
+
+def _roles(among: dict[str, Path], endings: Iterable[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for role, names in ROLES.items():
+        paths = [among[name + ending] for ending in endings for name in names if name + ending in among]
+        if len(paths) > 1:
+            both = " and ".join(path.name for path in paths)
+            raise DataError(f"{paths[0].parent}: {both} are both {role} data", hint="keep one of them")
+        if paths:
+            found[role] = paths[0]
+    return found
+
+
+def _missing(path: Path) -> DataError:
+    """Give the error for a path that does not exist: the deepest folder that does, and the nearest name in it."""
+    wanted = path
+    while not wanted.parent.is_dir():
+        wanted = wanted.parent
+    siblings = sorted(entry.name for entry in os.scandir(wanted.parent) if not is_litter(entry.name))
+    if wanted != path:
+        return DataError(
+            f"{path}: there is no {wanted.name!r} in {wanted.parent}", hint=_nearest(wanted, siblings)
+        )
+    return DataError(f"{path}: no such file or folder", hint=_nearest(wanted, siblings))
+
+
+def _nearest(wanted: Path, siblings: list[str]) -> str:
+    place = wanted.parent.absolute()
+    listed = ", ".join(siblings[:10]) + (" …" if len(siblings) > 10 else "")
+    return did_you_mean(wanted.name, siblings) or f"{place} has: {listed or 'nothing'}"

@@ -1,0 +1,287 @@
+"""Folders, list files and tables, read as they are meant."""
+
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from hub.datasets import Dataset, Origin, load
+from hub.errors import DataError, UsageError
+
+
+def write_images(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3), "red").save(root / name)
+    return root
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return path
+
+
+def table(dataset: Dataset | None) -> list[tuple[str, str]]:
+    """The samples as (path below the test's folder, label name)."""
+    assert dataset is not None
+    return [(Path(str(sample.input)).name, dataset.labels[sample.label]) for sample in dataset]  # type: ignore[index]
+
+
+def problems(dataset: Dataset | None) -> list[str]:
+    assert dataset is not None
+    return [str(problem) for problem in dataset.problems]
+
+
+# ---- folders ----
+
+
+def test_a_folder_per_class_gives_sorted_labels_and_paths(tmp_path: Path) -> None:
+    write_images(
+        tmp_path, "b10/x.png", "b9/deep/er/z.PNG", "b9/a.JpEg", "玫瑰 花/1.webp", "B/1.gif", "B/2.tiff"
+    )
+    train, valid, test = load(tmp_path)
+    assert train.labels == ("B", "b10", "b9", "玫瑰 花"), "plain sorting, the same on every machine"
+    assert table(train) == [
+        *(
+            ("1.gif", "B"),
+            ("2.tiff", "B"),
+            ("x.png", "b10"),
+            ("a.JpEg", "b9"),
+            ("z.PNG", "b9"),
+            ("1.webp", "玫瑰 花"),
+        )
+    ]
+    assert (valid, test) == (None, None)
+    assert train.problems == ()
+    assert train.origin(0) == Origin(str(tmp_path / "B" / "1.gif"))
+    assert isinstance(train[0].input, Path)
+
+
+def test_what_systems_leave_in_folders_is_not_seen_and_other_files_are_counted(tmp_path: Path) -> None:
+    write_images(
+        tmp_path, "a/1.png", "b/1.png", ".git/x.png", "__MACOSX/a/1.png", "a/._1.png", "a/@eaDir/1.png"
+    )
+    for name in (
+        "Thumbs.db",
+        "a/desktop.ini",
+        "a/notes.txt",
+        "b/more/raw.HEIC",
+        "b/more/raw2.heic",
+        "README",
+    ):
+        write(tmp_path / name, "x")
+    train = load(tmp_path).train
+    assert table(train) == [("1.png", "a"), ("1.png", "b")]
+    assert train.ignored == {".heic": 2, ".txt": 1, "": 1}
+    assert "ignored: 2 .heic files, 1 suffixless file, 1 .txt file" in train.describe()
+    assert train.problems == ()
+
+
+@pytest.mark.parametrize("name", ["valid", "val", "Validation", "dev"])
+def test_folders_named_train_valid_test_are_splits_that_share_labels(tmp_path: Path, name: str) -> None:
+    write_images(
+        tmp_path, "train/a/1.png", "train/b/1.png", f"{name}/b/2.png", "test/a/3.png", ".cache/x/1.png"
+    )
+    splits = load(str(tmp_path))
+    assert [table(each) for each in splits] == [
+        [("1.png", "a"), ("1.png", "b")],
+        [("2.png", "b")],
+        [("3.png", "a")],
+    ]
+    assert {each.labels for each in splits if each} == {("a", "b")}
+    assert splits.valid is not None
+    assert splits.valid.counts() == {"a": 0, "b": 1}
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    write_images(tmp_path, "bus/1.png", "car/1.png", "train/1.png")
+    assert load(tmp_path).train.labels == ("bus", "car", "train")
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    write_images(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a" / "again").symlink_to(tmp_path / "a", target_is_directory=True)
+    assert len(load(tmp_path).train) == 2
+
+
+def test_names_from_macos_are_the_same_class_as_names_from_linux(tmp_path: Path) -> None:
+    write_images(tmp_path, unicodedata.normalize("NFD", "train/café/1.png"), "train/tea/1.png")
+    write_images(tmp_path, unicodedata.normalize("NFC", "valid/café/2.png"))
+    splits = load(tmp_path)
+    assert splits.train.labels == (unicodedata.normalize("NFC", "café"), "tea")
+    assert problems(splits.valid) == []
+
+
+def test_ten_thousand_files_are_listed_in_a_moment(tmp_path: Path) -> None:
+    for label in range(10):
+        (tmp_path / f"class{label}").mkdir()
+        for number in range(1000):
+            (tmp_path / f"class{label}" / f"image_{number:05d}.jpg").touch()
+    start = time.perf_counter()
+    train = load(tmp_path).train
+    seconds = time.perf_counter() - start
+    assert train.counts() == {f"class{label}": 1000 for label in range(10)}
+    assert seconds < 1, "0.03 s on an idle machine; the rest is for a busy one"
+
+
+# ---- list files ----
+
+
+def test_paddlehub_list_files_are_read_with_all_their_quirks(tmp_path: Path) -> None:
+    write(tmp_path / "label_list.txt", "roses\r\ntulips\r\n郁 金香\r\n")
+    write(
+        tmp_path / "train_list.txt", "\ufeffroses/a b.jpg 0\r\nt/中文.jpg\t1\r\n../outside/c.jpg  2\r\n\r\n"
+    )
+    write(tmp_path / "validate_list.txt", "roses/d.jpg 0\n")
+    write(tmp_path / "test_list.txt", "roses/e.jpg 2")
+    splits = load(tmp_path)
+    assert splits.train.labels == ("roses", "tulips", "郁 金香"), (
+        "the order of label_list.txt, which the numbers count"
+    )
+    assert table(splits.train) == [("a b.jpg", "roses"), ("中文.jpg", "tulips"), ("c.jpg", "郁 金香")]
+    assert table(splits.valid) == [("d.jpg", "roses")]
+    assert table(splits.test) == [("e.jpg", "郁 金香")]
+    assert problems(splits.train) == []
+    assert splits.train[0].input == tmp_path / "roses" / "a b.jpg"
+    assert str(splits.train.origin(1)) == f"{tmp_path / 'train_list.txt'}, row 2"
+
+
+def test_without_a_label_list_the_numbers_are_the_names(tmp_path: Path) -> None:
+    lines = [f"{number}.jpg {number}" for number in (10, 2, 1, 7)]
+    train = load(write(tmp_path / "any.txt", "\n".join(lines))).train
+    assert train.labels == ("1", "2", "7", "10")
+    assert table(train) == [("10.jpg", "10"), ("2.jpg", "2"), ("1.jpg", "1"), ("7.jpg", "7")]
+
+
+def test_numbers_that_are_names_mean_the_same_in_every_split(tmp_path: Path) -> None:
+    write(tmp_path / "train_list.txt", "a.jpg 1\nb.jpg 2\n")
+    write(tmp_path / "val_list.txt", "c.jpg 1\nd.jpg 2\n")
+    assert table(load(tmp_path).valid) == [("c.jpg", "1"), ("d.jpg", "2")]
+
+
+# ---- tables ----
+
+GOOD_TABLES = {
+    "plain.csv": "path,label\na.png,cat\nb.png,dog\n",
+    "bom_crlf.csv": "\ufeffPath,Label\r\na.png,cat\r\nb.png,dog\r\n\r\n",
+    "quoted.csv": '"image","class"\n"a.png","cat"\n"b.png"," dog "\n',
+    "more_columns.csv": "id,File Name,width,category\n1,a.png,3,cat\n2,b.png,,dog",
+    "trailing_comma.csv": "path,label\na.png,cat,\nb.png,dog,\n",
+    "semicolons.csv": "path;label\na.png;cat\nb.png;dog\n",
+    "tabs.tsv": "label\timg\ncat\ta.png\ndog\tb.png\n",
+    "lines.jsonl": '{"image": "a.png", "label": "cat"}\n{"label": "dog", "image": "b.png", "extra": null}\n',
+    "upper.CSV": "FILENAME,TARGET\na.png,cat\nb.png,dog\n",
+}
+
+
+@pytest.mark.parametrize("name", GOOD_TABLES)
+def test_tables_find_their_columns(tmp_path: Path, name: str) -> None:
+    train = load(write(tmp_path / name, GOOD_TABLES[name])).train
+    assert problems(train) == []
+    assert train.labels == ("cat", "dog")
+    assert table(train) == [("a.png", "cat"), ("b.png", "dog")]
+    assert train[0].input == tmp_path / "a.png", "paths count from the table's folder"
+    assert train.origin(1).row == (2 if name == "lines.jsonl" else 3), "the line that an editor shows"
+
+
+def test_columns_can_be_named_and_paths_can_be_absolute_or_chinese(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "t.csv", f"path,label,文件,真 值\nx,y,{tmp_path}/图 片/一.png,猫\nx,y,二.png,狗\n"
+    )
+    train = load(source, path_column="文件", label_column="真 值").train
+    assert train.labels == ("狗", "猫")
+    assert [sample.input for sample in train] == [tmp_path / "图 片" / "一.png", tmp_path / "二.png"]
+
+
+def test_rows_are_counted_as_lines_even_where_a_cell_has_two(tmp_path: Path) -> None:
+    train = load(write(tmp_path / "t.csv", 'note,path,label\n"two\nlines",a.png,x\nplain,b.png,y\n')).train
+    assert [train.origin(i).row for i in range(2)] == [2, 4]
+
+
+def test_a_folder_of_tables_is_a_set_of_splits(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", "path,label\na.png,x\nb.png,y\n")
+    write(tmp_path / "dev.csv", "path,label\nc.png,y\n")
+    write_images(tmp_path, "images/a.png")
+    splits = load(tmp_path)
+    assert table(splits.train) == [("a.png", "x"), ("b.png", "y")]
+    assert table(splits.valid) == [("c.png", "y")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options"),
+    [
+        ("t.csv", "path,labels\na.png,cat|dog\nb.png,dog\nc.png,\n", {"multi_label": True}),
+        (
+            "t.csv",
+            "path,labels\na.png,cat / dog\nb.png,dog\nc.png,\n",
+            {"multi_label": True, "label_separator": "/"},
+        ),
+        (
+            "t.jsonl",
+            '{"path":"a","label":["dog","cat"]}\n{"path":"b","label":"dog"}\n{"path":"c","label":[]}',
+            {},
+        ),
+    ],
+)
+def test_several_labels_for_a_sample(tmp_path: Path, name: str, text: str, options: dict[str, Any]) -> None:
+    train = load(write(tmp_path / name, text), **options).train
+    assert problems(train) == []
+    assert train.multi_label
+    assert train.labels == ("cat", "dog")
+    assert [sample.label for sample in train] == [(0, 1), (1,), ()]
+    assert train.targets().tolist() == [[1, 1], [0, 1], [0, 0]]
+    assert train.counts() == {"cat": 1, "dog": 2}
+
+
+def test_a_separator_in_a_name_is_left_alone_unless_there_are_several_labels(tmp_path: Path) -> None:
+    assert load(write(tmp_path / "t.csv", "path,label\na,x|y\nb,z\n")).train.labels == ("x|y", "z")
+
+
+def test_labels_of_jsonl_may_be_numbers_or_truth_values(tmp_path: Path) -> None:
+    rows = [{"path": f"{number}.png", "label": label} for number, label in enumerate([10, 9, 10])]
+    train = load(write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, rows)))).train
+    assert train.labels == ("9", "10")
+    train = load(
+        write(tmp_path / "u.jsonl", '{"path": "a", "label": true}\n{"path": "b", "label": false}')
+    ).train
+    assert train.labels == ("false", "true")
+
+
+# ---- what cannot be read at all ----
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "options", "error", "said"),
+    [
+        ("flower", {"flowers/a/1.png": ""}, {}, DataError, "no such file or folder\n  hint: did you mean 'flowers'?"),
+        ("x/flowers", {"y.txt": ""}, {}, DataError, "there is no 'x' in"),
+        ("zzz", {"a.txt": "", ".hid": ""}, {}, DataError, "has: a.txt"),
+        ("d", {f"d/{number}.txt": "" for number in range(17)}, {}, DataError, "d: 17 .txt files, no images"),
+        ("d", {"d/a/1.txt": "", "d/b/2.md": ""}, {}, DataError, "d: 2 folders, 1 .md file, 1 .txt file, no images"),
+        ("d", {"d/1.png": "", "d/2.jpg": ""}, {}, DataError, "d: 2 images but no class folders"),
+        ("d", {"d/.hidden": ""}, {}, DataError, "d: the folder is empty"),
+        ("d.zip", {"d.zip": ""}, {}, DataError, "a .zip file is no dataset"),
+        ("d", {"d/train/a/1.png": "", "d/val/b/x": "", "d/valid/b/x": ""}, {}, DataError, "are both valid data"),
+        ("d", {"d/a/1.png": ""}, {"path_column": "p"}, UsageError, "path_column: only tables"),
+        ("d.csv", {"d.csv": ""}, {"label_separator": "/"}, UsageError, "together with multi_label=True"),
+        ("d.txt", {"d.txt": ""}, {"label_column": "p"}, UsageError, "label_column: only tables"),
+        ("d.csv", {"d.csv": "path,label"}, {"labels": ["a", "a"]}, UsageError, "found a more than once"),
+        ("d.csv", {"d.csv": "path,label"}, {"labels": "abc"}, UsageError, "expected a list of class names, found 'a"),
+        ("d.csv", {"d.csv": "path,label"}, {"labels": []}, UsageError, "expected a list of class names, found []"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_says_what_was_found(
+    tmp_path: Path, source: str, files: dict[str, str], options: dict[str, Any], error: type, said: str
+) -> None:
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    with pytest.raises(error) as caught:
+        load(tmp_path / source, **options)
+    assert said in str(caught.value)

@@ -1,0 +1,190 @@
+"""Any object as a dataset, class lists, and what every dataset can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hub.datasets import Dataset, Origin, Sample, Splits, load
+from hub.errors import DataError, UsageError
+
+
+def write_images(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3), "red").save(root / name)
+    return root
+
+
+def problems(dataset: Dataset | None) -> list[str]:
+    assert dataset is not None
+    return [str(problem) for problem in dataset.problems]
+
+
+# ---- objects ----
+
+
+class Counting:
+    """A dataset that counts how often it is asked."""
+
+    def __init__(self, items: list[Any], **attributes: Any) -> None:
+        self.items, self.asked = items, 0
+        vars(self).update(attributes)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> Any:
+        self.asked += 1
+        return self.items[i]
+
+
+PIXELS = np.zeros((3, 4, 3), np.uint8)
+PICTURE = Image.new("L", (4, 3))
+OBJECTS: dict[str, tuple[Any, tuple[str, ...], list[int | tuple[int, ...]]]] = {
+    "names": ([(PIXELS, "dog"), (PIXELS, "cat")], ("cat", "dog"), [1, 0]),
+    "numbers": ([(PIXELS, 12), (PIXELS, 3)], ("3", "12"), [1, 0]),
+    "numpy": (
+        [(PIXELS, np.int64(1)), (PIXELS, np.array([0])), (PIXELS, np.str_("1"))],
+        ("0", "1"),
+        [1, 0, 1],
+    ),
+    "dictionaries": ([{"image": PICTURE, "label": "b"}, {"img": PICTURE, "class": "a"}], ("a", "b"), [1, 0]),
+    "samples": ([Sample(PICTURE, 1), Sample(PICTURE, 0)], ("0", "1"), [1, 0]),
+    "own order": (Counting([(PIXELS, 0), (PIXELS, "a")], classes=["z", "a"]), ("z", "a"), [0, 1]),
+    "paddlehub": (Counting([(PIXELS, 1), (PIXELS, 0)], label_list=["z", "a"]), ("z", "a"), [1, 0]),
+    "labels of samples are no names": (
+        Counting([(PIXELS, 1), (PIXELS, 1)], labels=["1", "1"]),
+        ("1",),
+        [0, 0],
+    ),
+    "several": ([(PIXELS, ["b", "a"]), (PIXELS, "b")], ("a", "b"), [(0, 1), (1,)]),
+    "several numbers": ([(PIXELS, np.array([2, 0])), (PIXELS, [])], ("0", "2"), [(0, 1), ()]),
+    "truth": ([(PIXELS, np.bool_(True)), (PIXELS, False)], ("false", "true"), [1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects_with_len_and_getitem(name: str) -> None:
+    source, labels, numbers = OBJECTS[name]
+    train = load(source).train
+    assert problems(train) == []
+    assert train.labels == labels
+    assert [sample.label for sample in train] == numbers
+
+
+def test_inputs_of_objects_come_as_they_are() -> None:
+    train = load([("a/b.png", "x"), (Path("c.png"), "x"), (PICTURE, "y"), (PIXELS, "y")]).train
+    assert train[0].input == Path("a/b.png")
+    assert train[1].input == Path("c.png")
+    assert train[2].input is PICTURE
+    assert train[3].input is PIXELS
+    assert [str(train.origin(i)) for i in (0, 3)] == ["item 0", "item 3"]
+
+
+def test_an_object_is_read_once_for_its_labels_and_again_only_for_its_images() -> None:
+    source = Counting([(PIXELS, "a"), (PIXELS, "b"), (PIXELS, "a")])
+    train = load(source).train
+    assert source.asked == 3
+    assert (train.targets().tolist(), train.counts(), len(train)) == ([0, 1, 0], {"a": 2, "b": 1}, 3)
+    train.describe()
+    assert source.asked == 3
+    assert train.select([2])[0].input is PIXELS
+    assert source.asked == 4
+
+
+def test_an_object_that_fails_says_on_which_item() -> None:
+    with pytest.raises(DataError, match="item 0 of dict: KeyError: 0") as caught:
+        load({"a": 1})
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+# ---- class lists ----
+
+
+def test_a_given_class_list_is_kept_in_its_order(tmp_path: Path) -> None:
+    write_images(tmp_path, "a/1.png", "b/1.png")
+    train = load(tmp_path, labels=["c", "b", "a"]).train
+    assert train.labels == ("c", "b", "a")
+    assert train.targets().tolist() == [2, 1]
+    assert train.counts() == {"c": 0, "b": 1, "a": 1}
+
+
+def test_numbers_count_the_given_names_unless_these_are_numbers_too() -> None:
+    data = [(PIXELS, 1), (PIXELS, 2)]
+    assert load(data, labels=["x", "y", "z"]).train.targets().tolist() == [1, 2]
+    assert load(data, labels=["1", "2"]).train.targets().tolist() == [0, 1]
+
+
+def test_loaded_data_can_be_loaded_again_with_another_class_list() -> None:
+    splits = load([(PIXELS, "a"), (PIXELS, "b"), (PIXELS, "c")])
+    assert load(splits) == splits
+    assert load(splits.train) == Splits(splits.train)
+    again = load(splits.train.select([2, 1]), labels=["b", "a"]).train
+    assert again.targets().tolist() == [0]
+    assert problems(again) == ["item 2: unknown label 'c' (known: b, a)"]
+    assert load(splits, multi_label=True).train.targets().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+# ---- what a dataset can do ----
+
+
+def test_select_keeps_labels_and_takes_indices_or_a_mask() -> None:
+    train = load([(PIXELS, name) for name in "abcab"]).train
+    part = train.select([3, 0])
+    assert (len(part), part.labels, part.targets().tolist()) == (2, ("a", "b", "c"), [0, 0])
+    assert str(part[0].origin) == "item 3"
+    assert part.select(np.array([1]))[0].origin == Origin("", 0)
+    assert train.select(train.targets() == 1).targets().tolist() == [1, 1]
+    assert len(train.select([])) == 0
+    assert train[-1].label == 1
+    assert repr(part) == "<Dataset list: 2 samples, 3 classes>"
+    with pytest.raises(IndexError):
+        train[5]
+
+
+def test_targets_cannot_be_changed_from_outside() -> None:
+    train = load([(PIXELS, "a"), (PIXELS, "b")]).train
+    train.targets()[:] = 0
+    assert train.targets().tolist() == [0, 1]
+
+
+def test_describe_lines_up_and_names_every_split(tmp_path: Path) -> None:
+    write_images(tmp_path, "train/玫瑰/1.png", "train/玫瑰/2.png", "train/tulip/1.png", "test/tulip/3.png")
+    splits = load(tmp_path)
+    assert splits.describe().splitlines() == [
+        f"{tmp_path / 'train'}: 4 samples, 2 classes",
+        "  class  train  test",
+        "  tulip      1     1",
+        "  玫瑰       2     0",
+        "  all        3     1",
+    ]
+    assert splits.train.describe().splitlines()[1:] == [
+        "  class  samples",
+        "  tulip        1",
+        "  玫瑰         2",
+    ]
+
+
+def test_describe_is_short_for_many_classes_and_shows_the_extremes() -> None:
+    train = load([(PIXELS, f"class{label:03d}") for label in range(200) for _ in range(1 + label % 7)]).train
+    lines = train.describe().splitlines()
+    assert len(lines) == 18
+    assert lines[2] == "  class006            7"
+    assert lines[12] == "  … 185 more …"
+    assert lines[-1].split() == ["class196", "1"]
+
+
+@pytest.mark.parametrize("source", [iter([]), 3, None, Counting])
+def test_what_is_no_dataset_is_refused(source: object) -> None:
+    with pytest.raises(UsageError, match="expected a path or an object with __len__ and __getitem__, found"):
+        load(source)
+
+
+def test_options_for_tables_are_refused_for_objects() -> None:
+    with pytest.raises(UsageError, match=r"path_column: only tables .* have columns, found list"):
+        load([(PIXELS, "a")], path_column="image")
