@@ -8,7 +8,6 @@ gives the same picture. Geometry and colour are Pillow's; only what Pillow lacks
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,14 +42,12 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
         raise InputError(f"expected a path, a PIL image or an array, found {type(source).__name__}")
     path = Path(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise InputError(f"{path}: {width}×{height} pixels; at most {MAX_PIXELS:,} are read")
-                picture.load()
-                return _plain(picture)
+        with Image.open(path, formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise InputError(f"{path}: {width}×{height} pixels; at most {MAX_PIXELS:,} are read")
+            picture.load()
+            return _plain(picture)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -59,7 +56,7 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
         size = path.stat().st_size
         found = "an empty file" if size == 0 else f"{size:,} bytes that are none of {', '.join(FORMATS)}"
         raise InputError(f"{path}: expected a picture, found {found}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
+    except Image.DecompressionBombError as problem:
         raise InputError(f"{path}: {problem}") from None
     except (
         OSError,
