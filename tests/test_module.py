@@ -89,7 +89,7 @@ def test_features_are_one_row_an_input_and_never_shift(made: Path, tmp_path: Pat
     module = hub.Module(made)
     arrays = [array for array, _ in samples(3)]
     features = module.embed(arrays, batch_size=4)
-    assert features.shape == (9, 16)
+    assert features.shape == (9, 24)
     assert features.dtype == np.float32
     np.testing.assert_allclose(features[4], module.embed(arrays[4])[0], rtol=1e-4)  # another batch, another order of sums
     with pytest.raises(InputError, match="no such file"):
@@ -104,7 +104,9 @@ def test_evaluation_equals_counting_the_answers(made: Path, tmp_path: Path) -> N
     metrics = module.evaluate(held)
     assert metrics["accuracy"] == pytest.approx(right)
     assert metrics["count"] == 21
-    assert metrics == module.evaluate(folder(tmp_path / "d", 7, seed=4), batch_size=32)
+    from_files = module.evaluate(folder(tmp_path / "d", 7, seed=4))
+    assert from_files.pop("loss") == pytest.approx(metrics.pop("loss"), rel=1e-5)  # another order of float32 sums
+    assert from_files == metrics
 
 
 def test_a_label_that_the_module_does_not_know_is_named(made: Path) -> None:

@@ -31,7 +31,7 @@ SPEC = ModuleSpec.create(
 def tiny(seed: int = 0) -> Bundle:
     paddle.seed(seed)
     backbone = archs.build("small_resnet", width=2)
-    head = paddle.nn.Linear(16, 3)
+    head = paddle.nn.Linear(24, 3)
     preprocessor = Preprocessor(SPEC.preprocess, SPEC.augment)
     return Bundle(SPEC, ("a", "b", "ü 花"), backbone, weights.state_of(head), preprocessor, "# tiny\n")
 
@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_the_old_module_whole(tmp_path: Path, python: str) ->
 
 def test_golden_values_notice_other_weights_and_other_preprocessing(tmp_path: Path) -> None:
     def network_of(loaded: Bundle) -> Network:
-        head = paddle.nn.Linear(16, 3)
+        head = paddle.nn.Linear(24, 3)
         weights.give(head, loaded.head_state, what="head")
         return Network(loaded.backbone, head)
 

@@ -1,0 +1,45 @@
+"""The documentation runs: every Python block and every `$ hub` line of README.md and docs/, page by page."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hub.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str, int]]:
+    """The page's fenced blocks as (language, text, line)."""
+    text = page.read_text(encoding="utf-8")
+    return [(m[1], m[2], text.count("\n", 0, m.start()) + 2) for m in FENCE.finditer(text)]
+
+
+def runnable(page: Path) -> bool:
+    return any(language == "python" or (language == "console" and "$ hub" in text) for language, text, _ in blocks(page))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if runnable(p)], ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for language, text, line in blocks(page):
+        if language == "python":
+            # Newlines before the code make a failure point at the page's own line.
+            exec(compile("\n" * (line - 1) + text, str(page), "exec"), names)  # noqa: S102
+        elif language == "console":
+            for command in re.findall(r"^\$ hub (.*)$", text, re.MULTILINE):
+                assert main(shlex.split(command, comments=True)) == 0, f"{page.name}: hub {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_and_pictures_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", text):
+        assert (page.parent / target).exists(), f"{page.name} points at {target}"
