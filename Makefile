@@ -15,7 +15,7 @@ check: .venv/check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: .venv/demo
+docs: .venv/docs
 	$(BIN)/python docs/build.py
 
 clean:
@@ -28,5 +28,7 @@ clean:
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot]" && touch $@
 .venv/test: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot,test]" && touch $@
+.venv/docs: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,docs]" && touch $@
 .venv/check: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot,check]" && touch $@

@@ -287,8 +287,8 @@ class Module:
         sets = Sets(
             train=_batches(parts.train, pictures, config, seed=seed),
             in_order=_batches(parts.train, pictures, config),
-            valid=parts.valid and _batches(parts.valid, pictures, config),
-            test=parts.test and _batches(parts.test, pictures, config),
+            valid=None if parts.valid is None else _batches(parts.valid, pictures, config),
+            test=None if parts.test is None else _batches(parts.test, pictures, config),
             counts=parts.train.counts(),
         )
         plan = finetuning.plan(config, task, self.network.backbone, sets)

@@ -48,7 +48,11 @@ def tiny_module(seed: int = 0, **changes: Any) -> Any:
         "task": "image_classification",
         "arch": {"name": "small_resnet", "width": 2},
         "labels": ["this", "that"],
-        "preprocess": [{"grayscale": {}}, {"resize": {"size": SIDE}}, {"normalize": {"mean": [0.3], "std": [0.3]}}],
+        "preprocess": [
+            {"grayscale": {}},
+            {"resize": {"size": SIDE}},
+            {"normalize": {"mean": [0.3], "std": [0.3]}},
+        ],
         "augment": [{"random_affine": {"translate": 0.1}}],
         "license": "Apache-2.0",
     }

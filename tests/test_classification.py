@@ -60,7 +60,9 @@ def test_single_label_metrics_equal_scikit_learn_on_the_whole_set(seed: int) -> 
         )
     for name in ("precision", "recall"):
         score = getattr(reference, f"{name}_score")
-        expected[f"{name}_macro"] = score(targets, predicted, labels=all_labels, average="macro", zero_division=0)
+        expected[f"{name}_macro"] = score(
+            targets, predicted, labels=all_labels, average="macro", zero_division=0
+        )
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=CLOSE), name
     matrix = reference.confusion_matrix(targets, predicted, labels=all_labels)

@@ -22,11 +22,14 @@ def blocks(page: Path) -> list[tuple[str, str, int]]:
 
 
 def runnable(page: Path) -> bool:
-    return any(language == "python" or (language == "console" and "$ hub" in text) for language, text, _ in blocks(page))
+    languages = {language for language, text, _ in blocks(page) if language == "python" or "$ hub" in text}
+    return bool(languages & {"python", "console"})
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if runnable(p)], ids=lambda p: str(p.relative_to(ROOT)))
-def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_of_a_page_run_in_order(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
     for language, text, line in blocks(page):

@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[1]
 
 def trained(tmp_path: Path, **options):
     return tiny_module().finetune(
-        samples(12), output_dir=tmp_path / "run", **{"epochs": 2, "batch_size": 8, "progress": False, **options}
+        samples(12),
+        output_dir=tmp_path / "run",
+        **{"epochs": 2, "batch_size": 8, "progress": False, **options},
     )
 
 
@@ -32,7 +34,9 @@ def test_a_module_learns_and_its_answers_have_names(tmp_path: Path) -> None:
     assert module.run.metrics["accuracy"] > 0.8
     assert module.labels == LABELS
     answers = module.predict([array for array, _ in samples(10, seed=5)])
-    right = [answer["label"] == label for answer, (_, label) in zip(answers, samples(10, seed=5), strict=True)]
+    right = [
+        answer["label"] == label for answer, (_, label) in zip(answers, samples(10, seed=5), strict=True)
+    ]
     assert np.mean(right) > 0.8
 
 
@@ -77,7 +81,9 @@ def test_a_probe_leaves_the_backbone_bit_for_bit(tmp_path: Path) -> None:
 def test_full_training_changes_every_parameter(tmp_path: Path) -> None:
     module = tiny_module()
     before = weights.state_of(module.network.backbone)
-    module.finetune(samples(12), strategy="full", valid=False, epochs=2, output_dir=tmp_path / "r", progress=False)
+    module.finetune(
+        samples(12), strategy="full", valid=False, epochs=2, output_dir=tmp_path / "r", progress=False
+    )
     after = weights.state_of(module.network.backbone)
     assert not [name for name in before if (after[name] == before[name]).all()]
 
@@ -206,7 +212,9 @@ def test_bad_pictures_stop_the_run_or_are_left_out(tmp_path: Path) -> None:
     (data / "dot" / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"broken\.png"):
         tiny_module().finetune(data, epochs=1, output_dir=tmp_path / "run", progress=False)
-    module = tiny_module().finetune(data, epochs=1, on_bad="skip", output_dir=tmp_path / "run", progress=False)
+    module = tiny_module().finetune(
+        data, epochs=1, on_bad="skip", output_dir=tmp_path / "run", progress=False
+    )
     assert "left out: 1 × unreadable" in module.run.data
 
 
@@ -216,11 +224,18 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_none_of_it(tmp_path: P
     class Poison(Callback):
         def on_step_end(self, trainer, step) -> None:
             if trainer.epoch == 2:
-                module.network.head.weight.set_value(np.full(module.network.head.weight.shape, np.nan, np.float32))
+                module.network.head.weight.set_value(
+                    np.full(module.network.head.weight.shape, np.nan, np.float32)
+                )
 
     with pytest.raises(TrainingError, match="the loss became nan in epoch 2, step"):
         module.finetune(
-            samples(9), epochs=3, batch_size=8, callbacks=[Poison()], output_dir=tmp_path / "run", progress=False
+            samples(9),
+            epochs=3,
+            batch_size=8,
+            callbacks=[Poison()],
+            output_dir=tmp_path / "run",
+            progress=False,
         )
     kept = weights.state_of(hub.Module(tmp_path / "run" / "best").network)
     assert all(np.isfinite(array).all() for array in kept.values())

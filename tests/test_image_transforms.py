@@ -121,7 +121,9 @@ def test_random_steps_depend_on_the_seed_alone_and_keep_the_size(name: str) -> N
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 30, 3), np.uint8))
     arguments = {"degrees": 20, "translate": 0.1, "scale": 0.1, "shear": 5} if name == "random_affine" else {}
     step = image.RANDOM_STEPS[name]
-    results = [np.asarray(step(picture, np.random.default_rng(seed), **arguments)) for seed in (5, 5, 6, 7, 8)]
+    results = [
+        np.asarray(step(picture, np.random.default_rng(seed), **arguments)) for seed in (5, 5, 6, 7, 8)
+    ]
     assert (results[0] == results[1]).all()
     assert results[0].shape == (20, 30, 3)
     assert any((results[0] != other).any() for other in results[2:])
@@ -133,7 +135,9 @@ def test_random_affine_without_limits_changes_nothing() -> None:
 
 
 def test_normalizing_a_batch_is_the_formula() -> None:
-    preprocessor = Preprocessor([Named("rgb"), Named("normalize", {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]})])
+    preprocessor = Preprocessor(
+        [Named("rgb"), Named("normalize", {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]})]
+    )
     array = np.random.default_rng(0).integers(0, 255, (6, 5, 3), np.uint8)
     batch = preprocessor.batch([preprocessor.picture(array)] * 2)
     expected = (array / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]
@@ -151,8 +155,14 @@ def test_pictures_of_different_sizes_in_a_batch_say_which_step_is_missing() -> N
     ("steps", "message"),
     [
         ([Named("resiez", {"size": 3}), NORMALIZE], "did you mean 'resize'"),
-        ([Named("resize", {"sise": 3}), NORMALIZE], r"preprocess\.resize\.sise: resize takes no such argument"),
-        ([Named("resize", {"size": "3"}), NORMALIZE], r"preprocess\.resize\.size: expected a number, found '3'"),
+        (
+            [Named("resize", {"sise": 3}), NORMALIZE],
+            r"preprocess\.resize\.sise: resize takes no such argument",
+        ),
+        (
+            [Named("resize", {"size": "3"}), NORMALIZE],
+            r"preprocess\.resize\.size: expected a number, found '3'",
+        ),
         ([NORMALIZE, Named("grayscale")], "expected the last step to be normalize, found 'grayscale'"),
         ([Named("normalize", {"std": [0]})], "expected numbers above 0"),
         ([Named("normalize", {"mean": "x"})], "expected a number for each channel, found 'x'"),

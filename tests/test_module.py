@@ -91,7 +91,8 @@ def test_features_are_one_row_an_input_and_never_shift(made: Path, tmp_path: Pat
     features = module.embed(arrays, batch_size=4)
     assert features.shape == (9, 24)
     assert features.dtype == np.float32
-    np.testing.assert_allclose(features[4], module.embed(arrays[4])[0], rtol=1e-4)  # another batch, another order of sums
+    # Another batch size is another order of sums.
+    np.testing.assert_allclose(features[4], module.embed(arrays[4])[0], rtol=1e-4)
     with pytest.raises(InputError, match="no such file"):
         module.embed([arrays[0], tmp_path / "none.png"])
 
@@ -105,7 +106,9 @@ def test_evaluation_equals_counting_the_answers(made: Path, tmp_path: Path) -> N
     assert metrics["accuracy"] == pytest.approx(right)
     assert metrics["count"] == 21
     from_files = module.evaluate(folder(tmp_path / "d", 7, seed=4))
-    assert from_files.pop("loss") == pytest.approx(metrics.pop("loss"), rel=1e-5)  # another order of float32 sums
+    assert from_files.pop("loss") == pytest.approx(
+        metrics.pop("loss"), rel=1e-5
+    )  # another order of float32 sums
     assert from_files == metrics
 
 
@@ -119,7 +122,7 @@ def test_saving_takes_the_folders_name_and_a_card_that_says_where_it_comes_from(
     assert module.name == "shapes"
     assert module.labels == LABELS
     card = (made / "README.md").read_text(encoding="utf-8")
-    for text in ("# shapes", "fine-tuned from tiny 1.0.0", "| accuracy |", "bar", "Licence of the base module: Apache-2.0"):
+    for text in ("# shapes", "fine-tuned from tiny 1.0.0", "| accuracy |", "bar", "base module: Apache-2.0"):
         assert text in card
     assert module.verify().ok
 

@@ -117,7 +117,10 @@ NORM = "backbone.stem.1.weight"
         (lambda s: s | {"backbone.extra": np.zeros(3)}, ["1 unexpected", "unexpected extra (3,)"]),
         (lambda s: s | {NORM: np.zeros(5, np.float32)}, ["stem.1.weight: expected (2,), found (5,)"]),
         (lambda s: without(s, NORM) | {NORM + "s": s[NORM]}, ["did you mean 'stem.1.weights'"]),
-        (lambda s: s | {"classifier.weight": np.zeros(3)}, ["called backbone.… and head.…, found 'classifier.weight'"]),
+        (
+            lambda s: s | {"classifier.weight": np.zeros(3)},
+            ["called backbone.… and head.…, found 'classifier.weight'"],
+        ),
     ],
     ids=["missing", "unexpected", "shape", "renamed", "foreign"],
 )

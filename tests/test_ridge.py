@@ -29,7 +29,9 @@ def test_left_out_predictions_are_those_of_really_leaving_out(
     for i in range(count):
         others = np.arange(count) != i
         model = Ridge(alpha=penalty).fit(features[others].astype(np.float64), targets[others])
-        np.testing.assert_allclose(head.left_out[i], model.predict(features[[i]].astype(np.float64))[0], atol=1e-6)
+        np.testing.assert_allclose(
+            head.left_out[i], model.predict(features[[i]].astype(np.float64))[0], atol=1e-6
+        )
     model = Ridge(alpha=penalty).fit(features.astype(np.float64), targets)
     np.testing.assert_allclose(features @ head.weight + head.bias, model.predict(features), atol=1e-5)
 

@@ -133,7 +133,7 @@ def _sample_problem(dataset: Dataset, i: int, kind: str, detail: str) -> Problem
 def _file_trouble(path: str) -> tuple[str, str] | None:
     """Give the kind and detail of what keeps a path from being read at all."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - a Path for every sample is not needed
+        status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return "missing file", ""
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
@@ -152,7 +152,7 @@ def _find_repeats(given: Mapping[str, Dataset], bad: Mapping[str, Bad]) -> None:
             path = dataset.path(i)
             if path is None:
                 continue
-            earlier, j = seen.setdefault(os.path.normcase(os.path.abspath(path)), (name, i))  # noqa: PTH100
+            earlier, j = seen.setdefault(os.path.normcase(os.path.abspath(path)), (name, i))
             if (earlier, j) == (name, i):
                 continue
             also = f"the same file as {given[earlier].origin(j)}"

@@ -43,7 +43,9 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
 def save(path: Path, state: State) -> None:
     """Write arrays as a .safetensors file. Raises OSError when the disk is full or the path not writable."""
     try:
-        safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, path)
+        safetensors.numpy.save_file(
+            {name: np.ascontiguousarray(array) for name, array in state.items()}, path
+        )
     except safetensors.SafetensorError as problem:
         # The library wraps the system's error in a text; callers tell a full disk by its number.
         if number := re.search(r"\(os error (\d+)\)", str(problem)):
