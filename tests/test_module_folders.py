@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+import safetensors.paddle
 
 from hub.errors import IntegrityError, SpecError, StorageError, UnsafeFileError, WeightsError
 from hub.modules import archs, bundle, golden, weights
@@ -147,11 +148,42 @@ def test_another_architecture_in_module_yaml_is_refused(tmp_path: Path) -> None:
         bundle.load(tmp_path / "m")
 
 
-def test_a_pickle_called_weights_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "weights.bin"
-    path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(UnsafeFileError):
-        weights.load(path)
+def test_a_pickle_is_never_run(tmp_path: Path) -> None:
+    for name, error in (
+        ("w.pdparams", UnsafeFileError),
+        ("w.safetensors", UnsafeFileError),
+        ("w.bin", WeightsError),
+    ):
+        path = tmp_path / name
+        path.write_bytes(f"cos\nsystem\n(S'touch {tmp_path / 'ran'}'\ntR.".encode())
+        with pytest.raises(error):
+            weights.load(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_are_read_in_every_type_that_numpy_has(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    state = {
+        name: rng.integers(0, 100, shape).astype(name)
+        for name in ("bool", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8")
+        for shape in [(3, 2)]
+    } | {"scalar": np.float32(3.5)[None].reshape(()), "empty": np.zeros((0, 4), np.float32)}
+    weights.save(tmp_path / "w.safetensors", state)
+    found = weights.load(tmp_path / "w.safetensors")
+    assert {k: (v.dtype, v.shape) for k, v in found.items()} == {
+        k: (v.dtype, v.shape) for k, v in state.items()
+    }
+    assert all((found[name] == state[name]).all() for name in state)
+
+
+def test_bfloat16_becomes_the_same_numbers_in_float32(tmp_path: Path) -> None:
+    values = paddle.to_tensor([1.0, -2.5, 3.0e38, 1e-30]).astype("bfloat16")
+    safetensors.paddle.save_file({"x": values}, tmp_path / "w.safetensors")
+    paddle.save({"x": values}, str(tmp_path / "w.pdparams"))
+    for file in ("w.safetensors", "w.pdparams"):
+        found = weights.load(tmp_path / file)["x"]
+        assert found.dtype == np.float32
+        assert (found == values.astype("float32").numpy()).all()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def load(folder: Path, *, check_digests: bool = True) -> Bundle:
         if check_digests:
             check_file(folder, file)
         state.update(weights.load(folder / file.file))
-    backbone_state, head_state = _split(state, folder)
+    backbone_state, head_state = _split(state, spec, folder)
     with paddle.LazyGuard():  # skips the random initialisation that the weights would overwrite
         backbone = archs.build(spec.arch.name, **spec.arch.arguments)
     weights.give(backbone, backbone_state, what=str(folder / spec.weights[0].file))
@@ -126,8 +126,14 @@ def _write_golden(
 
 
 def _split(
-    state: Mapping[str, np.ndarray], folder: Path
+    state: Mapping[str, np.ndarray], spec: ModuleSpec, folder: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Give (backbone, head) from our own layout, or from that of a checkpoint as it was published."""
+    if spec.weights[0].file.endswith(".pdparams"):
+        from hub.modules.archs.vision import split_published
+
+        backbone, head = split_published(spec.arch.name, spec.arch.arguments, state)
+        return backbone, head or {}
     parts: dict[str, dict[str, np.ndarray]] = {"backbone": {}, "head": {}}
     for name, array in state.items():
         part, _, rest = name.partition(".")

@@ -1,0 +1,1 @@
+"""Generators of files that nobody should trust, and the watch under which the tests open them."""
