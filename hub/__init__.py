@@ -41,7 +41,15 @@ def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'hub' has no attribute {name!r}")
     path, attribute = _LAZY[name]
-    module = importlib.import_module(path)
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != "paddle":  # the one dependency that pip is not told to bring, see pyproject.toml
+            raise
+        from hub.errors import MissingDependencyError
+
+        hint = "pip install 'hubtune[cpu]', or paddlepaddle-gpu for a GPU"
+        raise MissingDependencyError("paddle is not installed", hint=hint) from error
     value = module if attribute is None else getattr(module, attribute)
     globals()[name] = value
     return value

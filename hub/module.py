@@ -151,6 +151,8 @@ class Module:
         {"input", "label", "score", "top": [{"label", "score"}, …]} with scores from 0 to 1 (several labels:
         {"input", "labels", "scores"}), or {"input", "error"} for an input that cannot be read.
         """
+        if top_k < 1:
+            raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
         results: list[dict[str, Any]] = []
         for names, readable, pictures in self._read(given, batch_size):
             decoded: Iterator[dict[str, Any]] = iter(())

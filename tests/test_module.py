@@ -69,6 +69,8 @@ def test_a_folder_without_pictures_and_a_glob_without_matches_are_errors(made: P
         module.predict(str(tmp_path / "*.png"))
     with pytest.raises(UsageError, match="batch_size: expected at least 1, found 0"):
         module.predict([], batch_size=0)
+    with pytest.raises(UsageError, match="top_k: expected at least 1, found 0"):
+        module.predict([], top_k=0)
     assert module.predict([]) == []
 
 
@@ -157,3 +159,10 @@ def test_import_hub_and_its_errors_leave_paddle_alone(python: str) -> None:
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n"
     assert "module 'hub' has no attribute 'nonsense'" in done.stderr
+
+
+def test_without_paddle_the_first_use_says_what_to_install(python: str) -> None:
+    code = "import sys; sys.modules['paddle'] = None; import hub\ntry: hub.Module\nexcept hub.errors.HubError as e: print(e)"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "paddle is not installed" in done.stdout, done.stderr
+    assert "pip install 'hubtune[cpu]'" in done.stdout
