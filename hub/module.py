@@ -22,7 +22,7 @@ from PIL import Image
 from hub import inputs, tasks
 from hub.datasets import Dataset
 from hub.datasets.prepare import prepare, prepare_evaluation
-from hub.errors import InputError, SpecError, UsageError
+from hub.errors import InputError, SpecError, TrainingError, UsageError
 from hub.files import storage_errors
 from hub.finetune import run as finetuning
 from hub.finetune.batches import Batches, PictureCache
@@ -302,10 +302,9 @@ class Module:
                 self.network, plan, sets, run,
                 save_best=lambda: self.save(run.best, name=self.name), callbacks=callbacks, progress=progress,
             )  # fmt: skip
-        except KeyboardInterrupt:
-            say(
-                f"interrupted in epoch {len(run.history)}: the best so far (epoch {run.best_epoch}) is {run.best}"
-            )
+        except (KeyboardInterrupt, TrainingError):
+            self.save(run.best, name=self.name)
+            say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
             raise
         self.save(run.best, name=self.name)  # once more: its card now has the metrics
         say(run.summary())

@@ -88,10 +88,10 @@ class Progress(Callback):
 
 
 class KeepBest(Callback):
-    """Keeps the weights of the best epoch, and calls `save` for each new best so that an interruption loses none.
+    """Keeps the weights of the best epoch, and calls `save` for each new best so that a crash loses little.
 
     The best is the largest (or smallest) `metric`; equal ones are told apart by the smaller validation loss.
-    Without a validation set the newest weights are the best.
+    Without a validation set the newest weights are the best, and are not saved at every epoch.
     """
 
     def __init__(self, metric: str, *, larger_is_better: bool, save: Callable[[], object]) -> None:
@@ -107,7 +107,8 @@ class KeepBest(Callback):
         if score >= self.score:
             self.score, self.epoch = score, row["epoch"]
             self.state = weights.state_of(trainer.model)
-            self.save()
+            if key in row:
+                self.save()
             for callback in trainer.callbacks:
                 callback.on_best(trainer, row)
 
