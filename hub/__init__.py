@@ -13,6 +13,7 @@ The names below load on first use, so that `import hub` costs milliseconds and n
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING
 
 from hub._version import __version__
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from hub import datasets, errors, transforms
     from hub.module import Module
     from hub.registry.client import install, list_modules, search
+
+# paddle says the one on every machine without a compiler cache, which it does not need, and the other at every
+# training step of every BatchNorm: nothing in either that a user could do.
+warnings.filterwarnings("ignore", message="No ccache found")
+warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
 
 # name: (module, attribute); the attribute None stands for the module itself
 _LAZY: dict[str, tuple[str, str | None]] = {

@@ -13,37 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hub.errors import HubError, SpecError, StorageError
 
 MAX_TEXT_BYTES = 1_000_000
-MAX_DEPTH = 32
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Plain YAML: no aliases (a few lines of them expand to gigabytes), no key twice, no deep nesting."""
-
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases are not allowed", problem_mark=self.peek_event().start_mark
-            )
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} deep", problem_mark=mark)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep=deep)
-        if len(mapping) != len(node.value):
-            raise yaml.MarkedYAMLError(problem="a key stands twice", problem_mark=node.start_mark)
-        return mapping
 
 
 def read_text(path: Path, error: type[HubError] = SpecError) -> str:
@@ -65,8 +37,13 @@ def read_text(path: Path, error: type[HubError] = SpecError) -> str:
 
 def read_yaml(path: Path) -> Any:
     """Give what a YAML file holds: mappings, lists, texts, numbers, nothing that runs. Raises SpecError."""
+    import yaml  # 12 ms that `hub list` need not pay
+
+    from hub.plain_yaml import PlainLoader
+
+    text = read_text(path)
     try:
-        return yaml.load(read_text(path), Loader=_PlainLoader)  # noqa: S506 - a subclass of SafeLoader
+        return yaml.load(text, Loader=PlainLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

@@ -57,7 +57,7 @@ class Module:
         """
         self.device, self._why_device = devices.choose(device)
         paddle.set_device(self.device)
-        located = client.locate(f"{name}=={version}" if version else str(name))
+        located = client.locate(f"{name}=={version}" if version else name)
         self._set(bundle.load(located.folder, check_digests=not located.verified))
         self.folder: Path | None = located.folder
 
