@@ -1,0 +1,344 @@
+"""The verbs of the registry: from a name to a verified folder.
+
+    locate                        the folder of a module, installed first when it is not here: what hub.Module calls
+    install, uninstall            a release into the cache, and out of it
+    list_modules, search, show    what can be had, from where, and what of it is here
+    verify_files                  every byte of a module against what was promised
+    publish                       a module folder into an index folder
+
+A module is always a plain folder. The modules that ship with hub are one index like any other, named "bundled", first
+in line and used where they are; then come the indexes of HUB_INDEX, in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from hub import settings
+from hub._version import __version__
+from hub.errors import BadReferenceError, NotFoundError, StorageError, TransferError, UsageError, did_you_mean
+from hub.registry import cache, resolve
+from hub.registry.index import Module, Release
+from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
+from hub.registry.notice import warn
+from hub.registry.reference import Reference, module_name, module_version, newest, newest_first
+from hub.registry.requirements import have_version
+from hub.registry.resolve import Here
+from hub.registry.sources import BUNDLED, sources
+from hub.registry.sources.base import Source
+from hub.registry.sources.catalog import CatalogSource
+from hub.registry.sources.folder import FolderSource
+from hub.registry.workspace import temporary, working
+
+
+class Record(NamedTuple):
+    """One module as `hub list` shows it: the version on this machine if there is one, else the newest to be had."""
+
+    name: str
+    version: str
+    task: str
+    source: str
+    """Where it is or came from: "bundled", an index, a folder."""
+    installed: bool
+    """Whether it is on this machine; what is bundled always is."""
+    summary: str
+    license: str
+    size_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields as plain values, for JSON."""
+        return self._asdict()
+
+
+@dataclass(frozen=True)
+class Located:
+    """A module folder on this machine. `verified` says that its bytes are known to be the promised ones."""
+
+    name: str
+    version: str
+    folder: Path
+    source: str
+    verified: bool = False
+
+
+def list_modules(task: str | None = None, *, installed_only: bool = False) -> list[Record]:
+    """Give every module that can be had by name, one record each, sorted by name.
+
+    An index that cannot answer is left out, with a warning.
+    """
+    records: dict[str, Record] = {}
+    for name in {record.name for record in cache.installed()}:
+        if here := resolve.here(Reference("name", name=name)):
+            records[name] = _record(here.module, here.release, source=here.source, installed=True)
+    for source in sources():
+        local = source.name == BUNDLED
+        if installed_only and not local:
+            continue
+        for row in resolve.rows(source):
+            if row.name not in records:
+                records[row.name] = Record(
+                    name=row.name,
+                    version=row.version,
+                    task=row.task,
+                    source=source.name,
+                    installed=local,
+                    summary=row.summary,
+                    license=row.license,
+                    size_bytes=row.size,
+                )
+    found = (records[name] for name in sorted(records))
+    return [record for record in found if task is None or record.task == task]
+
+
+def search(query: str = "", *, task: str | None = None) -> list[Record]:
+    """Give the modules that contain every word in name, task or summary; the best matches of a name come first."""
+    words = query.lower().split()
+
+    def matches(record: Record) -> bool:
+        text = f"{record.name} {record.task} {record.summary}".lower()
+        return all(word in text for word in words)
+
+    def rank(record: Record) -> int:
+        name = record.name
+        return min((0 if name == word else 1 if name.startswith(word) else 2 for word in words), default=0)
+
+    return sorted(filter(matches, list_modules(task)), key=rank)
+
+
+def show(text: str) -> dict[str, Any]:
+    """Give all that is known of a module: its record, where it is, its requirements, releases and files.
+
+    The files are those of the version on this machine, else of the newest one that will do. Raises NotFoundError.
+    """
+    reference = _name_reference(text)
+    here = resolve.here(reference)
+    try:
+        offers = resolve.known(reference.name)
+    except TransferError:
+        if here is None:
+            raise
+        offers = []
+    local = resolve.versions_here(reference.name)
+    releases = {release.version: release for _, module in reversed(offers) for release in module.releases}
+    releases |= {version: found.release for version, found in local.items()}
+    if here:
+        module, release, source = here.module, here.release, here.source
+    else:
+        origin, module, release = resolve.pick(reference, offers, must_run=False)
+        source = origin.name
+    return {
+        **_record(module, release, source=source, installed=here is not None).to_dict(),
+        "folder": str(here.folder) if here else None,
+        "requires": [
+            {"name": name, "needs": versions, "have": have_version(name)}
+            for name, versions in release.requires.items()
+        ],
+        "releases": [
+            {
+                "version": version,
+                "size_bytes": releases[version].size,
+                "installed": version in local,
+                "yanked": releases[version].yanked or None,
+            }
+            for version in newest_first(releases, prereleases=True)
+        ],
+        "files": [
+            {"path": file.path, "size_bytes": file.size, "sha256": file.sha256} for file in release.files
+        ],
+    }
+
+
+def locate(text: str | Path) -> Located:
+    """Give the folder of a module; what is on this machine and will do comes before anything newer elsewhere.
+
+    A folder is given as it is. Raises NotFoundError for a name or version that nobody knows, IntegrityError for an
+    installed module whose files were changed, MissingDependencyError for another hub or paddle than it needs.
+    """
+    reference = _reference(text)
+    if reference.kind == "folder":
+        folder = _path(reference)
+        facts = Manifest.read(folder)
+        return Located(facts.name, facts.version, folder, source=str(folder))
+    here = resolve.here(reference) if reference.kind == "name" else None
+    if here is None:
+        return install(text)
+    here.check()
+    return _located(here)
+
+
+def install(text: str | Path) -> Located:
+    """Put the newest release that will do on this machine, from a name, a module folder, an archive or a URL.
+
+    A bundled module is used where it is. Raises what `locate` raises, and TransferError or OfflineError when it
+    cannot be fetched, IntegrityError when the source has other bytes than it promised, StorageError for the disk.
+    """
+    reference = _reference(text)
+    if reference.kind == "name":
+        return _install_by_name(reference)
+    if reference.kind == "folder":
+        return _install_folder(_path(reference), reference)
+    if reference.kind in ("archive", "url"):
+        return _install_archive(reference)
+    raise BadReferenceError(
+        f"{reference}: hub {__version__} installs names, folders, archives and https:// addresses of archives",
+        hint="download the module folder, then hub install ./FOLDER",
+    )
+
+
+def uninstall(name: str, version: str | None = None) -> list[Located]:
+    """Remove one version of a module, or all of them, and the bytes that no other module uses; give what was removed.
+
+    Raises NotFoundError when it is not installed, UsageError for a bundled one.
+    """
+    name = module_name(name)
+    within = f"=={module_version(version)}" if version else ""
+    here = resolve.versions_here(name)
+    found = [here[each] for each in newest_first(here, within=within, prereleases=True)]
+    if records := [each.record for each in found if each.record]:
+        with working(name) as work:
+            for record in records:
+                if cache.read(name, record.version):  # unless another process was faster
+                    cache.remove(record, work)
+        return [Located(name, record.version, record.folder, record.source) for record in records]
+    if found:
+        raise UsageError(f"{name} ships with hub and cannot be uninstalled")
+    what = f"{name} {version}" if version else name
+    raise NotFoundError(
+        f"{what} is not installed", hint=did_you_mean(name, {record.name for record in cache.installed()})
+    )
+
+
+def verify_files(located: Located) -> list[str]:
+    """Give what is wrong with a module's files: missing, changed, extra. Every byte is read.
+
+    An installed or bundled module is compared with what its index promised, a folder with its own module.yaml.
+    """
+    found = resolve.versions_here(located.name).get(located.version)
+    if found and found.folder == located.folder:
+        return problems(found.folder, found.release.files)
+    facts = Manifest.read(located.folder)
+    return [wrong for file in facts.weights if (wrong := problem(located.folder, file))]
+
+
+def publish(folder: str | Path, index: str | Path) -> Record:
+    """Add a module folder to an index folder, which is made when it is empty; see registry/publish.py.
+
+    Raises SpecError, IntegrityError or UsageError for a module that must not be published as it is.
+    """
+    from hub.registry import publish as publishing
+
+    module, release = publishing.publish(Path(folder).expanduser(), str(index))
+    return _record(module, release, source=str(index), installed=False)
+
+
+def _install_by_name(reference: Reference) -> Located:
+    here = resolve.here(reference)
+    wrong = here.wrong() if here else []
+    if here and wrong:  # put right what is here before anything newer
+        reference = Reference("name", name=reference.name, versions=f"=={here.release.version}")
+    elif here and reference.exact_version:
+        return _located(here)
+    try:
+        source, module, release = resolve.pick(reference, resolve.known(reference.name))
+    except (TransferError, NotFoundError) as error:
+        if here is None:
+            raise
+        here.check()
+        warn("%s; %s %s is installed", error.message, reference.name, here.release.version)
+        return _located(here)
+    if here and not wrong:
+        both = [here.release.version, release.version]
+        if newest(both, within=reference.versions) == here.release.version:
+            return _located(here)
+    return _install(source, module, release, reference)
+
+
+def _install_folder(folder: Path, reference: Reference, *, origin: str = "") -> Located:
+    source = FolderSource(folder, name=origin)
+    [release] = source.module.releases
+    name, version = source.module.name, release.version
+    resolve.refuse_unmet(name, release)
+    here = resolve.versions_here(name).get(version)
+    if here and here.source == BUNDLED and set(here.release.files) != set(release.files):
+        raise StorageError(
+            f"{name} {version} ships with hub, with other files than {source.name} has",
+            hint="raise the version in module.yaml, or give the module another name",
+        )
+    return _install(source, source.module, release, reference)
+
+
+def _install_archive(reference: Reference) -> Located:
+    """Install what an archive holds: a module folder, or one folder that is one."""
+    from hub.registry.archive import unpack
+    from hub.registry.credentials import redact
+
+    with temporary("archive") as work:
+        archive = _download(reference, work) if reference.kind == "url" else _path(reference)
+        if not archive.is_file():
+            hint = f"for the folder write {reference}/" if archive.is_dir() else ""
+            raise NotFoundError(f"{archive}: no such file", hint=hint)
+        folder = work / "unpacked"
+        unpack(archive, folder)
+        inside = list(folder.iterdir())
+        if len(inside) == 1 and inside[0].is_dir():
+            folder = inside[0]
+        if not (folder / FILE_NAME).is_file():
+            raise NotFoundError(f"{reference}: expected a module, found an archive without {FILE_NAME}")
+        origin = str(archive) if reference.kind == "archive" else redact(reference.location)
+        return _install_folder(folder, reference, origin=origin)
+
+
+def _download(reference: Reference, work: Path) -> Path:
+    from hub.registry import download
+
+    url, _, sha256 = reference.location.partition("#sha256=")
+    to = work / f"archive{PurePosixPath(urlsplit(url).path).suffix}"
+    return download.fetch([url], to=to, partials=settings.home() / "tmp", sha256=sha256 or None).path
+
+
+def _install(source: Source, module: Module, release: Release, reference: Reference) -> Located:
+    from hub.registry.install import install_release
+
+    if isinstance(source, CatalogSource):  # what a checkpoint must be is known from its first use on
+        module = source.pin(module.name)
+        [release] = module.releases
+    record = install_release(source, module, release, reference=str(reference))
+    return Located(record.name, record.version, record.folder, record.source, verified=True)
+
+
+def _located(here: Here) -> Located:
+    resolve.refuse_unmet(here.module.name, here.release)
+    installed = here.record is not None
+    return Located(here.module.name, here.release.version, here.folder, here.source, verified=installed)
+
+
+def _record(module: Module, release: Release, *, source: str, installed: bool) -> Record:
+    return Record(
+        name=module.name,
+        version=release.version,
+        task=module.task,
+        source=source,
+        installed=installed,
+        summary=module.summary,
+        license=module.license,
+        size_bytes=release.size,
+    )
+
+
+def _reference(text: str | Path) -> Reference:
+    """Parse a text; a Path is always a folder or an archive, also where a text of the same letters is a name."""
+    return Reference.parse(f"{text.absolute()}" if isinstance(text, Path) else text)
+
+
+def _name_reference(text: str) -> Reference:
+    reference = Reference.parse(text)
+    if reference.kind != "name":
+        raise BadReferenceError(f"expected a module name, found {text!r}")
+    return reference
+
+
+def _path(reference: Reference) -> Path:
+    return Path(reference.location).expanduser().absolute()

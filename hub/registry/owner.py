@@ -1,0 +1,40 @@
+"""Who works on something in a shared folder, written into its name, so that what a dead process left can be found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def mark() -> str:
+    """Give the mark of this process: a digest of its machine's name, its number, and when it began."""
+    import socket  # here and below: what a listing does not need
+
+    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f"{machine}-{os.getpid()}-{_beginning(os.getpid()) or 0}"
+
+
+def is_gone(other: str) -> bool | None:
+    """Say whether the process with this mark has ended; None where nobody here can know (another machine, Windows)."""
+    machine, _, rest = other.partition("-")
+    number, _, began = rest.partition("-")
+    if machine != mark().partition("-")[0] or not number.isdecimal() or os.name == "nt":
+        return None
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):  # a process of another user; no number of a process
+        return False
+    begins = _beginning(int(number))
+    return begins is not None and began not in ("0", begins)  # a later process that was given the same number
+
+
+def _beginning(number: int) -> str | None:
+    """Give when a process began, in ticks since boot (proc(5), field 22 of stat); None outside Linux."""
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat.rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

@@ -1,0 +1,243 @@
+"""What a user calls a module by, parsed once into a frozen value; every other file trusts what comes out of here.
+
+    name              resnet50            the newest version of any source
+    name@version      resnet50@1.2.0      exactly that version
+    name and range    resnet50>=1,<2      the newest in a range (PEP 440)
+    folder            ./my_flowers  /models/my_flowers  ../my_flowers/  C:\\models\\my_flowers
+    archive           my_flowers.tar.gz (.tgz, .tar, .zip, .hub)
+    url               https://host/my_flowers.zip  https://host/my_flowers.zip#sha256=<64 hex digits>
+    hf                hf://org/name@revision
+    git               git+https://host/repository@revision#subdirectory=folder
+    paddlehub         paddlehub://name@version
+
+A plain name is always a name, also where a folder of that name stands. Nothing here touches the file system, and
+a name that could be a path, an option or a command is refused before anything else sees it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from hub.errors import BadReferenceError
+
+Kind = Literal["name", "folder", "archive", "url", "hf", "git", "paddlehub"]
+
+_DEVICE = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?\Z"  # what Windows takes for a device, whatever follows the dot
+NAME = re.compile(rf"(?!{_DEVICE})[a-z0-9][a-z0-9_-]{{0,63}}")
+# A version in PEP 440's normal form without a local part: one spelling, safe as a folder name on every system.
+VERSION = re.compile(
+    r"(?=.{1,64}\Z)([1-9][0-9]*!)?(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*"
+    r"((a|b|rc)(0|[1-9][0-9]*))?(\.post(0|[1-9][0-9]*))?(\.dev(0|[1-9][0-9]*))?"
+)
+# Control characters, marks that turn the direction of text, halves of surrogate pairs: they make a text look like
+# another one, and some of them move the cursor of a terminal.
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".hub")
+_PATH_PART = re.compile(rf"(?!(?i:{_DEVICE}))[A-Za-z0-9_][A-Za-z0-9._+-]{{0,127}}(?<!\.)")
+_FOLDER_START = r"\.{1,2}[/\\]?\Z|\.[/\\]|[/\\]|~[/\\]|[A-Za-z]:[/\\]"
+_NAMED = r"(?P<name>[^@<>=!~\s]*)\s*(@\s*(?P<version>.*)|(?P<range>[<>=!~].*))?"
+_FOREIGN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_REVISION = r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,199}"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One way to say which module; `kind` says which other fields count, `str()` parses back to an equal value."""
+
+    kind: Kind
+    name: str = ""
+    """Kinds name and paddlehub: the module's name. Kind hf: "org/name"."""
+    versions: str = ""
+    """Kinds name and paddlehub: the PEP 440 versions that will do, empty for any."""
+    location: str = ""
+    """Kinds folder and archive: the path as written. Kinds url and git: the URL."""
+    revision: str = ""
+    """Kinds hf and git: branch, tag or commit, empty for the default branch."""
+    subdirectory: str = ""
+    """Kind git: where in the repository the module folder is."""
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read a reference. Raises BadReferenceError, which says how the thing that was probably meant is written."""
+        if not isinstance(text, str) or not text.strip() or len(text) > 4096 or UNSEEN.search(text):
+            raise _bad(text, "expected a module name, a path or a URL without control characters")
+        text = text.strip()
+        scheme, separator, rest = text.partition("://")
+        if separator:
+            return _parse_url(text, scheme, rest)
+        if text.endswith(("/", "\\")) or re.match(_FOLDER_START, text):
+            path_kind: Kind = "archive" if text.lower().endswith(_ARCHIVES) else "folder"
+            return cls(path_kind, location=text)
+        if text.lower().endswith(_ARCHIVES) and not text.startswith("-"):
+            return cls("archive", location=text)
+        name, versions = _parse_named(text, text)
+        return cls("name", name=module_name(name), versions=versions)
+
+    def __str__(self) -> str:
+        if self.kind in ("folder", "archive", "url"):
+            return self.location
+        if self.kind in ("hf", "git"):
+            start = f"hf://{self.name}" if self.kind == "hf" else f"git+{self.location}"
+            revision = f"@{self.revision}" if self.revision else ""
+            return start + revision + (f"#subdirectory={self.subdirectory}" if self.subdirectory else "")
+        exact = self.exact_version
+        versions = f"@{exact}" if exact else self.versions
+        return ("paddlehub://" if self.kind == "paddlehub" else "") + self.name + versions
+
+    @property
+    def exact_version(self) -> str | None:
+        """The one version that will do, or None when there is a range or no wish."""
+        exact = self.versions.removeprefix("==")
+        return exact if exact != self.versions and VERSION.fullmatch(exact) else None
+
+
+def newest_first(versions: Iterable[str], *, within: str = "", prereleases: bool | None = None) -> list[str]:
+    """Give the versions `within` a PEP 440 range.
+
+    `prereleases` None means: only when the range names one, or when nothing else is there.
+    """
+    from packaging.specifiers import SpecifierSet  # 20 ms that a listing does not need
+    from packaging.version import Version
+
+    return sorted(SpecifierSet(within).filter(versions, prereleases=prereleases), key=Version, reverse=True)
+
+
+def newest(versions: Iterable[str], *, within: str = "") -> str | None:
+    """Give the first of `newest_first`, None when there is none."""
+    return next(iter(newest_first(versions, within=within)), None)
+
+
+def is_module_name(text: object) -> bool:
+    """Say whether a text is a module name: up to 64 of a-z, 0-9, _ and -, and no Windows device."""
+    return isinstance(text, str) and bool(NAME.fullmatch(text))
+
+
+def module_name(text: str) -> str:
+    """Give back a module name; raise BadReferenceError for anything else, before it can become a path."""
+    if is_module_name(text):
+        return text
+    hint = ""
+    if isinstance(text, str) and is_module_name(text.lower()):
+        hint = f"did you mean {text.lower()!r}?"
+    elif isinstance(text, str) and re.search(r"[/\\]", text) and not UNSEEN.search(text):
+        hint = f"for a folder write ./{text}"
+    raise _bad(text, "expected a module name: up to 64 of a-z, 0-9, _ and -, no device name", hint)
+
+
+def module_version(text: str) -> str:
+    """Give a version in PEP 440's normal form ("1.0-beta" becomes "1.0b0"); raise BadReferenceError for any other."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        version = str(Version(text)) if isinstance(text, str) else ""
+    except InvalidVersion:
+        version = ""
+    if not VERSION.fullmatch(version):
+        raise _bad(text, "expected a version by PEP 440 without a local part, such as 1.2.0")
+    return version
+
+
+def is_safe_path(text: object) -> bool:
+    """Say whether a text is a relative path that stays in its folder on every system.
+
+    Parts of plain letters, digits and ._+-, at most 16 of them and 240 characters, separated by /; none is hidden,
+    ends in a dot or is a Windows device.
+    """
+    if not isinstance(text, str) or not 0 < len(text) <= 240:
+        return False
+    parts = text.split("/")
+    return len(parts) <= 16 and all(map(_PATH_PART.fullmatch, parts))
+
+
+def _parse_named(text: str, whole: str) -> tuple[str, str]:
+    """Split "name@1.2" or "name>=1,<2" into the name as written and the normal form of the versions."""
+    found = re.fullmatch(_NAMED, text)
+    if found is None:
+        return text, ""
+    if found["version"] is not None:
+        return found["name"], f"=={module_version(found['version'].strip())}"
+    if found["range"] is None:
+        return found["name"], ""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return found["name"], str(SpecifierSet(found["range"]))
+    except InvalidSpecifier:
+        raise _bad(whole, "expected versions by PEP 440, such as name>=1,<2") from None
+
+
+def _parse_url(text: str, scheme: str, rest: str) -> Reference:
+    if re.search(r"\s", text):
+        raise _bad(text, "expected a URL without blanks")
+    if scheme == "hf":
+        name, at, revision = rest.partition("@")
+        parts = name.split("/")
+        if len(parts) > 2 or not all(re.fullmatch(_FOREIGN_NAME, part) for part in parts):
+            raise _bad(text, "expected hf://org/name or hf://org/name@revision")
+        return Reference("hf", name=name, revision=_revision(revision, text) if at else "")
+    if scheme == "paddlehub":
+        name, versions = _parse_named(rest, text)
+        if not re.fullmatch(_FOREIGN_NAME, name):
+            raise _bad(text, "expected paddlehub://name or paddlehub://name@version")
+        return Reference("paddlehub", name=name, versions=versions)
+    if scheme in ("git+https", "git+http"):
+        return _parse_git(text)
+    if scheme in ("https", "http"):
+        _check_host(text, text)
+        _, hash_mark, fragment = text.partition("#")
+        if hash_mark and not re.fullmatch(r"sha256=[0-9a-f]{64}", fragment):
+            raise _bad(text, "expected nothing or #sha256=<64 hex digits> behind the URL")
+        return Reference("url", location=text)
+    raise _bad(text, "expected https://, hf://, git+https:// or paddlehub:// before the rest")
+
+
+def _parse_git(text: str) -> Reference:
+    url, hash_mark, fragment = text.removeprefix("git+").partition("#")
+    _check_host(url, text)
+    split = urlsplit(url)
+    path, at, revision = split.path.rpartition("@") if "@" in split.path else (split.path, "", "")
+    subdirectory = fragment.removeprefix("subdirectory=")
+    if hash_mark and (subdirectory == fragment or not is_safe_path(subdirectory)):
+        raise _bad(text, "expected #subdirectory=folder/in/the/repository behind the URL")
+    if split.query or not path.strip("/"):
+        raise _bad(text, "expected git+https://host/repository")
+    return Reference(
+        "git",
+        location=f"{split.scheme}://{split.netloc}{path}",
+        revision=_revision(revision, text) if at else "",
+        subdirectory=subdirectory,
+    )
+
+
+def _check_host(url: str, text: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port  # raises for a port that is no number
+    except ValueError as problem:
+        raise _bad(text, f"expected a URL, but {problem}") from None
+    if not host:
+        raise _bad(text, "expected a host in the URL")
+    if "@" in parts.netloc:
+        raise BadReferenceError(
+            f"{parts.scheme}://…@{host}: a URL must not carry a user name or a password",
+            hint="it would end up in logs and records",
+        )
+
+
+def _revision(revision: str, text: str) -> str:
+    if not re.fullmatch(_REVISION, revision) or ".." in revision:
+        raise _bad(text, "expected a branch, tag or commit behind the @")
+    return revision
+
+
+def _bad(text: object, expected: str, hint: str = "") -> BadReferenceError:
+    shown = re.sub(r"//[^/]*@", "//…@", repr(text))  # a password must not reach a log
+    return BadReferenceError(
+        f"{expected}, found {shown if len(shown) <= 80 else shown[:80] + '…'}", hint=hint
+    )

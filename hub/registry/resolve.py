@@ -1,0 +1,167 @@
+"""From a reference to one release: what is here, what the sources offer, and why there is none."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+from pathlib import Path
+
+from hub.errors import HubError, IntegrityError, MissingDependencyError, NotFoundError, did_you_mean
+from hub.registry import cache
+from hub.registry.index import Module, Release, Summary
+from hub.registry.notice import warn
+from hub.registry.reference import Reference, newest, newest_first
+from hub.registry.requirements import unmet
+from hub.registry.sources import BUNDLED, bundled, sources
+from hub.registry.sources.base import Source
+
+FEW = 1000  # difflib compares this many names in a blink, and 100,000 in seconds
+
+
+@dataclass(frozen=True)
+class Here:
+    """A version on this machine: bundled, or installed and then with its record."""
+
+    module: Module
+    release: Release
+    folder: Path
+    source: str
+    record: cache.Installed | None = None
+
+    def wrong(self) -> list[str]:
+        """Give what happened to its files since it was installed, quickly."""
+        return cache.changed(self.record) if self.record else []
+
+    def check(self) -> None:
+        """Raise IntegrityError when something did."""
+        if wrong := self.wrong():
+            name = f"{self.module.name}@{self.release.version}"
+            raise IntegrityError(
+                f"{name} was changed in {self.folder}: {'; '.join(wrong[:3])}",
+                hint=f"hub install {name} puts it right, if its source still has it",
+            )
+
+
+def here(reference: Reference) -> Here | None:
+    """Give the newest version on this machine that will do, whatever state its files are in."""
+    found = versions_here(reference.name)
+    version = newest(found, within=reference.versions)
+    return found[version] if version else None
+
+
+def versions_here(name: str) -> dict[str, Here]:
+    """Give every version of a module on this machine; an installed one counts before the same one bundled."""
+    found: dict[str, Here] = {}
+    source = bundled()
+    if source and (module := source.find(name)):
+        for release in module.releases:
+            found[release.version] = Here(module, release, source.folder(name, release.version), BUNDLED)
+    for record in cache.installed(name):
+        release = Release(record.version, record.files, record.requires)
+        module = Module(name, record.task, record.summary, record.license, (release,))
+        found[record.version] = Here(module, release, record.folder, record.source, record)
+    return found
+
+
+def known(name: str) -> list[tuple[Source, Module]]:
+    """Give every source that knows a module, in order.
+
+    A source that cannot answer raises its error and is not passed over: a later one may have another module under
+    this name.
+    """
+    found = ((source, source.find(name)) for source in sources())
+    return [(source, module) for source, module in found if module]
+
+
+def pick(
+    reference: Reference, offers: Sequence[tuple[Source, Module]], *, must_run: bool = True
+) -> tuple[Source, Module, Release]:
+    """Give the newest release that will do, of the first of the sources that has one.
+
+    `must_run` leaves out releases that need another hub or paddle than this machine has.
+    Raises NotFoundError for an unknown name or version, MissingDependencyError when only those are left.
+    """
+    for source, module in offers:
+        if release := _fitting(module, reference, must_run=must_run):
+            return source, module, release
+    if not offers:
+        raise unknown(reference.name)
+    raise _refusal(reference, [release for _, module in offers for release in module.releases])
+
+
+def refuse_unmet(name: str, release: Release) -> None:
+    """Raise MissingDependencyError when a release needs another hub or paddle than this machine has."""
+    if broken := unmet(release.requires):
+        upgrade = "pip install -U hubtune" if "hub" in release.requires else "install what it needs"
+        raise MissingDependencyError(
+            f"{name} {release.version} {' and '.join(broken)}",
+            hint=f"{upgrade}, or choose another release: `hub show {name}` lists them",
+        )
+
+
+def unknown(name: str) -> NotFoundError:
+    """Give the error for a name that no source knows: what was searched, what may have been meant."""
+    asked = sources()
+    names = {row.name for source in asked for row in rows(source)}
+    names |= {record.name for record in cache.installed()}
+    near = heapq.nlargest(FEW, names, key=lambda other: _kept(name, other))
+    hints = [did_you_mean(name, near)]
+    if Path(name).is_dir():
+        hints.append(f"for the folder of that name write ./{name}")
+    searched = ", ".join(source.name for source in asked)
+    return NotFoundError(
+        f"no module is called {name!r} (searched: {searched or 'nothing, HUB_INDEX is not set'})",
+        hint="; ".join(filter(None, hints)) or "`hub list` shows every module, HUB_INDEX names more indexes",
+    )
+
+
+def _kept(name: str, other: str) -> int:
+    """Give how many letters at both ends are the same: one typo leaves all but one, however long the name is."""
+    both_ends = ((name, other), (name[::-1], other[::-1]))
+    return sum(len(commonprefix(end)) for end in both_ends)  # noqa: RUF071 - letters are meant
+
+
+def rows(source: Source) -> list[Summary]:
+    """Give what a source offers; nothing, and a warning, when it cannot answer."""
+    try:
+        return source.search()
+    except HubError as error:
+        warn("%s is left out: %s", source.name, error)
+        return []
+
+
+def _fitting(module: Module, reference: Reference, *, must_run: bool) -> Release | None:
+    """Give the newest release that will do; a withdrawn one only when exactly it is asked for."""
+    by_version = {release.version: release for release in module.releases}
+    offered = [v for v, release in by_version.items() if not release.yanked or reference.exact_version]
+    for version in newest_first(offered, within=reference.versions):
+        release = by_version[version]
+        if must_run and unmet(release.requires):
+            continue
+        if release.yanked:
+            warn("%s %s was withdrawn: %s", module.name, version, release.yanked)
+        return release
+    return None
+
+
+def _refusal(reference: Reference, releases: Iterable[Release]) -> HubError:
+    """Give why none of these releases will do: another hub or paddle, withdrawn, or no such version."""
+    by_version = {release.version: release for release in releases}
+    name = reference.name
+    offered = [v for v, release in by_version.items() if not release.yanked or reference.exact_version]
+    if version := newest(offered, within=reference.versions):
+        try:
+            refuse_unmet(name, by_version[version])
+        except MissingDependencyError as error:
+            return error
+    if version := newest(by_version, within=reference.versions):
+        return NotFoundError(
+            f"{name} {version} was withdrawn: {by_version[version].yanked}",
+            hint=f"{name}@{version} installs it all the same",
+        )
+    return NotFoundError(
+        f"{reference}: no such version",
+        hint=f"{name} has {', '.join(newest_first(by_version, prereleases=True)[:8]) or 'no release'}",
+    )

@@ -1,0 +1,238 @@
+"""An index as plain files: a folder, or any web server, bucket or CDN that gives out such a folder.
+
+Of a server's documents the last good one is kept, asked for again only if it changed (ETag), and used when the
+server cannot be reached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from hub import settings
+from hub.errors import (
+    HubError,
+    IndexFormatError,
+    IntegrityError,
+    NotFoundError,
+    OfflineError,
+    StorageError,
+    UsageError,
+)
+from hub.files import write_file
+from hub.registry.index import (
+    MAX_MODULE_BYTES,
+    MAX_SEARCH_BYTES,
+    File,
+    Module,
+    Summary,
+    check_config,
+    parse_search,
+)
+from hub.registry.notice import warn
+
+if TYPE_CHECKING:
+    from hub.registry.transport import Transport
+
+SMALL_BYTES = 2**20
+SMALL_AT_ONCE = 8
+# Faults that pass, for which an older copy of a document will do; a wrong certificate or address is none of them.
+PASSING = {"connect", "proxy", "tls", "cut", "stall", "slow", "wait"}
+
+T = TypeVar("T")
+
+
+class StaticSource:
+    """The index at a folder or an http(s) URL. `transport` is the network, or a fake in tests."""
+
+    def __init__(self, location: str, *, name: str = "", transport: Transport | None = None) -> None:
+        self.needs_network = location.startswith(("https://", "http://"))
+        if "://" in location and not self.needs_network:
+            raise UsageError(f"expected an index folder or an https:// address, found {location!r}")
+        self._location = location.rstrip("/") if self.needs_network else str(Path(location).expanduser())
+        self._transport = transport
+        self.name = name or _printable(location)
+
+    def search(self) -> list[Summary]:
+        found = self._document(
+            "search.json", MAX_SEARCH_BYTES, lambda data, where: parse_search(data, source=where)
+        )
+        if found is None:
+            self._check_config()
+        return found or []
+
+    def find(self, name: str) -> Module | None:
+        found = self._document(
+            f"modules/{name}.json",
+            MAX_MODULE_BYTES,
+            lambda data, where: Module.parse(data, name=name, source=where),
+        )
+        if found is None:
+            self._check_config()
+        return found
+
+    def folder(self, name: str, version: str) -> Path:
+        """Give the module folder inside an index folder, for the modules that need no installation."""
+        return Path(self._location, "files", name, version)
+
+    def fetch(
+        self, name: str, version: str, files: Sequence[File], to: Path, *, advance: Callable[[int], object]
+    ) -> Generator[tuple[File, Path], None, None]:
+        if not self.needs_network:
+            for file in files:
+                yield file, self._copy(self.folder(name, version) / file.path, to / file.sha256)
+                advance(file.size)
+            return
+        from concurrent.futures import ThreadPoolExecutor, as_completed
+
+        small = [file for file in files if file.size < SMALL_BYTES]
+        # Many small files wait for the server one after the other, so several are asked for at once. Large ones
+        # use several connections each, and in this thread Ctrl-C ends them.
+        with ThreadPoolExecutor(SMALL_AT_ONCE) as pool:
+            waiting = {pool.submit(self._download, name, version, file, to, advance): file for file in small}
+            try:
+                for done in as_completed(waiting):
+                    yield waiting[done], done.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+        for file in files:
+            if file.size >= SMALL_BYTES:
+                yield file, self._download(name, version, file, to, advance)
+
+    def _copy(self, path: Path, to: Path) -> Path:
+        try:
+            shutil.copyfile(path, to)
+        except FileNotFoundError:
+            raise IntegrityError(f"{path}: the index names this file, and it is not there") from None
+        return to
+
+    def _download(
+        self, name: str, version: str, file: File, to: Path, advance: Callable[[int], object]
+    ) -> Path:
+        from hub.registry import download
+
+        before = 0
+
+        def progress(done: int, size: int | None) -> None:
+            nonlocal before
+            advance(done - before)
+            before = done
+
+        fetched = download.fetch(
+            [f"{self._location}/files/{name}/{version}/{file.path}"],
+            to=to / file.sha256,
+            partials=settings.home() / "tmp",
+            sha256=file.sha256,
+            size=file.size,
+            transport=self._network(),
+            progress=progress,
+        )
+        return fetched.path
+
+    def _network(self) -> Transport:
+        from hub.registry.transport import default_transport
+
+        self._transport = (
+            self._transport or default_transport()
+        )  # one for all requests: connections stay open
+        return self._transport
+
+    def _check_config(self) -> None:
+        """Say what is wrong with an index that lacks a document: nothing, when it is an index at all."""
+
+        def check(data: bytes, where: str) -> bool:
+            check_config(data, source=where)
+            return True
+
+        if self._document("config.json", MAX_MODULE_BYTES, check) is None:
+            raise NotFoundError(
+                f"{self.name}: expected an index, found no config.json there",
+                hint="check HUB_INDEX; `hub publish FOLDER --to INDEX` makes an index",
+            )
+
+    def _document(self, path: str, most: int, parse: Callable[[bytes, str], T]) -> T | None:
+        """Give a document of the index, None when there is none."""
+        if not self.needs_network:
+            data = _read_file(Path(self._location, path), most)
+            return None if data is None else parse(data, f"{self.name}/{path}")
+        return self._remote_document(path, most, parse)
+
+    def _remote_document(self, path: str, most: int, parse: Callable[[bytes, str], T]) -> T | None:
+        from hub.registry import download
+        from hub.registry.transport import TransferFault
+
+        where = f"{self.name}/{path}"
+        key = hashlib.sha256(self._location.encode()).hexdigest()[:16]
+        kept = _Kept(settings.home() / "indexes" / key / path)
+        try:
+            reply = download.read(
+                f"{self._location}/{path}", transport=self._network(), limit=most, etag=kept.etag
+            )
+        except (TransferFault, OfflineError) as fault:
+            status, kind = getattr(fault, "status", None), getattr(fault, "kind", "connect")
+            if status in (404, 410):
+                kept.forget()
+                return None
+            if kind == "size":
+                raise IndexFormatError(fault.message) from None
+            if kept.body is None or not (kind in PASSING or (status or 0) >= 500 or status == 429):
+                raise
+            warn("%s; using the copy of %s", fault.message, kept.date)
+            return parse(kept.body, where)
+        if reply.not_modified and kept.body is not None:
+            return parse(kept.body, where)
+        value = parse(reply.body, where)  # before it is kept: what is damaged must not replace what was good
+        kept.keep(reply.body, reply.etag or "")
+        return value
+
+
+class _Kept:
+    """The last good copy of a document: one line of JSON about it, then its bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.body: bytes | None = None
+        self.etag: str | None = None
+        self.date = ""
+        with suppress(OSError, ValueError, KeyError):
+            line, _, body = path.read_bytes().partition(b"\n")
+            about = json.loads(line)
+            if about["sha256"] == hashlib.sha256(body).hexdigest():
+                self.body, self.etag, self.date = body, about["etag"] or None, about["date"]
+
+    def keep(self, body: bytes, etag: str) -> None:
+        date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        about = {"etag": etag, "date": date, "sha256": hashlib.sha256(body).hexdigest()}
+        content = json.dumps(about).encode() + b"\n" + body
+        with suppress(HubError, OSError):  # a cache that cannot be written costs the next one a transfer
+            write_file(self._path, lambda temporary: temporary.write_bytes(content))
+
+    def forget(self) -> None:
+        with suppress(OSError):
+            self._path.unlink()
+
+
+def _read_file(path: Path, most: int) -> bytes | None:
+    try:
+        size = path.stat().st_size
+        if size > most:
+            raise IndexFormatError(f"{path}: expected at most {most:,} bytes, found {size:,}")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _printable(location: str) -> str:
+    if "://" not in location:
+        return str(Path(location).expanduser().absolute())
+    from hub.registry.credentials import redact
+
+    return redact(location)

@@ -1,0 +1,187 @@
+"""JSON and YAML that a stranger wrote: read whole or refused, with the place of whatever is wrong in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from hub.errors import HubError, IndexFormatError, did_you_mean
+from hub.registry.reference import UNSEEN, VERSION, is_safe_path
+
+SCHEMA = 1
+MAX_DEPTH = 64
+MAX_LINE = 1000
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TASK = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def load_json(data: bytes, *, source: str, most: int) -> object:
+    """Read JSON that a stranger wrote: one value per key, real numbers, bounded size and depth.
+
+    Raises IndexFormatError with `source` and, where there is one, the line.
+    """
+    if len(data) > most:
+        raise IndexFormatError(f"{source}: expected at most {most:,} bytes, found {len(data):,}")
+    try:
+        text = data.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as problem:
+        raise IndexFormatError(f"{source}: expected UTF-8, found other bytes at {problem.start}") from None
+    except RecursionError:
+        raise IndexFormatError(f"{source}: nested more than {MAX_DEPTH} deep") from None
+    except json.JSONDecodeError as problem:
+        if text.lstrip().startswith("<"):
+            raise IndexFormatError(
+                f"{source}: expected JSON, found a web page",
+                hint="a login page or a proxy may have answered; open the address in a browser",
+            ) from None
+        where = f"line {problem.lineno}, column {problem.colno}"
+        at_end = problem.pos >= len(text.rstrip()) or problem.msg.startswith("Unterminated")
+        cut = "; it may have been cut short" if at_end else ""
+        raise IndexFormatError(f"{source}, {where}: expected JSON, but {problem.msg}{cut}") from None
+    except ValueError as problem:
+        raise IndexFormatError(f"{source}: {problem}") from None
+    _check_depth(value, source)
+    return value
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value of a JSON or YAML file and where it stands, so that every complaint can say so."""
+
+    value: object
+    source: str
+    where: str = ""
+    error: type[HubError] = IndexFormatError
+
+    def fail(self, expected: str, hint: str = "") -> HubError:
+        """Give the error to raise: where, what was expected, what was found."""
+        shown = repr(self.value)
+        shown = shown if len(shown) <= 60 else shown[:60] + "…"
+        where = f" {self.where}:" if self.where else ""
+        return self.error(f"{self.source}:{where} expected {expected}, found {shown}", hint=hint)
+
+    def __getitem__(self, key: str) -> Place:
+        place = self.get(key)
+        if place is None:
+            keys = list(self.value) if isinstance(self.value, dict) else []
+            where = f"{self.where}.{key}" if self.where else key
+            raise self.error(f"{self.source}: {where}: missing", hint=did_you_mean(key, keys))
+        return place
+
+    def get(self, key: str) -> Place | None:
+        if not isinstance(self.value, dict):
+            raise self.fail("an object {…}")
+        where = f"{self.where}.{key}" if self.where else key
+        return replace(self, value=self.value[key], where=where) if key in self.value else None
+
+    def items(self) -> list[Any]:
+        if not isinstance(self.value, list):
+            raise self.fail("a list […]")
+        return self.value
+
+    def each(self) -> list[Place]:
+        return [replace(self, value=item, where=f"{self.where}[{n}]") for n, item in enumerate(self.items())]
+
+    def version(self) -> str:
+        if isinstance(self.value, int | float):  # YAML reads 1.10 as a number and loses its zero
+            raise self.fail("a version in quotes, such as '1.2.0'")
+        return self._text(is_version, "a version by PEP 440 in its normal form, such as 1.2.0")
+
+    def task(self) -> str:
+        return self._text(is_task, "a task such as image_classification")
+
+    def line(self) -> str:
+        return self._text(is_line, "one line of text")
+
+    def path(self) -> str:
+        return self._text(is_safe_path, "a path inside the module folder, of plain letters")
+
+    def digest(self) -> str:
+        return self._text(is_digest, "64 hex digits")
+
+    def whole_number(self) -> int:
+        if not is_size(self.value):
+            raise self.fail("a whole number of at least 0")
+        assert isinstance(self.value, int)
+        return self.value
+
+    def integer(self) -> int:
+        if not isinstance(self.value, int) or isinstance(self.value, bool):
+            raise self.fail("an integer")
+        return self.value
+
+    def _text(self, is_right: Callable[[object], bool], expected: str) -> str:
+        if not is_right(self.value):
+            raise self.fail(expected)
+        return str(self.value)
+
+
+def check_schema(top: Place) -> None:
+    """Refuse a file that a newer hub wrote. Raises IndexFormatError with the line that upgrades."""
+    schema = top["schema"]
+    if schema.whole_number() > SCHEMA:
+        raise schema.fail(f"at most {SCHEMA}, which this hub reads", hint="pip install -U hubtune")
+    if schema.value != SCHEMA:
+        raise schema.fail(str(SCHEMA))
+
+
+def is_version(value: object) -> bool:
+    return isinstance(value, str) and bool(VERSION.fullmatch(value))
+
+
+def is_task(value: object) -> bool:
+    return isinstance(value, str) and bool(_TASK.fullmatch(value))
+
+
+def is_line(value: object) -> bool:
+    # isprintable is quick and right for most; the pattern decides about the rest (a Chinese blank, say).
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_LINE
+        and (value.isprintable() or not UNSEEN.search(value))
+    )
+
+
+def is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def is_digest(value: object) -> bool:
+    """Say whether a value is a sha256 as we write it."""
+    return isinstance(value, str) and bool(_DIGEST.fullmatch(value))
+
+
+def one_line(text: str) -> str:
+    """Give a text as a `line`: blanks for whatever a terminal must not see, cut where it gets long."""
+    return " ".join(UNSEEN.sub(" ", text).split())[:MAX_LINE]
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"expected JSON, found {name}, which is no number in JSON")
+
+
+def _check_depth(value: object, source: str) -> None:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict) or isinstance(child, list)  # noqa: SIM101 - half a million times: this is quicker
+        ]
+    if level:
+        raise IndexFormatError(f"{source}: nested more than {MAX_DEPTH} deep")

@@ -1,0 +1,277 @@
+"""The network: HTTP through requests, with every decision about where a request may go made here."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from hub import settings
+from hub.errors import OfflineError, UsageError
+from hub.registry.credentials import Credentials, address, is_loopback, origin, redact, without_userinfo
+from hub.registry.transport import CHUNK, Response, TransferFault
+
+if TYPE_CHECKING:
+    import requests
+
+MAX_REDIRECTS = 10
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+DECODED = frozenset({"gzip", "x-gzip", "deflate"})
+
+# What OpenSSL says when it refuses a certificate (X509_V_ERR_*), in words a person can act on.
+CERTIFICATE_PROBLEMS = {
+    9: "the certificate is not valid yet: is the clock of this machine right?",
+    10: "the certificate has expired (or the clock of this machine is wrong)",
+    18: "the certificate is self-signed",
+    19: "the certificate chain ends in a self-signed certificate that is not trusted here",
+    20: "the certificate is signed by an authority that is not trusted here",
+    21: "the certificate cannot be traced to an authority that is trusted here",
+    62: "the certificate belongs to another host",
+    64: "the certificate belongs to another IP address",
+}
+
+
+class HttpTransport:
+    """The network, through requests: proxies and private CAs by the standard environment variables.
+
+    Redirects are followed by hand, since each hop decides anew what may be sent there: at most ten, http and https
+    only, never from https down to http, never into a private network from outside it, and a token goes to its own
+    origin only. HUB_OFFLINE=1 is asked before anything else. Safe to use from many threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
+        self._credentials = credentials
+        self._timeouts = (connect_timeout_s, read_timeout_s)
+        self._session: requests.Session | None = None
+        self._proxies: dict[str, dict[str, str]] = {}
+
+    def open(
+        self,
+        url: str,
+        *,
+        offset: int = 0,
+        stop: int | None = None,
+        validator: str | None = None,
+        etag: str | None = None,
+        allow_http: bool = False,
+    ) -> Response:
+        if settings.offline():
+            raise OfflineError(
+                f"{redact(url)}: this needs the network, and HUB_OFFLINE forbids it",
+                hint="unset HUB_OFFLINE, or run the same command where there is a network and copy HUB_HOME here",
+            )
+        headers = _range_headers(offset=offset, stop=stop, validator=validator, etag=etag)
+        _check_destination(url, allow_http=allow_http)
+        for _ in range(MAX_REDIRECTS + 1):
+            reply = self._send(url, headers)
+            location = reply.headers.get("location")
+            if reply.status_code not in REDIRECTS or not location:
+                return _response(reply, url)
+            reply.close()
+            url = _redirected(url, location, allow_http=allow_http)
+        raise TransferFault(
+            "redirect", f"{redact(url)}: expected at most {MAX_REDIRECTS} redirects, found more"
+        )
+
+    def _send(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        import requests  # here: `hub list` answers without it
+
+        session = self._session or self._start_session()
+        if self._credentials is None:
+            self._credentials = Credentials.load()
+        authorization = self._credentials.authorization(url)
+
+        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            if authorization:
+                request.headers["Authorization"] = authorization
+            return request
+
+        try:
+            request = session.prepare_request(
+                # having any `auth` keeps requests from sending what ~/.netrc says
+                requests.Request("GET", without_userinfo(url), headers=headers, auth=authorize)
+            )
+            place = request.url or url
+            # The adapter and not Session.send: that one reads the whole body of a redirect, which may have no end.
+            return session.get_adapter(place).send(
+                request,
+                stream=True,
+                timeout=self._timeouts,
+                verify=_trusted_certificates(),
+                proxies=self._proxies_for(place),
+            )
+        except (requests.RequestException, ValueError, OSError) as problem:
+            raise _fault(problem, url) from None  # the original quotes the URL with its query
+
+    def _proxies_for(self, url: str) -> dict[str, str]:
+        """Give the proxies of an origin, read once: looking through the environment costs as much as a small file."""
+        from requests.utils import get_environ_proxies
+
+        here = origin(url)
+        if here not in self._proxies:
+            self._proxies[here] = get_environ_proxies(url)
+        return self._proxies[here]
+
+    def _start_session(self) -> requests.Session:
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        session = requests.Session()
+        session.headers.update({"User-Agent": "hubtune", "Accept-Encoding": "identity"})
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=32))
+        self._session = session
+        return session
+
+
+def _range_headers(
+    *, offset: int, stop: int | None, validator: str | None, etag: str | None
+) -> dict[str, str]:
+    headers = {}
+    if offset or stop is not None:
+        headers["Range"] = f"bytes={offset}-{'' if stop is None else stop - 1}"
+        if validator:
+            headers["If-Range"] = validator
+    if etag:
+        headers["If-None-Match"] = etag
+    return headers
+
+
+def _trusted_certificates() -> str | bool:
+    """Give the certificates to trust: requests knows the first two variables, the others are OpenSSL's own."""
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    return next((os.environ[name] for name in names if os.environ.get(name)), True)
+
+
+def _check_destination(url: str, *, allow_http: bool) -> None:
+    """Refuse what is no web address, and unencrypted connections that could bring anything."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise TransferFault("url", f"{redact(url)}: not a URL") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise TransferFault("url", f"{redact(url)}: expected http://… or https://…, found something else")
+    if parts.scheme == "http" and not allow_http and not is_loopback(host):
+        raise TransferFault("url", f"{redact(url)}: http is not encrypted and no digest is known; use https")
+
+
+def _redirected(url: str, location: str, *, allow_http: bool) -> str:
+    """Give where a redirect leads; refuse one that leaves encryption, or that leads into a network from outside it."""
+    try:
+        target = urljoin(without_userinfo(url), location)
+    except ValueError:
+        raise TransferFault("url", f"{redact(url)}: redirects to what is not a URL") from None
+    _check_destination(target, allow_http=allow_http)
+    here, there = urlsplit(url), urlsplit(target)
+    if here.scheme == "https" and there.scheme == "http":
+        raise TransferFault("redirect", f"{redact(url)}: redirects from https to http ({redact(target)})")
+    numeric = address(there.hostname or "")
+    if is_loopback(there.hostname or "") or (numeric is not None and not numeric.is_global):
+        start = address(here.hostname or "")
+        inside = is_loopback(here.hostname or "") or (start is not None and start.is_private)
+        if not inside or (numeric is not None and (numeric.is_link_local or numeric.is_unspecified)):
+            raise TransferFault(
+                "redirect", f"{redact(url)}: redirects into a private network ({redact(target)})"
+            )
+    return target
+
+
+def _response(reply: requests.Response, url: str) -> Response:
+    headers = {name.lower(): value for name, value in reply.headers.items()}
+    response = Response(
+        url=url, status=reply.status_code, headers=headers, chunks=iter(()), close=reply.close
+    )
+    encoding = headers.get("content-encoding", "").strip().lower()
+    if response.encoded and encoding not in DECODED:
+        reply.close()
+        raise TransferFault(
+            "encoding", f"{redact(url)}: expected the plain bytes, found them in {encoding[:40]!r}"
+        )
+    response.chunks = _chunks(reply, url, expected=response.length)
+    return response
+
+
+def _chunks(reply: requests.Response, url: str, *, expected: int | None) -> Iterator[bytes]:
+    """Give the body as it arrives: read1 returns what is there, so that a slow server can be seen to be slow."""
+    from urllib3.exceptions import HTTPError
+
+    seen = 0
+    try:
+        while chunk := reply.raw.read1(CHUNK, decode_content=expected is None):
+            seen += len(chunk)
+            yield chunk
+    except (HTTPError, OSError) as problem:
+        raise _fault(problem, url) from None
+    if expected is not None and seen < expected:
+        raise TransferFault(
+            "cut", f"{redact(url)}: the connection ended after {seen:,} of {expected:,} bytes"
+        )
+
+
+def _fault(problem: Exception, url: str) -> TransferFault:
+    """Give the fault that an exception of requests, urllib3 or the socket stands for, in our words."""
+    import requests
+    import urllib3.exceptions as lower
+
+    causes = list(_causes(problem))
+    where = redact(url)
+
+    def any_of(*types: type[BaseException]) -> bool:
+        return any(isinstance(cause, types) for cause in causes)
+
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            why = CERTIFICATE_PROBLEMS.get(cause.verify_code, cause.verify_message)
+            return TransferFault("certificate", f"{where}: {why}")
+    reason = next(
+        (cause.strerror for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror), ""
+    )
+    reason = reason or (str(problem) if type(problem) is OSError else type(causes[-1]).__name__)
+    if any_of(requests.exceptions.ProxyError, lower.ProxyError):
+        return TransferFault("proxy", f"{where}: the proxy {_proxy_of(url)} does not connect: {reason}")
+    if any_of(ssl.SSLError):
+        return TransferFault("tls", f"{where}: the encrypted connection failed: {reason}")
+    if any_of(requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, lower.LocationParseError):
+        return TransferFault("url", f"{where}: not a URL that can be opened")
+    if any_of(lower.DecodeError):
+        return TransferFault("encoding", f"{where}: the compressed answer is damaged")
+    if any_of(requests.ConnectTimeout, lower.NewConnectionError, lower.ConnectTimeoutError):
+        return TransferFault("connect", f"{where}: no connection: {reason}")
+    if any_of(requests.ReadTimeout, lower.ReadTimeoutError, TimeoutError):
+        return TransferFault("stall", f"{where}: the server stopped sending")
+    if any_of(lower.IncompleteRead):
+        return TransferFault("cut", f"{where}: the connection ended before the last byte")
+    if any_of(requests.ConnectionError, lower.HTTPError, ConnectionError):
+        return TransferFault("cut", f"{where}: the connection broke: {reason}")
+    if any_of(OSError, UsageError) and not any_of(requests.RequestException):
+        return TransferFault("setup", f"{where}: the request could not be made: {reason}")
+    return TransferFault("setup", f"{where}: the request could not be made: {type(problem).__name__}")
+
+
+def _causes(problem: BaseException) -> Iterator[BaseException]:
+    """Give the exception and all that it wraps: requests and urllib3 put the real one into args, or a cause."""
+    seen: list[BaseException] = []
+    queue: list[object] = [problem]
+    while queue:
+        found = queue.pop(0)
+        if isinstance(found, BaseException) and found not in seen:
+            seen.append(found)
+            yield found
+            queue += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]
+
+
+def _proxy_of(url: str) -> str:
+    from requests.utils import get_environ_proxies, select_proxy
+
+    return redact(select_proxy(url, get_environ_proxies(url)) or "(none)")
