@@ -1,0 +1,47 @@
+"""`hub list`: the modules of every index and the installed ones, without loading any."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hub.cli.output import human_size, say, table, write, write_json
+
+if TYPE_CHECKING:
+    from hub.registry.client import Record
+
+COLUMNS = ("NAME", "VERSION", "TASK", "SIZE", "SOURCE", "INSTALLED", "SUMMARY")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", help="only modules for this task, for example image_classification")
+    parser.add_argument("--installed", action="store_true", help="only modules that are on this machine")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one row for each module."""
+    from hub.registry.client import list_modules
+
+    records = list_modules(arguments.task, installed_only=arguments.installed)
+    print_records(records, as_json=arguments.json)
+    say_count(records)
+    return 0
+
+
+def print_records(records: Sequence[Record], *, as_json: bool) -> None:
+    """Print modules as a table or as JSON."""
+    if as_json:
+        write_json([record.to_dict() for record in records])
+    elif records:
+        rows = [
+            (r.name, r.version, r.task, human_size(r.size_bytes), r.source, r.installed, r.summary)
+            for r in records
+        ]
+        write(table(rows, COLUMNS, cut="SUMMARY"))
+
+
+def say_count(records: Sequence[Record]) -> None:
+    """Say on stderr how many modules these are, and how many of them are here."""
+    here = sum(record.installed for record in records)
+    say(f"{len(records)} module{'' if len(records) == 1 else 's'}, {here} installed")

@@ -1,0 +1,113 @@
+"""The table of commands, and what every command shares: help, exit codes, the printing of errors.
+
+Exit codes: 0 done, 1 failed and the message says why, 2 wrong usage, 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+
+from hub.cli.output import ClosedOutput, say, write
+from hub.errors import HubError, MissingDependencyError, UsageError, one_of
+
+# The command `name` is the module hub.cli.<name>, imported only when somebody asks for it.
+COMMANDS = {
+    "search": "find modules by words in their name, task and summary",
+    "list": "list the modules that can be had and those that are here",
+    "show": "print what is known about a module and how to use it",
+    "install": "fetch modules, check every byte and keep them",
+    "uninstall": "remove installed modules",
+    "verify": "check a module's files and replay its golden example",
+    "run": "predict: files, folders or globs in, labels and scores out",
+    "finetune": "train a module on your own data and save the result",
+    "evaluate": "measure a module on labelled data",
+    "publish": "check a module folder and add it to an index folder",
+    "doctor": "check this machine: packages, device, cache, indexes, settings",
+    "version": "print the versions of hub, Python and paddle",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code.
+
+    Every HubError ends here as "error: …" and "hint: …"; anything else is a bug and keeps its traceback.
+    """
+    try:
+        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except HubError as error:
+        return _report(error)
+    except ModuleNotFoundError as error:
+        if error.name != "paddle":  # the one dependency that pip is not told to bring, see pyproject.toml
+            raise
+        hint = "pip install 'hubtune[cpu]', or paddlepaddle-gpu for a GPU"
+        return _report(MissingDependencyError("paddle is not installed", hint=hint))
+    except ClosedOutput:
+        return 0
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+
+
+def _report(error: HubError) -> int:
+    say(f"error: {error.message}")
+    if error.hint:
+        say(f"hint: {error.hint}")
+    return error.exit_code
+
+
+def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"]:  # `hub help run` is `hub run --help`
+        words = [*words[1:2], "--help"]
+    if not words:
+        say(_help())
+        return UsageError.exit_code
+    name, *rest = words
+    if name in {"-h", "--help"}:
+        write(_help())
+        return 0
+    if name in {"-V", "--version"}:
+        name = "version"
+    if name not in COMMANDS:
+        raise one_of("command", name, COMMANDS)
+
+    from hub.cli.parser import Parser  # argparse costs as much as the rest of `hub --help`
+
+    command = importlib.import_module(f"hub.cli.{name}")
+    parser = Parser(name, COMMANDS[name])
+    command.configure(parser)
+    try:
+        arguments = parser.parse_args(rest)
+    except SystemExit:  # --help was printed; wrong usage raises UsageError
+        return 0
+    warnings.filterwarnings("ignore", module=r"paddle\.")  # of its insides: nothing that a user could act on
+    with _silence() if arguments.quiet else contextlib.nullcontext():
+        return int(command.run(arguments))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Send talk, progress bars and warnings nowhere; errors are printed outside and stay."""
+    from pathlib import Path
+
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+def _help() -> str:
+    lines = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: hub COMMAND …",
+            "",
+            "Pretrained modules by name, and fine-tuning on your own data.",
+            "",
+            *lines,
+            "",
+            "`hub COMMAND --help` tells the rest. Every command takes --json (data for programs) and --quiet.",
+        ]
+    )

@@ -1,0 +1,139 @@
+"""Everything a command prints: data on stdout, talk on stderr, and the one place for tables, JSON and sizes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+from hub.errors import StorageError
+
+GAP = "  "
+
+
+class ClosedOutput(Exception):
+    """The reader of stdout went away, as `| head` does: there is nobody left to print for."""
+
+
+def write(text: str) -> None:
+    """Print data on stdout.
+
+    Raises ClosedOutput when its reader has gone, StorageError when it cannot take more (a full disk).
+    """
+    if sys.stdout is None:  # started with stdout closed: `hub list >&-`
+        return
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError as error:
+        # Python flushes stdout once more when it exits; what is left of it must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise ClosedOutput from None
+        raise StorageError(f"stdout could not be written: {error.strerror}") from error
+
+
+def say(text: str) -> None:
+    """Print talk on stderr: what a person wants to know and a program does not."""
+    print(text, file=sys.stderr)
+
+
+def write_json(value: object) -> None:
+    """Print a value as JSON with sorted keys, readable by any program in any locale."""
+    import json
+
+    plain_text = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8" if sys.stdout else True
+    write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=plain_text, allow_nan=False))
+
+
+def table(rows: Iterable[Sequence[object]], columns: Sequence[str], *, cut: str | None = None) -> str:
+    """Give an aligned table under a heading; numbers to the right.
+
+    The column `cut` is shortened until a row fits the terminal (COLUMNS, else its width); every other cell stays
+    whole, and so does the table when stdout is no terminal.
+    """
+    rows = [list(row) for row in rows]
+    cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(text_width(line[i]) for line in cells) for i in range(len(columns))]
+    room = terminal_width()
+    if cut is not None and room:
+        where = columns.index(cut)
+        left = room - (sum(widths) - widths[where] + len(GAP) * (len(columns) - 1))
+        widths[where] = min(widths[where], max(left, len(cut)))
+        for line in cells:
+            line[where] = _shorten(line[where], widths[where])
+    to_the_right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+    layout = list(zip(widths, to_the_right, strict=True))
+    return "\n".join(
+        GAP.join(
+            [_aligned(text, width, right) for text, (width, right) in zip(line, layout, strict=True)]
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _aligned(text: str, width: int, right: bool) -> str:
+    width -= text_width(text) - len(text)  # str pads by characters, not by cells
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def terminal_width() -> int:
+    """Give the cells in a line of the terminal (COLUMNS, else what it says of itself), 0 when there is none."""
+    return shutil.get_terminal_size(fallback=(0, 0)).columns
+
+
+def human_size(size_bytes: int | None) -> str:
+    """Give a size as people say it: "987 B", "1.9 MB"; "-" when it is not known.
+
+    >>> human_size(1_930_000)
+    '1.9 MB'
+    """
+    if size_bytes is None:
+        return "-"
+    size, units = float(size_bytes), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.95 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Give a text on one line, blanks for what moves a cursor or hides a line: names and labels come from strangers."""
+    if text.isprintable():  # nearly always: a table may have 100,000 rows
+        return text
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def text_width(text: str) -> int:
+    """Give the terminal cells that a text takes: two for 猫, none for a combining accent."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+    )
+
+
+def _shorten(text: str, width: int) -> str:
+    if text_width(text) <= width:
+        return text
+    while text and text_width(text) > width - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"

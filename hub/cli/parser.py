@@ -1,0 +1,54 @@
+"""The argument parser that every command gets: two shared options, and errors of our own kind."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hub.cli.output import write
+from hub.errors import UsageError, did_you_mean, one_of
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError instead of printing and exiting, and knows what may have been meant."""
+
+    def __init__(self, command: str, summary: str) -> None:
+        super().__init__(
+            prog=f"hub {command}", description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+        )
+        self.add_argument("--json", action="store_true", help="print the data as JSON")
+        self.add_argument("--quiet", action="store_true", help="print nothing on stderr but errors")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        # Intermixed, because `hub run NAME a.png --top-k 3 b.png` is what people write.
+        arguments, unknown = self.parse_known_intermixed_args(args, namespace)
+        if unknown:
+            found = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
+            kind = "option" if found.startswith("-") else "argument"
+            hint = (
+                did_you_mean(found, self._option_string_actions) or f"{self.prog} --help lists what it takes"
+            )
+            raise UsageError(f"{self.prog}: takes no {kind} {found!r}", hint=hint)
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} --help lists what it takes")
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        write(self.format_help().rstrip())
+
+
+def choice(what: str, known: Iterable[str]) -> Callable[[str], str]:
+    """Give an argument type that takes one of the known words and says which was meant otherwise."""
+    words = list(known)
+
+    def check(text: str) -> str:
+        if text not in words:
+            raise one_of(what, text, words)
+        return text
+
+    return check

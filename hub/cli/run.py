@@ -1,0 +1,102 @@
+"""`hub run`: predictions for files, folders, globs, or a list of paths on stdin."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hub.cli.output import say, table, write, write_json
+from hub.errors import UsageError
+from hub.files import write_file
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a module name, name@version or ./folder")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="a file, a folder, a glob, or - for a list of paths on stdin",
+    )
+    parser.add_argument("--top-k", type=int, default=5, metavar="N", help="labels for each input (default 5)")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="inputs at once (default 32)")
+    parser.add_argument("--device", help="cpu, gpu or gpu:1 (default: the best one there is)")
+    parser.add_argument(
+        "--save", metavar="DIR", type=Path, help="write each picture with its answer drawn on"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one row for each input; 1 when an input failed."""
+    inputs = _read_inputs(arguments.inputs)
+    if arguments.save and arguments.save.exists() and not arguments.save.is_dir():
+        raise UsageError(f"--save: expected a folder, found the file {arguments.save}")
+    from hub.module import Module
+
+    module = Module(arguments.name, device=arguments.device)
+    results = module.predict(inputs, batch_size=arguments.batch_size, top_k=arguments.top_k)
+    failed = sum("error" in result for result in results)
+    if arguments.save:
+        for result in results:
+            if "error" not in result:
+                picture = module.draw(result["input"], result)
+                result["saved"] = str(_save(picture, arguments.save, Path(result["input"]).stem))
+        say(f"{len(results) - failed} pictures saved in {arguments.save}")
+    if arguments.json:
+        write_json(results)
+    else:
+        write(table([_row(result) for result in results], ("INPUT", "LABEL", "SCORE", "RUNNERS-UP")))
+    if failed:
+        say(f"{failed} of {len(results)} inputs failed")
+    return 1 if failed else 0
+
+
+def _read_inputs(words: list[str]) -> list[str]:
+    inputs = []
+    for word in words:
+        if word == "-":
+            # Bytes, because a path need not be text in the encoding of stdin.
+            lines = os.fsdecode(sys.stdin.buffer.read()).split("\n")
+            inputs += [line for line in lines if line]
+        else:
+            inputs.append(word)
+    if not inputs:
+        raise UsageError("hub run: expected paths on stdin, found none")
+    return inputs
+
+
+def _row(result: Mapping[str, Any]) -> tuple[object, object, object, object]:
+    """Give the cells for one result: input, answer, score, what else was likely or what went wrong."""
+    if "error" in result:
+        return result["input"], None, None, f"error: {result['error']}"
+    if "top" in result:
+        return result["input"], result["label"], result["score"], _scores(result["top"][1:])
+    if "scores" in result:
+        ranked = sorted(result["scores"].items(), key=lambda item: -item[1])
+        entries = [
+            {"label": label, "score": score} for label, score in ranked if label not in result["labels"]
+        ]
+        return result["input"], ", ".join(result["labels"]) or "(none)", None, _scores(entries)
+    rest = {name: value for name, value in result.items() if name != "input"}
+    return result["input"], json.dumps(rest, ensure_ascii=False), None, None
+
+
+def _scores(entries: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{entry['label']} {entry['score']:.4f}" for entry in entries)
+
+
+def _save(picture: Image.Image, folder: Path, stem: str) -> Path:
+    """Write the picture as stem.png, or stem-2.png and so on where that is taken: nothing is ever overwritten."""
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    path = next(path for name in names if not (path := folder / f"{name}.png").exists())
+    write_file(path, lambda temporary: picture.save(temporary, "PNG"))
+    return path

@@ -1,0 +1,22 @@
+"""`hub search`: modules by words."""
+
+from __future__ import annotations
+
+import argparse
+
+from hub.cli.list import print_records, say_count
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="+", metavar="WORD", help="all of these must be found")
+    parser.add_argument("--task", help="only modules for this task")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one row for each module that matches."""
+    from hub.registry.client import search
+
+    records = search(" ".join(arguments.words), task=arguments.task)
+    print_records(records, as_json=arguments.json)
+    say_count(records)
+    return 0

@@ -1,0 +1,92 @@
+"""`hub show`: one module's card, from the registry and from its own module.yaml, with lines to start from."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hub.cli.output import human_size, printable, write, write_json
+
+FEW_LABELS = 8
+
+# What a person types next, by task; a task without an entry gets the last one.
+EXAMPLES = {
+    "image_classification": """\
+import hub
+
+module = hub.Module("{name}")
+module.finetune("my_pictures/", epochs=5)  # a folder for each class
+print(module.run.metrics["accuracy"])
+for result in module.predict("new_pictures/"):
+    print(result["input"], result.get("label"), result.get("score"))
+module.save("my_module")  # hub.Module("./my_module") loads it again""",
+    "": """\
+import hub
+
+module = hub.Module("{name}")
+print(module.predict("input"))""",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="REF", help="a module name or name@version")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the card."""
+    from hub.registry.client import show
+
+    facts = show(arguments.reference)
+    facts |= _inside(Path(facts["folder"])) if facts["folder"] else {"labels": None, "trained": {}}
+    if arguments.json:
+        write_json(facts)
+        return 0
+    example = EXAMPLES.get(facts["task"], EXAMPLES[""]).format(name=facts["name"])
+    lines = [f"{facts['name']} {facts['version']}", printable(facts["summary"]), ""]
+    lines += [f"{name:<12}{printable(value)}" for name, value in _rows(facts)]
+    lines += ["", *(f"    {line}".rstrip() for line in example.splitlines())]
+    write("\n".join(lines))
+    return 0
+
+
+def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "task", facts["task"]
+    yield "licence", facts["license"]
+    yield "size", human_size(facts["size_bytes"])
+    yield "source", facts["source"]
+    yield "folder", facts["folder"] or f"not here yet: hub install {facts['name']}"
+    yield (
+        "releases",
+        ", ".join(
+            release["version"] + (f" (withdrawn: {release['yanked']})" if release["yanked"] else "")
+            for release in facts["releases"]
+        ),
+    )
+    for need in facts["requires"]:
+        yield "needs", f"{need['name']} {need['needs']} (here: {need['have'] or 'not installed'})"
+    if facts["labels"]:
+        shown = ", ".join(facts["labels"][:FEW_LABELS])
+        yield "labels", f"{len(facts['labels'])}: {shown}{', …' * (len(facts['labels']) > FEW_LABELS)}"
+    yield from _flat(facts["trained"])
+
+
+def _flat(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give what module.yaml says of the module's making, a mapping in it as "accuracy 0.94, f1 0.93"."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {inner}" for key, inner in value.items())
+        yield name.replace("_", " "), str(value)
+
+
+def _inside(folder: Path) -> dict[str, Any]:
+    """Give the labels and the making of a module that is on this machine, as its folder says."""
+    from hub.files import read_text, read_yaml
+    from hub.registry.reference import is_safe_path
+
+    spec = read_yaml(folder / "module.yaml")
+    head, source = spec.get("head"), spec.get("source")
+    file = head.get("labels") if isinstance(head, Mapping) else None
+    labels = read_text(folder / file).splitlines() if isinstance(file, str) and is_safe_path(file) else None
+    return {"labels": labels, "trained": source if isinstance(source, Mapping) else {}}

@@ -1,0 +1,362 @@
+"""`hub run`, `finetune`, `evaluate`, `verify` on a tiny real module: what stands on stdout, and the exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from hub.cli import evaluate, finetune, run
+from hub.cli.main import main
+from hub.module import Module
+from tests.pictures import LABELS, folder, tiny_module
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A module folder for the three shapes, trained for a moment."""
+    path = tmp_path_factory.mktemp("made")
+    data = folder(path / "data", 8)
+    module = tiny_module().finetune(
+        data, epochs=4, learning_rate=0.01, batch_size=8, output_dir=path / "run", progress=False
+    )
+    return str(module.save(path / "shapes"))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return folder(tmp_path / "pictures", 2, seed=5)
+
+
+# ---- run ----
+
+
+def test_run_prints_a_row_for_each_input_in_order(
+    shapes: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted(map(str, pictures.rglob("*.png")), reverse=True)
+    assert main(["run", shapes, *paths, "--top-k", "2"]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["INPUT", "LABEL", "SCORE", "RUNNERS-UP"]
+    assert [row.split()[0] for row in rows] == paths
+    assert all(row.split()[1] in LABELS and len(row.split()) == 5 for row in rows)
+
+
+@pytest.mark.parametrize("kind", ["folder", "glob", "stdin"])
+def test_run_takes_folders_globs_and_stdin_and_prints_what_predict_gives(
+    kind: str,
+    shapes: str,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = sorted(pictures.rglob("*.png"))
+    listed = io.TextIOWrapper(io.BytesIO("\n".join(map(str, paths)).encode() + b"\n"))
+    monkeypatch.setattr(sys, "stdin", listed)
+    given = {"folder": str(pictures), "glob": str(pictures / "*" / "*.png"), "stdin": "-"}[kind]
+    assert main(["run", shapes, given, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == Module(shapes).predict(paths)
+
+
+def test_run_with_a_bad_input_prints_its_error_in_its_row_and_fails(
+    shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = str(sorted(pictures.rglob("*.png"))[0])
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"text")
+    assert main(["run", shapes, good, str(bad), str(tmp_path / "none.png")]) == 1
+    shown = capsys.readouterr()
+    _, first, second, third = shown.out.splitlines()
+    assert "error" not in first
+    assert second.split()[:4] == [str(bad), "-", "-", "error:"]
+    assert "no such file" in third
+    assert shown.err.endswith("2 of 3 inputs failed\n")
+    assert main(["run", shapes, str(bad), "--json"]) == 1
+    assert set(json.loads(capsys.readouterr().out)[0]) == {"input", "error"}
+
+
+def test_run_saves_pictures_and_never_overwrites(
+    shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted(
+        pictures.rglob("*.png")
+    )  # bar/000, dot/001, frame/002, bar/003, …: give some the same name
+    for path in paths:
+        path.rename(path.with_name(f"same{'-b' if path.stem > '002' else ''}.png"))
+    before = {path: path.read_bytes() for path in pictures.rglob("*.png")}
+    out = pictures / "bar"
+    assert main(["run", shapes, str(pictures), "--save", str(out), "--json"]) == 0
+    saved = [Path(result["saved"]) for result in json.loads(capsys.readouterr().out)]
+    assert len(set(saved)) == len(before)
+    assert {path: path.read_bytes() for path in before} == before
+    assert {path.name for path in saved} == {
+        f"{stem}-{number}.png" for stem in ("same", "same-b") for number in (2, 3, 4)
+    }
+    for path in saved:
+        with Image.open(path) as picture:
+            assert picture.width >= 200  # tiny ones are drawn larger, with the labels below
+
+
+def test_run_refuses_to_save_into_a_file(
+    shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    assert main(["run", shapes, str(pictures), "--save", str(tmp_path / "file")]) == 2
+    assert "--save: expected a folder, found the file" in capsys.readouterr().err
+
+
+def test_run_without_paths_on_stdin_is_wrong_usage(
+    shapes: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    assert main(["run", shapes, "-"]) == 2
+    assert "expected paths on stdin, found none" in capsys.readouterr().err
+
+
+def test_run_of_an_unknown_module_fails_with_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "no_such_module_anywhere", "a.png"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert "no_such_module_anywhere" in shown.err
+
+
+def test_run_shows_every_label_that_holds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    module = tiny_module(labels=["a", "b", "c"], multi_label=True)
+    made, pictures = module.save(tmp_path / "several"), folder(tmp_path / "p", 1)
+    assert main(["run", str(made), str(pictures)]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    results = Module(made).predict(pictures)
+    for row, result in zip(rows, results, strict=True):
+        assert f"  {', '.join(result['labels']) or '(none)'}  " in row
+        assert all(label in row for label in "abc")
+
+
+# ---- evaluate ----
+
+
+def test_evaluate_prints_metrics_classes_and_matrix(
+    shapes: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", shapes, str(pictures), "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", shapes, str(pictures)]) == 0
+    numbers, classes, matrix = capsys.readouterr().out.strip().split("\n\n")
+    assert f"accuracy{metrics['accuracy']:.4f}" in numbers.replace(" ", "")
+    assert [line.split()[0] for line in classes.splitlines()] == ["CLASS", *LABELS]
+    counts = [[int(cell) for cell in line.split()[1:]] for line in matrix.splitlines()[1:]]
+    assert counts == metrics["confusion_matrix"]
+
+
+def test_many_classes_are_cut_to_the_worst_and_the_most_confused() -> None:
+    labels = [f"class {n:03d}" for n in range(120)]
+    matrix = [[0] * 120 for _ in labels]
+    for n in range(120):
+        matrix[n][n] = 100 - n % 50
+        matrix[n][(n + 1) % 120] = n % 50
+    metrics = {
+        "accuracy": 0.5,
+        "per_class": {
+            name: {"precision": 0.5, "recall": 0.5, "f1": n / 120, "count": 100}
+            for n, name in enumerate(labels)
+        },
+        "confusion_matrix": matrix,
+    }
+    classes, confusions = evaluate.details(metrics)
+    shown = [line[:9] for line in classes.splitlines()[1:-1]]
+    assert shown == labels[: evaluate.MOST_CLASSES]
+    assert classes.endswith("the 15 lowest F1 of 120 classes; --json has them all")
+    assert confusions.splitlines()[1].split() == ["class", "049", "class", "050", "49"]
+    assert len(confusions.splitlines()) == 1 + evaluate.MOST_CONFUSIONS + 1
+
+
+def test_a_matrix_that_does_not_fit_the_terminal_becomes_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    per_class = {name: {"f1": 1.0} for name in ("a long class name", "another long class name")}
+    metrics = {"per_class": per_class, "confusion_matrix": [[5, 1], [0, 4]]}
+    monkeypatch.setenv("COLUMNS", "100")
+    assert "RIGHT \\ FOUND" in evaluate.details(metrics)[1]
+    monkeypatch.setenv("COLUMNS", "50")
+    assert evaluate.details(metrics)[1].splitlines()[1].split()[-1] == "1"
+
+
+# ---- finetune ----
+
+
+def test_the_options_are_those_of_module_finetune() -> None:
+    parameters = dict(inspect.signature(Module.finetune).parameters)
+    for name in ("self", "train", "callbacks", "progress"):  # the module, DATA, code, and --quiet
+        del parameters[name]
+    assert set(finetune.OPTIONS) == set(parameters)
+    for name, parameter in parameters.items():
+        default, told = parameter.default, finetune.OPTIONS[name]["help"]
+        if isinstance(default, str | int | float) and not isinstance(default, bool):
+            assert (
+                f"(default {default:g})" in told
+                if isinstance(default, float)
+                else f"(default {default})" in told
+            )
+
+
+@pytest.mark.parametrize(
+    ("command", "method", "elsewhere"),
+    [
+        (run, Module.predict, {"given"}),
+        (evaluate, Module.evaluate, {"data"}),
+    ],
+)
+def test_options_have_the_defaults_of_the_method(
+    command: ModuleType, method: Any, elsewhere: set[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    parameters = set(inspect.signature(method).parameters) - elsewhere - {"self"}
+    assert {name: parser.get_default(name) for name in parameters} == {
+        name: inspect.signature(method).parameters[name].default for name in parameters
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ("balanced", "balanced"),
+        ("cat=2", {"cat": 2.0}),
+        ("cat=2,dog=0.5", {"cat": 2.0, "dog": 0.5}),
+        ("a=b=3", {"a=b": 3.0}),
+    ],
+)
+def test_class_weights(text: str, weights: object) -> None:
+    assert finetune.class_weight(text) == weights
+
+
+def test_finetune_trains_saves_and_says_how_to_use_it(
+    shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = folder(tmp_path / "train", 6)
+    options = f"--epochs 2 --batch-size 6 --learning-rate 0.01 --strategy full --seed 3 --no-augment --test {pictures}"
+    line = ["finetune", shapes, str(train), *options.split(), "--output"]
+    assert main([*line, str(tmp_path / "a"), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["module"] == str(tmp_path / "a" / "best")
+    assert [row["epoch"] for row in data["history"]][-1] == 2
+    assert set(data["test_metrics"]["per_class"]) == set(LABELS)
+
+    assert main([*line, str(tmp_path / "b")]) == 0
+    shown = capsys.readouterr()
+    heading, *rows = shown.out.splitlines()
+    assert heading.split() == ["METRIC", "VALID", "TEST"]
+    accuracy = next(row.split()[1:] for row in rows if row.startswith("accuracy "))
+    assert [float(value) for value in accuracy] == pytest.approx(
+        [data["metrics"]["accuracy"], data["test_metrics"]["accuracy"]], abs=1e-4
+    )
+    assert rows[-1].split() == ["module", str(tmp_path / "b" / "best")]
+    assert f"hub run {tmp_path / 'b' / 'best'} " in shown.err
+    assert main(["run", str(tmp_path / "b" / "best"), str(pictures)]) == 0
+
+
+def test_finetune_is_quiet_when_told(shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = folder(tmp_path / "train", 4)
+    line = [
+        "finetune",
+        shapes,
+        str(train),
+        "--epochs",
+        "1",
+        "--valid",
+        "none",
+        "--output",
+        str(tmp_path / "a"),
+    ]
+    assert main([*line, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ("--epochs 0", 2, "epochs"),
+        ("--metric acuracy", 2, "did you mean 'accuracy'"),
+        ("--class-weight bra=2", 2, "did you mean 'bar'"),
+        ("--device gpu", 1, "gpu"),
+        ("--valid /no/such/folder", 1, "/no/such/folder"),
+    ],
+)
+def test_finetune_refuses_before_training(
+    options: str, code: int, message: str, shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = folder(tmp_path / "train", 4)
+    assert main(["finetune", shapes, str(train), "--output", str(tmp_path / "o"), *options.split()]) == code
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.out == ""
+    assert not (tmp_path / "o" / "best").exists()
+
+
+def test_ctrl_c_in_an_epoch_keeps_the_best_and_says_where(shapes: str, python: str, tmp_path: Path) -> None:
+    train = folder(tmp_path / "train", 8)
+    command = [python, "-m", "hub", "finetune", shapes, str(train), "--epochs", "100000", "--output"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "o")], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    seen = ""
+    while "epoch   2/" not in seen:
+        line = process.stderr.readline()
+        assert line, seen
+        seen += line
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert str(tmp_path / "o" / "best") in err
+    assert "Traceback" not in err
+    assert len(Module(str(tmp_path / "o" / "best")).labels) == len(LABELS)
+
+
+# ---- verify ----
+
+
+def test_verify_passes_a_good_module_and_names_a_changed_file(
+    shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(shapes, broken)
+    weights = broken / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert main(["verify", shapes]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == [shapes, "ok"]
+    assert main(["verify", shapes, str(broken), "--json"]) == 1
+    good, bad = json.loads(capsys.readouterr().out)
+    assert (good["ok"], bad["ok"]) == (True, False)
+    assert "weights.safetensors" in bad["found"]
+
+
+def test_verify_names_a_module_that_is_not_there_among_others(
+    shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(tmp_path / "none"), shapes]) == 1
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[:2] == [str(tmp_path / "none"), "FAILED"]
+    assert second.split()[:2] == [shapes, "ok"]
+    assert main(["verify", shapes, "../none"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_without_paddle_the_command_says_what_to_install(python: str) -> None:
+    start = "import sys; sys.modules['paddle'] = None; from hub.cli.main import main"
+    code = f"{start}; sys.exit(main(['run', 'm', 'a.png']))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: paddle is not installed\nhint: pip install 'hubtune[cpu]'")
