@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +55,8 @@ def dump_json(value: object) -> str:
 
 def sha256_of(path: Path) -> str:
     """Give the sha256 of a file's bytes, 64 hex digits."""
+    import hashlib  # loads OpenSSL, which `hub list` has no use for
+
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -87,7 +87,7 @@ def _free_bytes(path: Path) -> int:
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Make a file appear whole or not at all: `write` fills a temporary one, which is then renamed over `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     with storage_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     A folder that stands there already is replaced, and stays as it was until the new one is complete.
     """
     folder = folder.absolute()
-    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
+    mark = f"{os.getpid()}-{os.urandom(4).hex()}"
     staging = folder.with_name(f".{folder.name}.{mark}.tmp")
     replaced = folder.with_name(f".{folder.name}.{mark}.old")
     with storage_errors(folder):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from hub.errors import UsageError
 
 # The table that `hub doctor` prints and docs/settings.md is made from: name, default, meaning.
@@ -23,7 +21,11 @@ VARIABLES = {
 def home() -> Path:
     """Give the folder that holds everything hub keeps (HUB_HOME, else the platform's cache folder)."""
     chosen = os.environ.get("HUB_HOME")
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_dir("hubtune"))
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("hubtune"))
 
 
 def indexes() -> tuple[str, ...]:

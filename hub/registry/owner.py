@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 
 def mark() -> str:
     """Give the mark of this process: a digest of its machine's name, its number, and when it began."""
-    import socket  # here and below: what a listing does not need
+    import hashlib  # here and below: what a listing does not need
+    import socket
 
     machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
     return f"{machine}-{os.getpid()}-{_beginning(os.getpid()) or 0}"

@@ -6,7 +6,6 @@ server cannot be reached.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -168,7 +167,7 @@ class StaticSource:
         from hub.registry.transport import TransferFault
 
         where = f"{self.name}/{path}"
-        key = hashlib.sha256(self._location.encode()).hexdigest()[:16]
+        key = _digest(self._location.encode())[:16]
         kept = _Kept(settings.home() / "indexes" / key / path)
         try:
             reply = download.read(
@@ -203,12 +202,12 @@ class _Kept:
         with suppress(OSError, ValueError, KeyError):
             line, _, body = path.read_bytes().partition(b"\n")
             about = json.loads(line)
-            if about["sha256"] == hashlib.sha256(body).hexdigest():
+            if about["sha256"] == _digest(body):
                 self.body, self.etag, self.date = body, about["etag"] or None, about["date"]
 
     def keep(self, body: bytes, etag: str) -> None:
         date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-        about = {"etag": etag, "date": date, "sha256": hashlib.sha256(body).hexdigest()}
+        about = {"etag": etag, "date": date, "sha256": _digest(body)}
         content = json.dumps(about).encode() + b"\n" + body
         with suppress(HubError, OSError):  # a cache that cannot be written costs the next one a transfer
             write_file(self._path, lambda temporary: temporary.write_bytes(content))
@@ -236,3 +235,9 @@ def _printable(location: str) -> str:
     from hub.registry.credentials import redact
 
     return redact(location)
+
+
+def _digest(data: bytes) -> str:
+    import hashlib  # loads OpenSSL, which a listing of folders has no use for
+
+    return hashlib.sha256(data).hexdigest()
