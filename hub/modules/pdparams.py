@@ -240,6 +240,8 @@ class _Reader(StackMachine):
 
 def widened(bfloat16: np.ndarray) -> np.ndarray:
     """Give the float32 of bfloat16 bits: these are its upper half."""
-    wide = bfloat16.astype(np.uint32)
-    wide <<= 16  # in place: an operator would give a number for an array of no axes
+    wide = np.empty(bfloat16.shape, np.uint32)
+    np.left_shift(
+        bfloat16, 16, out=wide, dtype=np.uint32
+    )  # in one pass, and an array even where there are no axes
     return wide.view(np.float32)
