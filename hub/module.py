@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import paddle
+from paddle import nn
 from PIL import Image
 
 from hub import inputs, tasks
@@ -104,16 +105,26 @@ class Module:
         return module
 
     def _set(self, loaded: Bundle) -> None:
-        if not loaded.spec.head:
-            raise SpecError(f"{loaded.spec.name}: module.yaml names no head, so its labels are unknown")
         self._base = loaded
-        self._task = tasks.create(loaded.spec.task, loaded.labels, multi_label=loaded.spec.head.multi_label)
-        head = self._task.build_head(loaded.backbone.feature_spec)
-        weights.give(
-            head, loaded.head_state, what=f"{loaded.spec.name}, head for {len(loaded.labels)} labels"
-        )
+        self._task: Task | None = None
+        head: nn.Layer = nn.Identity()
+        if loaded.spec.head and loaded.head_state:
+            self._task = tasks.create(
+                loaded.spec.task, loaded.labels, multi_label=loaded.spec.head.multi_label
+            )
+            head = self._task.build_head(loaded.backbone.feature_spec)
+            what = f"{loaded.spec.name}, head for {len(loaded.labels)} labels"
+            weights.give(head, loaded.head_state, what=what)
         self.network = Network(loaded.backbone, head)
         self.network.eval()
+
+    def _answering(self) -> Task:
+        if self._task is None:
+            raise SpecError(
+                f"{self.name} has features and no head: it has no answers yet",
+                hint="finetune() gives it your labels; embed() gives its features",
+            )
+        return self._task
 
     @property
     def spec(self) -> ModuleSpec:
@@ -153,12 +164,13 @@ class Module:
         """
         if top_k < 1:
             raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
+        task = self._answering()
         results: list[dict[str, Any]] = []
         for names, readable, pictures in self._read(given, batch_size):
             decoded: Iterator[dict[str, Any]] = iter(())
             if pictures:
                 outputs = infer(self.network, self.preprocessor.batch(pictures))
-                decoded = iter(self._task.decode(outputs, top_k=top_k))
+                decoded = iter(task.decode(outputs, top_k=top_k))
             for name, error in zip(names, readable, strict=True):
                 results.append({"input": name, **({"error": error} if error else next(decoded))})
         return results
@@ -179,7 +191,7 @@ class Module:
 
     def draw(self, given: Any, result: Mapping[str, Any]) -> Image.Image:
         """Give an input's picture with its result from `predict` drawn on."""
-        return self._task.draw(image.read(given), result)
+        return self._answering().draw(image.read(given), result)
 
     def _read(
         self, given: Any, batch_size: int
@@ -209,13 +221,14 @@ class Module:
         `data` is what `finetune` takes. A folder with train, valid and test parts is measured on its test part, or
         else its valid part. Raises DataError that lists every bad sample and every label that the module does not know.
         """
+        task = self._answering()
         config = Config(batch_size=batch_size, workers=workers)
         pictures = PictureCache(self.preprocessor)
         chosen = prepare_evaluation(
-            data, labels=self.labels, multi_label=self._task.multi_label, on_bad=on_bad, workers=workers,
+            data, labels=self.labels, multi_label=task.multi_label, on_bad=on_bad, workers=workers,
             probe=pictures.picture,
         )  # fmt: skip
-        metrics, loss = measure(self.network, self._task, _batches(chosen, pictures, config))
+        metrics, loss = measure(self.network, task, _batches(chosen, pictures, config))
         return {**metrics, "loss": loss}
 
     # ---- making it yours ----

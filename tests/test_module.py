@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 import hub
 from hub.errors import DataError, InputError, NotFoundError, SpecError, StorageError, UsageError
+from hub.modules import bundle
 from tests.pictures import LABELS, folder, samples, tiny_module
 
 
@@ -146,6 +148,22 @@ def test_a_path_that_is_not_there_says_so(tmp_path: Path) -> None:
         hub.Module(tmp_path / "nowhere")
 
 
+def test_a_module_without_a_head_embeds_and_is_fine_tuned_but_does_not_answer(
+    made: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "headless"
+    loaded = bundle.load(made)
+    bundle.save(folder, replace(loaded, spec=replace(loaded.spec, head=None), labels=(), head_state={}))
+    module = hub.Module(folder)
+    array = samples(1)[0][0]
+    assert (module.embed(array) == hub.Module(made).embed(array)).all()
+    for use in (module.predict, module.evaluate):
+        with pytest.raises(SpecError, match="has features and no head"):
+            use([array])
+    module.finetune(samples(4), epochs=1, output_dir=tmp_path / "run", progress=False)
+    assert module.predict(array)[0]["label"] in LABELS
+
+
 def test_drawing_an_answer(made: Path) -> None:
     module = hub.Module(made)
     array = samples(1)[0][0]
@@ -162,7 +180,10 @@ def test_import_hub_and_its_errors_leave_paddle_alone(python: str) -> None:
 
 
 def test_without_paddle_the_first_use_says_what_to_install(python: str) -> None:
-    code = "import sys; sys.modules['paddle'] = None; import hub\ntry: hub.Module\nexcept hub.errors.HubError as e: print(e)"
+    code = (
+        "import sys; sys.modules['paddle'] = None\nimport hub\n"
+        "try: hub.Module\nexcept hub.errors.HubError as error: print(error)"
+    )
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
     assert "paddle is not installed" in done.stdout, done.stderr
     assert "pip install 'hubtune[cpu]'" in done.stdout

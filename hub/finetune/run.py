@@ -25,7 +25,7 @@ from hub.modules.network import Network, infer
 from hub.tasks import Task
 
 SMALL_NETWORK = 3_000_000  # parameters
-LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 200, 5, 60
+LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 120, 5, 40
 LOGIT_SCALES = (2.0, 4.0, 8.0, 16.0, 32.0)
 
 
