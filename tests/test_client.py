@@ -27,6 +27,7 @@ from hub.errors import (
     UnsafeFileError,
 )
 from hub.registry import client, requirements, sources
+from hub.registry.catalog import entry
 
 Environment = pytest.MonkeyPatch
 
@@ -67,6 +68,7 @@ def own_index(published: Path, tmp_path: Path, monkeypatch: Environment) -> Path
 @pytest.fixture
 def no_bundled(tmp_path: Path, monkeypatch: Environment) -> None:
     monkeypatch.setattr(sources, "BUNDLED_FOLDER", tmp_path / "nothing bundled")
+    monkeypatch.setattr(entry, "FOLDER", tmp_path / "no catalog")
 
 
 pytestmark = pytest.mark.usefixtures("no_bundled")

@@ -83,10 +83,7 @@ class Batches:
 
     def epoch(self, number: int = 0) -> Iterator[Batch]:
         """Give the batches of epoch `number` as (inputs float32 [n, C, H, W], targets [n, …])."""
-        order = np.arange(self.count)
-        if self.seed is not None:
-            order = np.random.default_rng((self.seed, number)).permutation(self.count)
-        parts = np.array_split(order, self.steps)
+        parts = np.array_split(_order(self.count, self.seed, number), self.steps)
         yield from in_order(lambda part: self._assemble(part, number), parts, self.workers)
 
     def _assemble(self, indices: np.ndarray, epoch: int) -> Batch:
@@ -109,11 +106,12 @@ class ArrayBatches:
         self.steps = -(-self.count // batch_size)
 
     def epoch(self, number: int = 0) -> Iterator[Batch]:
-        order = np.arange(self.count)
-        if self.seed is not None:
-            order = np.random.default_rng((self.seed, number)).permutation(self.count)
-        for part in np.array_split(order, self.steps):
+        for part in np.array_split(_order(self.count, self.seed, number), self.steps):
             yield self.inputs[part], self.targets[part]
+
+
+def _order(count: int, seed: int | None, epoch: int) -> np.ndarray:
+    return np.arange(count) if seed is None else np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def in_order(make: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:

@@ -36,7 +36,6 @@ _ZIP64, _UNICODE_NAME = 0x0001, 0x7075
 @dataclass(frozen=True)
 class _Entry:
     raw_name: bytes
-    is_utf8: bool
     flags: int
     method: int
     crc: int
@@ -141,8 +140,7 @@ class ZipReader(Reader):
             self.damaged("a damaged directory")
         fields = self._extra_fields(extra, name)
         size, packed, offset = self._wide(fields, name, size, packed, offset)
-        is_utf8 = bool(flags & _UTF8) or _UNICODE_NAME in fields
-        return _Entry(name, is_utf8, flags, method, crc, packed, size, offset, attributes), position
+        return _Entry(name, flags, method, crc, packed, size, offset, attributes), position
 
     def _extra_fields(self, extra: bytes, name: bytes) -> dict[int, bytes]:
         fields: dict[int, bytes] = {}
@@ -210,9 +208,9 @@ class ZipReader(Reader):
 
     def _name(self, entry: _Entry) -> tuple[str, bool]:
         try:
-            name = entry.raw_name.decode("utf-8" if entry.is_utf8 else "ascii")
+            name = entry.raw_name.decode("utf-8")  # `zip` writes UTF-8 without the flag that says so
         except UnicodeDecodeError:
-            self.refuse("a name that is neither ASCII nor marked as UTF-8", entry.raw_name)
+            self.refuse("a name that is not UTF-8", entry.raw_name)
         is_folder = name.endswith("/")
         kind, dos_folder = stat.S_IFMT(entry.attributes >> 16), entry.attributes & 0x10
         if kind not in (0, stat.S_IFDIR if is_folder else stat.S_IFREG) or (dos_folder and not is_folder):
