@@ -1,0 +1,192 @@
+"""The catalog as a source of modules: checkpoints where their publishers put them, a module folder made around each.
+
+Publishers name no sha256, so what a file must be is settled on its first use here: it is downloaded, checked against
+the publisher's md5 where there is one, and its sha256 and size are written to catalog/<name>.json under
+settings.home(). From then on the release is one like any other, and a file that has changed since is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hub import settings
+from hub._version import __version__
+from hub.errors import IntegrityError, NotFoundError, OfflineError
+from hub.files import dump_json, write_text
+from hub.registry import cache
+from hub.registry.catalog import entry as catalog
+from hub.registry.catalog.entry import NOT_BUILT, REQUIRES, VERSION, WEIGHTS_FILE, Entry
+from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, Summary
+from hub.registry.strict import Place, load_json
+from hub.registry.workspace import check_space, working
+
+if TYPE_CHECKING:
+    from hub.registry.transport import Transport
+
+
+@dataclass(frozen=True)
+class Unseen(Release):
+    """A release whose checkpoint was never downloaded here, so that its digest is not known and it has no files."""
+
+    about: int = 0
+    """Bytes of its parameters, 0 when unknown."""
+
+    @property
+    def size(self) -> int:
+        return self.about
+
+
+class CatalogSource:
+    """The checkpoints of hub/registry/catalog. `transport` is the network, or a fake in tests."""
+
+    name = "catalog"
+    # Only a checkpoint needs it, and fetching one asks HUB_OFFLINE itself: an alias of what is here installs without.
+    needs_network = False
+
+    def __init__(self, *, transport: Transport | None = None) -> None:
+        self._transport = transport
+
+    def search(self) -> list[Summary]:
+        return catalog.rows()
+
+    def find(self, name: str) -> Module | None:
+        entry = Entry.read(name)
+        return _module(entry, _first_use(entry)) if entry else None
+
+    def pin(self, name: str) -> Module:
+        """Give the module with the digest of every file; a checkpoint that was never here is downloaded for that.
+
+        Raises NotFoundError for one whose architecture is not built yet, OfflineError when HUB_OFFLINE forbids the
+        download, IntegrityError when it is not what the publisher's md5 says; nothing is left behind then.
+        """
+        entry = Entry.read(name)
+        if entry is None:
+            raise NotFoundError(f"the catalog has no {name!r}")
+        if not entry.built:
+            raise NotFoundError(
+                f"{name}: {NOT_BUILT}: hub {__version__} lists this checkpoint but cannot load it",
+                hint=f"a newer hub may (pip install -U hubtune); `hub list --task {entry.task}` shows the others",
+            )
+        with working(f"catalog-{entry.checkpoint}") as work:
+            weights = _first_use(entry) or self._use_first(entry, work)
+        return _module(entry, weights)
+
+    def fetch(
+        self, name: str, version: str, files: Sequence[File], to: Path, *, advance: Callable[[int], object]
+    ) -> Generator[tuple[File, Path], None, None]:
+        entry = Entry.read(name)
+        assert entry is not None, "find() gave the files"
+        weights = _first_use(entry)
+        assert weights is not None, "files are known only after pin()"
+        texts = entry.texts(weights)
+        for file in files:
+            path = to / file.sha256
+            if file.path in texts:
+                path.write_bytes(texts[file.path])
+                advance(file.size)
+            else:
+                self._download(entry, path, advance, known=file)
+            yield file, path
+
+    def _use_first(self, entry: Entry, work: Path) -> File:
+        """Download a checkpoint into the cache and write down what it is."""
+        check_space(entry.size)
+        with _bar(f"{entry.name} {VERSION}", entry.size) as advance:
+            weights = self._download(entry, work / WEIGHTS_FILE, advance)
+        cache.publish(work / WEIGHTS_FILE, weights.sha256)
+        _write_first_use(entry, weights)
+        return weights
+
+    def _download(
+        self, entry: Entry, to: Path, advance: Callable[[int], object], known: File | None = None
+    ) -> File:
+        from hub.registry import download
+
+        if settings.offline():
+            raise OfflineError(
+                f"{entry.name} {VERSION}: HUB_OFFLINE forbids to fetch what is not on this machine: {WEIGHTS_FILE}"
+                f" (about {entry.size:,} bytes) from {entry.url}",
+                hint=f"hub install {entry.name} where there is a network, then copy {settings.home()} here",
+            )
+        before = 0
+
+        def progress(done: int, size: int | None) -> None:
+            nonlocal before
+            advance(done - before)
+            before = done
+
+        try:
+            fetched = download.fetch(
+                [entry.url],
+                to=to,
+                partials=settings.home() / "tmp",
+                sha256=known.sha256 if known else None,
+                size=known.size if known else None,
+                md5=entry.md5 or None,
+                transport=self._transport,
+                progress=progress,
+            )
+        except IntegrityError as error:
+            raise IntegrityError(error.message, hint=_hint(entry, error) if known else error.hint) from None
+        return File(WEIGHTS_FILE, fetched.sha256, fetched.size)
+
+
+def _hint(entry: Entry, error: IntegrityError) -> str:
+    record = _record(entry)
+    return (
+        f"{error.hint}; the file was another one at its first use here: if its publisher says why, "
+        f"remove {record} and install again"
+    )
+
+
+def _module(entry: Entry, weights: File | None) -> Module:
+    if weights is None:
+        release: Release = Unseen(VERSION, (), REQUIRES, about=entry.size)
+    else:
+        import hashlib  # loads OpenSSL, which a listing has no use for
+
+        texts = entry.texts(weights)
+        files = (File(path, hashlib.sha256(text).hexdigest(), len(text)) for path, text in texts.items())
+        release = Release(VERSION, tuple(sorted([*files, weights], key=lambda file: file.path)), REQUIRES)
+    return Module(entry.name, entry.task, entry.line, entry.license, (release,))
+
+
+def _record(entry: Entry) -> Path:
+    return settings.home() / "catalog" / f"{entry.checkpoint}.json"
+
+
+def _first_use(entry: Entry) -> File | None:
+    """Give what the checkpoint was at its first use here, None when it had none or the catalog names another since.
+
+    Raises IndexFormatError for a damaged record.
+    """
+    path = _record(entry)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    top = Place(load_json(data, source=str(path), most=MAX_MODULE_BYTES), str(path))
+    if (top["url"].value, top["md5"].value) != (entry.url, entry.md5):
+        return None
+    return File(WEIGHTS_FILE, top["sha256"].digest(), top["size"].whole_number())
+
+
+def _write_first_use(entry: Entry, weights: File) -> None:
+    record = {"url": entry.url, "md5": entry.md5, "sha256": weights.sha256, "size": weights.size}
+    write_text(_record(entry), dump_json(record))
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Callable[[int], object]]:
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=title, total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False) as bar:
+        yield bar.update

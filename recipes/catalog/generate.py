@@ -1,0 +1,345 @@
+"""Make the catalog: `python recipes/catalog/generate.py [--paddlenlp WHEEL] [--paddleclas WHEEL]`.
+
+Writes the tables of hub/registry/catalog and docs/reference/catalog.md from
+
+    paddle.vision.models    the installed one: addresses and md5s of its ImageNet networks
+    paddlehub.csv           beside this file: what the code and the documentation of PaddleHub's modules name;
+                            `same_as` says which entry serves a name of PaddleHub's
+    paddlenlp 3.0.0b4       a wheel (`pip download --no-deps paddlenlp==3.0.0b4`) or package folder, read, never run:
+                            addresses and configurations of its checkpoints
+    paddleclas 2.6.0        likewise: the names of ImageNet's classes
+
+Without the last two, what was made of them before stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import csv
+import importlib
+import json
+import math
+import pkgutil
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paddle
+from paddle.vision import models
+
+from hub.modules import archs
+from hub.registry.catalog import entry as catalog
+from hub.registry.catalog.entry import Entry
+from hub.registry.index import Summary, dump_search
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "reference" / "catalog.md"
+VISION, PADDLEHUB, PADDLENLP = catalog.TABLES
+LABELS = "imagenet.txt"
+
+# Every network in the tables of paddle.vision.models: key there → title, architecture and arguments here.
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"resnet{d}": (f"ResNet-{d}", {"name": "resnet", "depth": d}) for d in (18, 34, 50, 101, 152)},
+    **{
+        f"resnext{d}_{g}x4d": (f"ResNeXt-{d} {g}x4d", {"name": "resnet", "depth": d, "width": 4, "groups": g})
+        for d in (50, 101, 152)
+        for g in (32, 64)
+    },
+    **{
+        f"wide_resnet{d}_2": (f"Wide ResNet-{d}-2", {"name": "resnet", "depth": d, "width": 128})
+        for d in (50, 101)
+    },
+    **{
+        f"densenet{n}": (f"DenseNet-{n}", {"name": "densenet", "layers": n})
+        for n in (121, 161, 169, 201, 264)
+    },
+    **{f"vgg{d}": (f"VGG-{d}", {"name": "vgg", "depth": d}) for d in (16, 19)},
+    **{
+        f"shufflenet_v2_x{str(s).replace('.', '_')}": (
+            f"ShuffleNet V2 x{s}",
+            {"name": "shufflenet_v2", "scale": s},
+        )
+        for s in (0.25, 0.33, 0.5, 1.0, 1.5, 2.0)
+    },
+    "shufflenet_v2_swish": ("ShuffleNet V2 with swish", {"name": "shufflenet_v2", "act": "swish"}),
+    "squeezenet1_0": ("SqueezeNet 1.0", {"name": "squeezenet", "version": "1.0"}),
+    "squeezenet1_1": ("SqueezeNet 1.1", {"name": "squeezenet", "version": "1.1"}),
+    "mobilenetv1_1.0": ("MobileNet V1", {"name": "mobilenet_v1"}),
+    "mobilenetv2_1.0": ("MobileNet V2", {"name": "mobilenet_v2"}),
+    "mobilenet_v3_small_x1.0": ("MobileNet V3 small", {"name": "mobilenet_v3_small"}),
+    "mobilenet_v3_large_x1.0": ("MobileNet V3 large", {"name": "mobilenet_v3_large"}),
+    "inception_v3": ("Inception V3", {"name": "inception_v3"}),
+    "googlenet": ("GoogLeNet", {"name": "googlenet"}),
+    "alexnet": ("AlexNet", {"name": "alexnet"}),
+}
+# Where the function, and with it our name, is not the key of the table.
+FUNCTIONS = {
+    "mobilenetv1_1.0": "mobilenet_v1",
+    "mobilenetv2_1.0": "mobilenet_v2",
+    "mobilenet_v3_small_x1.0": "mobilenet_v3_small",
+    "mobilenet_v3_large_x1.0": "mobilenet_v3_large",
+}
+SIZES = {"inception_v3": (320, 299)}  # the shorter side of the picture, the square cut from its middle
+USUAL_SIZE = (256, 224)
+NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+PADDLENLP_VERSION = "3.0.0b4"
+TEXT_TO_IMAGE = {
+    "artist",
+    "dallebart",
+}  # the families of paddlenlp that do something else than read or write text
+
+Table = dict[str, dict[str, Any]]
+
+
+def vision() -> Table:
+    """Give the entries of paddle.vision.models. Raises SystemExit when its tables have other networks than ours."""
+    urls: dict[str, tuple[str, str]] = {}
+    for module in pkgutil.iter_modules(models.__path__):
+        urls |= getattr(importlib.import_module(f"{models.__name__}.{module.name}"), "model_urls", {})
+    if urls.keys() != NETWORKS.keys():
+        raise SystemExit(f"paddle {paddle.__version__}: correct NETWORKS for {urls.keys() ^ NETWORKS.keys()}")
+    return dict(_vision_entry(key, *urls[key]) for key in NETWORKS)
+
+
+def _vision_entry(key: str, url: str, md5: str) -> tuple[str, dict[str, Any]]:
+    title, arch = NETWORKS[key]
+    function = FUNCTIONS.get(key, key)
+    with paddle.LazyGuard():
+        state = getattr(models, function)().state_dict()
+        backbone = archs.build(**arch)
+    short, side = SIZES.get(key, USUAL_SIZE)
+    has_classifier = getattr(backbone, "head_scale", None) is not None
+    facts = {
+        "task": "image_classification",
+        "summary": f"{title} trained on ImageNet"
+        + ("" if has_classifier else ", for fine-tuning: without its classifier, which is not linear"),
+        "license": "Apache-2.0",
+        "arch": arch,
+        "origin": f"paddle.vision.models.{function}",
+        "built": True,
+        "url": url,
+        "md5": md5,
+        "size": sum(math.prod(tensor.shape) for tensor in state.values()) * 4,
+        "preprocess": [
+            {"resize": {"short": short}},
+            {"center_crop": {"size": side}},
+            {"normalize": NORMALIZE},
+        ],
+        "trained_on": "ImageNet-1k (ILSVRC 2012), photos of 1,000 classes",
+    }
+    return f"{function}_imagenet", facts | ({"labels": LABELS} if has_classifier else {})
+
+
+def paddlehub() -> tuple[Table, dict[str, list[str]]]:
+    """Give the entries of PaddleHub's own, and for each name in another table what PaddleHub calls it."""
+    with (HERE / "paddlehub.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    entries: Table = {}
+    served: dict[str, list[str]] = {}
+    for row in rows:
+        if row["same_as"]:
+            served.setdefault(row["same_as"], []).append(row["name"])
+            continue
+        where = "" if row["url"] else "; no public address of its weights is known"
+        entries[row["name"]] = {
+            "task": row["task"],
+            "summary": f"{row['name']} of PaddleHub ({row['network']}){where}",
+            "license": "not stated",
+            "arch": {"name": row["network"]},
+            "origin": f"PaddleHub's {row['name']}",
+        } | ({"url": row["url"], "size": int(row["size"] or 0)} if row["url"] else {})
+    return entries, served
+
+
+def paddlenlp(package: Traversable) -> Table:
+    """Give the entries of paddlenlp, one for each address; other names of the same file become aliases."""
+    entries: Table = {}
+    by_url: dict[str, str] = {}
+    for family in sorted((package / "transformers").iterdir(), key=lambda folder: folder.name):
+        urls, arguments = _checkpoints(family)
+        for published, url in urls.items():
+            if "internal" in published:  # for paddlenlp's own tests
+                continue
+            name, url = _module_name(published), re.sub("^http:", "https:", url)
+            if url in by_url:
+                entries[by_url[url]].setdefault("aliases", []).append(name)
+                continue
+            by_url[url] = name
+            entries[name] = {
+                "task": "text_to_image" if family.name in TEXT_TO_IMAGE else "text",
+                "summary": f"{published} of paddlenlp ({family.name})",
+                "license": "not stated",
+                "arch": {"name": family.name, **arguments.get(published, {})},
+                "origin": f"paddlenlp's {published}",
+                "url": url,
+            }
+    return entries
+
+
+def _checkpoints(family: Traversable) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Read name → address and name → configuration from the literals in a family's two files."""
+    urls: dict[str, str] = {}
+    arguments: dict[str, dict[str, Any]] = {}
+    for file in ("configuration.py", "modeling.py"):
+        path = family / file
+        if not path.is_file():
+            continue
+        for literal in _dict_literals(ast.parse(path.read_text(encoding="utf-8"))):
+            for name, value in literal.items():
+                if name == "model_state" and isinstance(value, dict):
+                    urls |= {key: url for key, url in value.items() if "://" in str(url)}
+                elif isinstance(value, dict):
+                    arguments[name] = {key: part for key, part in value.items() if key != "name"}
+    return urls, arguments
+
+
+def _dict_literals(tree: ast.Module) -> Iterator[dict[str, Any]]:
+    """Give the dicts that names of pretrained things are set to; what is computed in them is left out."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Dict):
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if "pretrained" in ast.unparse(target).lower():
+            yield _literal(node.value)
+
+
+def _literal(node: ast.Dict) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in zip(node.keys, node.values, strict=True):
+        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+            continue
+        if isinstance(value, ast.Dict):
+            found[key.value] = _literal(value)
+        elif isinstance(value, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp):
+            found[key.value] = ast.literal_eval(value)
+    return found
+
+
+def _module_name(published: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "-", published.lower())
+
+
+def labels(package: Traversable) -> str:
+    """Give ImageNet's classes, one a line, from paddleclas's list "134 crane"; each name once."""
+    text = (package / "ppcls" / "utils" / "imagenet1k_label_list.txt").read_text(encoding="utf-8")
+    names = [line.split(" ", 1)[1] for line in text.splitlines()]
+    names[134], names[517] = "crane, bird", "crane, machine"  # two classes that the list calls "crane"
+    return "".join(f"{name}\n" for name in names)
+
+
+def tables(kept: Mapping[str, Table], package: Traversable | None) -> dict[str, Table]:
+    """Give every table; without the paddlenlp package its entries are those that were `kept`."""
+    own, served = paddlehub()
+    text = paddlenlp(package) if package else _without_foreign_aliases(kept[PADDLENLP], served)
+    found = {VISION: vision(), PADDLEHUB: own, PADDLENLP: text}
+    everything = {name: facts for table in found.values() for name, facts in table.items()}
+    for name, called in served.items():
+        facts = everything[name]
+        if aliases := [alias for alias in called if alias != name]:
+            facts["aliases"] = facts.get("aliases", []) + aliases
+        if name in found[VISION]:
+            facts["note"] = "PaddleHub had weights of its own for this network; these are paddle's."
+    names = [
+        name for table in found.values() for key, e in table.items() for name in [key, *e.get("aliases", [])]
+    ]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise SystemExit(f"names of two entries: {twice}")
+    return found
+
+
+def _without_foreign_aliases(table: Table, served: Mapping[str, list[str]]) -> Table:
+    """Give the entries as paddlenlp() made them, before PaddleHub's names were added."""
+    entries = {}
+    for name, facts in table.items():
+        own = [alias for alias in facts.get("aliases", []) if alias not in served.get(name, [])]
+        rest = {key: value for key, value in facts.items() if key != "aliases"}
+        entries[name] = rest | ({"aliases": own} if own else {})
+    return entries
+
+
+def dump(table: Table) -> str:
+    """Give a table as JSON with an entry a line, so that two versions can be compared."""
+    lines = (f"{json.dumps(name)}: {json.dumps(facts, ensure_ascii=False)}" for name, facts in table.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def entries_of(found: Mapping[str, Table]) -> list[Entry]:
+    """Give every entry under each of its names, sorted."""
+    return sorted(
+        (entry for table in found.values() for entry in catalog.parse(table).values()), key=lambda e: e.name
+    )
+
+
+def search(entries: list[Entry]) -> str:
+    """Give the text of search.json."""
+    return dump_search(Summary(e.name, catalog.VERSION, e.task, e.line, e.license, e.size) for e in entries)
+
+
+def page(entries: list[Entry]) -> str:
+    """Give the reference page."""
+    built = [e for e in entries if e.built]
+    rows = "".join(f"| `{e.name}` | {e.line} | {e.size / 1e6:,.0f} MB |\n" for e in built)
+    others: dict[tuple[str, str], list[str]] = {}
+    for e in entries:
+        if not e.built:
+            others.setdefault((e.task, e.arch["name"]), []).append(f"`{e.name}`")
+    families = "".join(
+        f"| {task} | {arch} | {', '.join(names)} |\n" for (task, arch), names in sorted(others.items())
+    )
+    return f"""<!-- generated by recipes/catalog/generate.py -->
+
+# Catalog
+
+Public checkpoints that hub knows by name. `hub install NAME` takes one from where its publisher put it, checks the
+publisher's md5, writes down its sha256 and makes a module folder around it. From then on only that file is accepted
+under this name on this machine; the record is `catalog/NAME.json` in `HUB_HOME`.
+
+## Ready to install
+
+All are under Apache-2.0.
+
+| name | what it is | parameters |
+| --- | --- | --- |
+{rows}
+## Known, but their architecture is not built yet
+
+`hub search` and `hub show` find them; `hub install NAME` says at once that hub cannot load it yet.
+
+| task | architecture | names |
+| --- | --- | --- |
+{families}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--paddlenlp", type=Path, metavar="WHEEL")
+    parser.add_argument("--paddleclas", type=Path, metavar="WHEEL")
+    arguments = parser.parse_args()
+    kept = {}
+    if not arguments.paddlenlp:
+        kept[PADDLENLP] = json.loads((catalog.FOLDER / PADDLENLP).read_text(encoding="utf-8"))
+    found = tables(kept, _opened(arguments.paddlenlp, "paddlenlp"))
+    entries = entries_of(found)
+    texts = {catalog.FOLDER / name: dump(table) for name, table in found.items()}
+    texts |= {catalog.FOLDER / catalog.SEARCH: search(entries), PAGE: page(entries)}
+    if package := _opened(arguments.paddleclas, "paddleclas"):
+        texts[catalog.FOLDER / LABELS] = labels(package)
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+        print(f"{len(text.encode()):>9,} bytes  {path}")
+
+
+def _opened(path: Path | None, package: str) -> Traversable | None:
+    """Give the package in a wheel, or a package folder as it is."""
+    return zipfile.Path(path) / package if path and path.suffix == ".whl" else path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""The tables of the catalog: well formed, what the recipe makes of them, and what paddle itself publishes."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+import json
+import math
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
+
+import numpy as np
+import paddle
+import pytest
+from paddle.vision import models
+
+from hub.cli.main import main
+from hub.modules import archs
+from hub.modules.archs.vision import split_published
+from hub.modules.preprocessor import Preprocessor
+from hub.modules.spec import Named
+from hub.registry import client
+from hub.registry.catalog import entry as catalog
+from hub.registry.catalog.entry import Entry
+from hub.registry.reference import is_module_name
+from hub.registry.strict import is_line, is_task
+
+Environment = pytest.MonkeyPatch
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "catalog" / "generate.py"
+SHIPPED = {name: json.loads((catalog.FOLDER / name).read_text(encoding="utf-8")) for name in catalog.TABLES}
+ENTRIES = [entry for table in SHIPPED.values() for entry in catalog.parse(table).values()]
+CHECKPOINTS = [entry for entry in ENTRIES if not entry.alias_of]
+BUILT = [entry for entry in CHECKPOINTS if entry.built]
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """The program that makes the tables."""
+    spec = importlib.util.spec_from_file_location("catalog_generate", RECIPE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# ---- the tables ----
+
+
+@pytest.mark.parametrize("table", catalog.TABLES)
+def test_entries_are_well_formed(table: str) -> None:
+    for entry in catalog.parse(SHIPPED[table]).values():
+        where = f"{table}: {entry.name}"
+        assert is_module_name(entry.name), where
+        assert is_task(entry.task), where
+        assert is_line(entry.line), where
+        assert is_line(entry.license), where
+        assert all((entry.license, entry.origin, entry.arch["name"])), where
+        if entry.url:
+            url = urlsplit(entry.url)
+            assert (url.scheme, url.query, url.fragment) == ("https", "", ""), where
+            assert str(url.hostname).endswith(".bcebos.com"), where
+            assert url.path.endswith((".pdparams", ".safetensors")), where
+        if entry.md5:
+            assert len(bytes.fromhex(entry.md5)) == 16, where
+            assert entry.md5 == entry.md5.lower(), where
+        if entry.built:
+            assert entry.url.endswith(".pdparams"), where
+            assert all((entry.md5, entry.size, entry.preprocess, entry.trained_on)), where
+
+
+def test_a_name_an_address_and_a_digest_stand_once() -> None:
+    for facts in ([e.name for e in ENTRIES], [e.url for e in CHECKPOINTS if e.url], [e.md5 for e in BUILT]):
+        assert len(set(facts)) == len(facts)
+
+
+def test_the_listing_has_a_row_for_every_name() -> None:
+    rows = [(row.name, row.task, row.summary, row.license, row.size) for row in catalog.rows()]
+    assert rows == sorted((e.name, e.task, e.line, e.license, e.size) for e in ENTRIES)
+
+
+def test_it_says_which_architectures_are_not_built() -> None:
+    assert len(BUILT) == 36
+    assert {entry.arch["name"] for entry in BUILT} <= set(archs.names())
+    for entry in ENTRIES:
+        assert entry.line.startswith(catalog.NOT_BUILT) is not entry.built
+
+
+def test_it_is_small() -> None:
+    assert sum(path.stat().st_size for path in catalog.FOLDER.iterdir() if path.is_file()) < 400_000
+
+
+def test_the_labels_are_the_classes_of_imagenet_in_their_order() -> None:
+    labels = (catalog.FOLDER / "imagenet.txt").read_text(encoding="utf-8").splitlines()
+    assert len(set(labels)) == len(labels) == 1000
+    known = {
+        0: "tench",
+        134: "crane, bird",
+        207: "golden retriever",
+        281: "tabby",
+        517: "crane, m",
+        999: "toilet t",
+    }
+    for number, beginning in known.items():
+        assert labels[number].startswith(beginning)
+
+
+def test_every_table_is_what_the_recipe_makes(generate: ModuleType) -> None:
+    found = generate.tables(SHIPPED, None)  # the entries of paddlenlp as they are, see the next test
+    for name, table in found.items():
+        assert generate.dump(table) == (catalog.FOLDER / name).read_text(encoding="utf-8"), name
+    entries = generate.entries_of(found)
+    assert generate.search(entries) == (catalog.FOLDER / catalog.SEARCH).read_text(encoding="utf-8")
+    assert generate.page(entries) == generate.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_entries_of_paddlenlp_are_what_its_tables_say(generate: ModuleType) -> None:
+    try:
+        package = metadata.distribution("paddlenlp")
+    except metadata.PackageNotFoundError:
+        pytest.skip("paddlenlp is not installed")
+    if package.version != generate.PADDLENLP_VERSION:
+        pytest.skip(f"paddlenlp is {package.version}, the table is of {generate.PADDLENLP_VERSION}")
+    found = generate.tables({}, Path(str(package.locate_file("paddlenlp"))))
+    assert found[generate.PADDLENLP] == SHIPPED[generate.PADDLENLP]
+
+
+def test_only_literals_of_a_package_are_read(tmp_path: Path, generate: ModuleType) -> None:
+    family = tmp_path / "transformers" / "bert"
+    family.mkdir(parents=True)
+    (family / "configuration.py").write_text(
+        "raise RuntimeError('this file was run')\n"
+        "A_PRETRAINED_INIT_CONFIGURATION = {'org/Bert-1.0': {'hidden_size': 8, 'eps': -1.5, 'name': 'x', 'y': f()}}\n"
+        "A_PRETRAINED_RESOURCE_FILES_MAP = {'model_state': {'org/Bert-1.0': 'http://host/b.pdparams', **OTHERS,\n"
+        "  'bert-same': 'https://host/b.pdparams', '__internal__/t': 'https://host/t.pdparams'}}\n"
+        "OTHER = {'model_state': {'no-checkpoint': 'https://host/n.pdparams'}}\n",
+        encoding="utf-8",
+    )
+    [(name, facts)] = generate.paddlenlp(tmp_path).items()
+    assert (name, facts["url"], facts["aliases"]) == (
+        "org-bert-1-0",
+        "https://host/b.pdparams",
+        ["bert-same"],
+    )
+    assert facts["arch"] == {"name": "bert", "hidden_size": 8, "eps": -1.5}
+
+
+# ---- what paddle publishes ----
+
+
+@pytest.mark.filterwarnings("ignore:Skip loading for")
+@pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.name)
+def test_an_entry_is_the_network_that_paddle_publishes(entry: Entry, monkeypatch: Environment) -> None:
+    module_name, _, function_name = entry.origin.rpartition(".")
+    assert module_name == models.__name__
+    function = getattr(models, function_name)
+
+    asked = []
+    module = sys.modules[function.__module__]
+    monkeypatch.setattr(module, "get_weights_path_from_url", lambda *url_and_md5: asked.append(url_and_md5))
+    monkeypatch.setattr(paddle, "load", lambda path: {})
+    with paddle.LazyGuard():
+        published = function(pretrained=True).state_dict()
+        backbone = archs.build(**entry.arch)
+    assert asked == [(entry.url, entry.md5)]
+    shapes = {name: tuple(tensor.shape) for name, tensor in published.items()}
+    assert sum(map(math.prod, shapes.values())) * 4 == entry.size
+
+    arguments = {key: value for key, value in entry.arch.items() if key != "name"}
+    state = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    body, head = split_published(entry.arch["name"], arguments, state)
+    assert {name: array.shape for name, array in body.items()} == {
+        name: tuple(tensor.shape) for name, tensor in backbone.state_dict().items()
+    }
+    if head is None:
+        assert not entry.labels
+    else:
+        labels = (catalog.FOLDER / entry.labels).read_text(encoding="utf-8").splitlines()
+        assert head["weight"].shape == (backbone.feature_spec.channels, len(labels))
+        assert head["bias"].shape == (len(labels),)
+
+
+@pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.name)
+def test_pictures_are_prepared_as_for_imagenet(entry: Entry) -> None:
+    from PIL import Image
+
+    steps = [Named(name, arguments) for step in entry.preprocess for name, arguments in step.items()]
+    preprocessor = Preprocessor(steps)
+    grey = Image.new("RGB", (500, 400), (124, 116, 104))  # the mean of ImageNet
+    batch = preprocessor.batch([preprocessor.picture(grey)])
+    side = 299 if entry.name.startswith("inception") else 224
+    assert batch.shape == (1, 3, side, side)
+    assert np.abs(batch).max() < 0.01
+
+
+# ---- the names of PaddleHub ----
+
+
+def test_every_name_of_paddlehub_is_found() -> None:
+    with RECIPE.with_name("paddlehub.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            entry = Entry.read(row["name"])
+            assert entry is not None, row["name"]
+            assert entry.checkpoint == (row["same_as"] or row["name"])
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "built"),
+    [
+        ("resnet50_imagenet", "image_classification", True),
+        ("shufflenet_v2_imagenet", "image_classification", True),
+        ("resnet50_vd_imagenet_ssld", "image_classification", False),
+        ("ernie_tiny", "text", False),
+        ("bert-base-chinese", "text", False),
+        ("panns_cnn14", "audio_classification", False),
+        ("ocrnet_hrnetw18_voc", "semantic_segmentation", False),
+        ("msgnet", "style_transfer", False),
+        ("user_guided_colorization", "colorization", False),
+    ],
+)
+def test_hub_finds_what_users_of_paddlehub_ask_for(
+    name: str, task: str, built: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert client.search(name)[0].name == name
+    facts = client.show(name)
+    assert (facts["task"], facts["source"], facts["installed"]) == (task, "catalog", False)
+    for command in ("show", "search"):
+        assert main([command, name]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert name in printed
+        assert (catalog.NOT_BUILT in printed) is not built
