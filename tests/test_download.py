@@ -451,6 +451,21 @@ def test_F17_file_replaced_between_cut_and_resume(site: Site, known: bool) -> No
     site.check_file()
 
 
+def test_F17_file_replaced_under_one_etag_gets_a_second_chance_and_no_third(site: Site) -> None:
+    same = {"ETag": '"same"'}
+    broken = [Reply(cut=MIB, body=BODY[::-1], headers=same), Reply(headers=same)]
+    site.server.script("/model.bin", *broken)
+    site.fetch()
+    site.check_file()
+    site.to.unlink()
+    site.server.log.clear()
+    site.server.script("/model.bin", *broken, *broken)
+    with pytest.raises(IntegrityError, match="expected sha256"):
+        site.fetch()
+    assert len(site.server.log) == 4
+    site.check_nothing_installed()
+
+
 def test_F17_file_replaced_between_two_runs(site: Site) -> None:
     site.server.script("/model.bin", Reply(cut=MIB, body=BODY[::-1]), Reply(status=404))
     options = {"sha256": None, "size": None}

@@ -24,6 +24,7 @@ from hub.errors import (
     UsageError,
 )
 from hub.registry import client, sources
+from hub.registry.catalog import entry
 from hub.registry.sources.base import Source
 from hub.registry.sources.folder import FolderSource
 from hub.registry.sources.static import SMALL_BYTES, StaticSource
@@ -34,8 +35,9 @@ WEIGHTS = bytes(range(256)) * (SMALL_BYTES // 256 + 1)  # large enough for a con
 
 
 @pytest.fixture(autouse=True)
-def no_bundled(tmp_path: Path, monkeypatch: Environment) -> None:
+def nothing_shipped(tmp_path: Path, monkeypatch: Environment) -> None:
     monkeypatch.setattr(sources, "BUNDLED_FOLDER", tmp_path / "nothing bundled")
+    monkeypatch.setattr(entry, "FOLDER", tmp_path / "no catalog")
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def print_records(records: Sequence[Record], *, as_json: bool) -> None:
         write_json([record.to_dict() for record in records])
     elif records:
         rows = [
-            (r.name, r.version, r.task, human_size(r.size_bytes), r.source, r.installed, r.summary)
+            (r.name, r.version, r.task, human_size(r.size_bytes or None), r.source, r.installed, r.summary)
             for r in records
         ]
         write(table(rows, COLUMNS, cut="SUMMARY"))

@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     example = EXAMPLES.get(facts["task"], EXAMPLES[""]).format(name=facts["name"])
     lines = [f"{facts['name']} {facts['version']}", printable(facts["summary"]), ""]
     lines += [f"{name:<12}{printable(value)}" for name, value in _rows(facts)]
-    lines += ["", *(f"    {line}".rstrip() for line in example.splitlines())]
+    if _can_be_had(facts):
+        lines += ["", *(f"    {line}".rstrip() for line in example.splitlines())]
     write("\n".join(lines))
     return 0
 
@@ -54,9 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "task", facts["task"]
     yield "licence", facts["license"]
-    yield "size", human_size(facts["size_bytes"])
+    yield "size", human_size(facts["size_bytes"] or None)
     yield "source", facts["source"]
-    yield "folder", facts["folder"] or f"not here yet: hub install {facts['name']}"
+    if facts["folder"] or _can_be_had(facts):
+        yield "folder", facts["folder"] or f"not here yet: hub install {facts['name']}"
     yield (
         "releases",
         ", ".join(
@@ -70,6 +72,12 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         shown = ", ".join(facts["labels"][:FEW_LABELS])
         yield "labels", f"{len(facts['labels'])}: {shown}{', …' * (len(facts['labels']) > FEW_LABELS)}"
     yield from _flat(facts["trained"])
+
+
+def _can_be_had(facts: Mapping[str, Any]) -> bool:
+    from hub.registry.catalog.entry import NOT_BUILT
+
+    return not facts["summary"].startswith(NOT_BUILT)
 
 
 def _flat(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -67,8 +67,16 @@ class Located:
 def list_modules(task: str | None = None, *, installed_only: bool = False) -> list[Record]:
     """Give every module that can be had by name, one record each, sorted by name.
 
+    What the catalog only knows of, because its architecture is not built yet, is found by `search` and `show`.
     An index that cannot answer is left out, with a warning.
     """
+    from hub.registry.catalog.entry import NOT_BUILT
+
+    records = _records(task, installed_only=installed_only)
+    return [record for record in records if record.installed or not record.summary.startswith(NOT_BUILT)]
+
+
+def _records(task: str | None, *, installed_only: bool = False) -> list[Record]:
     records: dict[str, Record] = {}
     for name in {record.name for record in cache.installed()}:
         if here := resolve.here(Reference("name", name=name)):
@@ -105,7 +113,7 @@ def search(query: str = "", *, task: str | None = None) -> list[Record]:
         name = record.name
         return min((0 if name == word else 1 if name.startswith(word) else 2 for word in words), default=0)
 
-    return sorted(filter(matches, list_modules(task)), key=rank)
+    return sorted(filter(matches, _records(task)), key=rank)
 
 
 def show(text: str) -> dict[str, Any]:

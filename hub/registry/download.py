@@ -209,7 +209,7 @@ def _fetch_large(url: str, to: Path, partial: Partial, want: Want, engine: Engin
     attempts = Attempts(engine.policy, engine.clock)
     if not want.digest_known and (partial.etag is None or partial.source != redact(url)):
         partial.restart(size=want.size)  # without a digest, bytes of two documents could never be told apart
-    ranged = True
+    ranged = second_chance = True
     while True:
         try:
             found = Transfer(url, partial, want, engine, ranged=ranged).run()
@@ -227,9 +227,10 @@ def _fetch_large(url: str, to: Path, partial: Partial, want: Want, engine: Engin
             size = partial.size or 0
             _publish(partial, to)
             return Fetched(to, found["sha256"], size, redact(url))
-        mixed = partial.mixed
+        condemned = not (partial.mixed and second_chance)  # a mirror is condemned for what it sent in one go
+        second_chance = False
         partial.restart(size=want.size)
-        if not mixed:  # a mirror is condemned only for a file that it sent whole
+        if condemned:
             raise TransferFault("digest", f"{redact(url)}: {wrong}")
 
 

@@ -63,7 +63,7 @@ class Partial:
         self.etag: str | None = found["etag"]
         self.size: int | None = size if found["size"] is None else found["size"]
         self._gaps = [Gap(start, self.size if stop is None else stop) for start, stop in found["missing"]]
-        self.mixed = self.done > 0  # not all of it will have come from one server in one go
+        self.mixed = self.done > 0  # the file will not have come from one server in one go
 
     @property
     def data(self) -> Path:

@@ -185,6 +185,8 @@ class Transfer:
                         self._copy(reply, gap)
                 return
             except TransferFault as fault:
+                if gap.start > before:
+                    self._partial.mixed = True
                 if gap.start - before >= self._engine.policy.min_rate:
                     attempts.progressed()
                 if gap.start > 0 and not self._resumable and may_retry(fault):
