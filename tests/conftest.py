@@ -12,7 +12,7 @@ import pytest
 def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point HOME and HUB_HOME at a fresh folder and forget every HUB_* variable of the machine."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("HUB_INDEX", "HUB_OFFLINE"):
+    for name in ("HUB_INDEX", "HUB_OFFLINE", "HUB_PADDLEHUB_SERVER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))

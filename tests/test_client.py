@@ -335,8 +335,10 @@ def test_an_archive_without_a_module_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["hf://org/name", "git+https://host/repository", "paddlehub://lac"])
-def test_a_source_that_there_is_not_yet_is_said(text: str) -> None:
-    with pytest.raises(BadReferenceError, match="installs names, folders, archives and https:// addresses"):
+def test_a_source_that_needs_the_network_is_refused_offline(text: str, monkeypatch: Environment) -> None:
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("HUB_OFFLINE", "1")
+    with pytest.raises(OfflineError, match="HUB_OFFLINE forbids it"):
         client.install(text)
 
 

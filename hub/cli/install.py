@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.cli.output import table, write, write_json
+from hub.errors import UsageError
 
 if TYPE_CHECKING:
     from hub.registry.client import Located
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("references", nargs="+", metavar="REF", help="a name, name@version, or ./folder")
+    parser.add_argument(
+        "references",
+        nargs="*",
+        metavar="REF",
+        help="a name, name@version, ./folder, archive, https://, hf://, git+https:// or paddlehub://",
+    )
+    parser.add_argument(
+        "--locked", action="store_true", help="install what the lock file says, to the byte, and nothing else"
+    )
+    parser.add_argument(
+        "--lock",
+        metavar="FILE",
+        help="with REF: write what was installed into this lock file; with --locked: read it (default: hub.lock)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Install one after the other; what is done before a failure stays and is printed."""
-    from hub.registry.client import install
-
+    if arguments.locked and arguments.references:
+        raise UsageError(
+            "hub install --locked: takes no REF, it installs all that the lock file says",
+            hint="hub install REF --lock FILE changes the lock file",
+        )
+    if not arguments.locked and not arguments.references:
+        raise UsageError(
+            "hub install: the following arguments are required: REF",
+            hint="hub install --help lists what it takes",
+        )
     done: list[Located] = []
     try:
-        for reference in arguments.references:
-            done.append(install(reference))
+        for module in _locked(arguments) if arguments.locked else _asked(arguments):
+            done.append(module)
     finally:
         print_located(done, as_json=arguments.json)
     return 0
+
+
+def _locked(arguments: argparse.Namespace) -> Iterator[Located]:
+    from hub.registry import lockfile
+
+    path = Path(arguments.lock or lockfile.FILE_NAME)
+    for module in lockfile.read(path):
+        yield lockfile.install_locked(module, lock_file=path)
+
+
+def _asked(arguments: argparse.Namespace) -> Iterator[Located]:
+    """Install what was asked for; the lock file is written when all of it is there."""
+    from hub.registry.client import install
+
+    if arguments.lock:
+        from hub.registry import lockfile
+
+        path = Path(arguments.lock)
+        if path.exists():
+            lockfile.read(path)  # what is wrong with it is said before anything is fetched
+    done = []
+    for reference in arguments.references:
+        done.append(install(reference))
+        yield done[-1]
+    if arguments.lock:
+        lockfile.add(path, done)
 
 
 def print_located(modules: Iterable[Located], *, as_json: bool) -> None:

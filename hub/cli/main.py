@@ -27,6 +27,9 @@ COMMANDS = {
     "finetune": "train a module on your own data and save the result",
     "evaluate": "measure a module on labelled data",
     "publish": "check a module folder and add it to an index folder",
+    "export": "pack a module into one file for a machine without a network",
+    "cache": "show, verify and clean what is kept on this machine",
+    "index": "check an index folder before others use it",
     "doctor": "check this machine: packages, device, cache, indexes, settings",
     "version": "print the versions of hub, Python and paddle",
 }

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from hub import settings
-from hub._version import __version__
 from hub.errors import BadReferenceError, NotFoundError, StorageError, TransferError, UsageError, did_you_mean
 from hub.registry import cache, resolve
 from hub.registry.index import Module, Release
@@ -173,12 +172,15 @@ def locate(text: str | Path) -> Located:
     here = resolve.here(reference) if reference.kind == "name" else None
     if here is None:
         return install(text)
+    from hub.registry.housekeeping import mark_used
+
     here.check()
+    mark_used(here.folder)
     return _located(here)
 
 
 def install(text: str | Path) -> Located:
-    """Put the newest release that will do on this machine, from a name, a module folder, an archive or a URL.
+    """Put a module on this machine: the newest release of a name that will do, or what any other reference gives.
 
     A bundled module is used where it is. Raises what `locate` raises, and TransferError or OfflineError when it
     cannot be fetched, IntegrityError when the source has other bytes than it promised, StorageError for the disk.
@@ -190,10 +192,7 @@ def install(text: str | Path) -> Located:
         return _install_folder(_path(reference), reference)
     if reference.kind in ("archive", "url"):
         return _install_archive(reference)
-    raise BadReferenceError(
-        f"{reference}: hub {__version__} installs names, folders, archives and https:// addresses of archives",
-        hint="download the module folder, then hub install ./FOLDER",
-    )
+    return _install_from_afar(reference)
 
 
 def uninstall(name: str, version: str | None = None) -> list[Located]:
@@ -282,6 +281,7 @@ def _install_archive(reference: Reference) -> Located:
     """Install what an archive holds: a module folder, or one folder that is one."""
     from hub.registry.archive import unpack
     from hub.registry.credentials import redact
+    from hub.registry.export import check_exported
 
     with temporary("archive") as work:
         archive = _download(reference, work) if reference.kind == "url" else _path(reference)
@@ -296,7 +296,22 @@ def _install_archive(reference: Reference) -> Located:
         if not (folder / FILE_NAME).is_file():
             raise NotFoundError(f"{reference}: expected a module, found an archive without {FILE_NAME}")
         origin = str(archive) if reference.kind == "archive" else redact(reference.location)
+        check_exported(folder, archive=origin)
         return _install_folder(folder, reference, origin=origin)
+
+
+def _install_from_afar(reference: Reference) -> Located:
+    """Install a module folder from a Hugging Face repository, a git repository or a PaddleHub-format server."""
+    from hub.registry.sources import git, huggingface, paddlehub
+
+    with temporary(reference.kind) as work:
+        if reference.kind == "hf":
+            fetched = huggingface.fetch(reference, work)
+        elif reference.kind == "git":
+            fetched = git.fetch(reference, work)
+        else:
+            fetched = paddlehub.fetch(reference, work)
+        return _install_folder(fetched.folder, reference, origin=fetched.origin)
 
 
 def _download(reference: Reference, work: Path) -> Path:

@@ -1,0 +1,319 @@
+"""hub.lock: the same modules to the byte on another machine, or none, and no network for what is here."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from folders import file_of, module_folder, tree
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub import settings
+from hub.cli.main import main
+from hub.errors import IndexFormatError, IntegrityError, NotFoundError, OfflineError
+from hub.registry import cache, client, lockfile
+from hub.registry.catalog import entry as catalog
+from hub.registry.catalog.entry import NOT_BUILT
+from hub.registry.index import File
+from hub.registry.lockfile import Locked
+
+Capture = pytest.CaptureFixture[str]
+FILES = (file_of("labels.txt", b"a"), file_of("module.yaml", b"b"))
+GOOD = {
+    "schema": 1,
+    "modules": [
+        {"name": "glyphs", "version": "1.0.0", "source": "s", "files": [file.to_dict() for file in FILES]}
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    for name, version in (("glyphs", "1.0.0"), ("glyphs", "1.1.0"), ("other", "1.0.0")):
+        made = module_folder(
+            folder / "made", name=name, version=version, weights=f"{name} {version}".encode()
+        )
+        client.publish(made, folder / "index")
+    return folder / "index"
+
+
+@pytest.fixture
+def index(published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("HUB_INDEX", str(published))
+    monkeypatch.chdir(tmp_path)
+    return published
+
+
+@pytest.fixture
+def locked(index: Path, tmp_path: Path) -> Path:
+    """A lock of glyphs 1.0.0 and other 1.0.0, which are not here any more."""
+    path = tmp_path / "hub.lock"
+    assert main(["install", "other", "glyphs@1.0.0", "--lock", "hub.lock", "--quiet"]) == 0
+    shutil.rmtree(settings.home())
+    return path
+
+
+def installed() -> list[tuple[str, str]]:
+    return [(record.name, record.version) for record in cache.installed()]
+
+
+# ---- the file ----
+
+
+def test_the_file_is_sorted_whole_and_the_same_for_the_same_modules(tmp_path: Path) -> None:
+    modules = [
+        Locked("glyphs", "1.0.0", "elsewhere", FILES),
+        Locked("abc", "2.0", "bundled", (file_of("module.yaml", b"c"),)),
+    ]
+    lockfile.write(tmp_path / "a", modules)
+    turned = [Locked(m.name, m.version, m.source, m.files[::-1]) for m in modules[::-1]]
+    lockfile.write(tmp_path / "b", turned)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert lockfile.read(tmp_path / "a") == tuple(modules[::-1])
+    lines = (tmp_path / "a").read_text(encoding="utf-8").splitlines()
+    assert sum("sha256" in line for line in lines) == 3, "a changed file is a changed line"
+
+
+names = st.from_regex(r"[a-z][a-z0-9_]{0,8}x", fullmatch=True)
+digests = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+locks = st.builds(
+    lambda name, version, source, digest, size: Locked(name, version, source, (File("f", digest, size),)),
+    names,
+    st.sampled_from(["1.0.0", "2!1.0rc1", "0"]),
+    st.text(st.characters(categories=["L", "N", "P"]), max_size=20),
+    digests,
+    st.integers(0, 2**53 - 1),
+)
+
+
+@given(modules=st.lists(locks, max_size=5, unique_by=lambda module: module.name))
+def test_what_is_written_is_what_is_read(
+    modules: list[Locked], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "round.lock"
+    lockfile.write(path, modules)
+    assert {module.name: module for module in lockfile.read(path)} == {m.name: m for m in modules}
+
+
+def changed(*keys: str | int, to: Any) -> dict[str, Any]:
+    value = json.loads(json.dumps(GOOD))
+    *way, last = keys
+    place = value
+    for key in way:
+        place = place[key]
+    place[last] = to
+    return dict(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (changed("schema", to=2), "schema: expected at most 1, which this hub reads, found 2"),
+        (changed("modules", to={}), r"modules: expected a list \[…\], found {}"),
+        (changed("modules", 0, "name", to="../x"), r"modules\[0\]\.name: expected a module name.*found '../x'"),
+        (changed("modules", 0, "version", to="1.0-beta"), r"modules\[0\]\.version: expected a version by PEP 440"),
+        (changed("modules", 0, "source", to="a\nb"), r"modules\[0\]\.source: expected one line"),
+        (changed("modules", 0, "files", to=[]), r"modules\[0\]\.files: expected from 1 to"),
+        (changed("modules", 0, "files", 1, "path", to="../x"), r"files\[1\]\.path: expected a path inside"),
+        (changed("modules", 0, "files", 1, "path", to="LABELS.txt"), r"expected no second file"),
+        (changed("modules", 0, "files", 0, "sha256", to="abc"), r"files\[0\]\.sha256: expected 64 hex digits"),
+        (changed("modules", 0, "files", 0, "size", to=-1), r"files\[0\]\.size: expected a whole number"),
+        (changed("modules", to=[*GOOD["modules"], *GOOD["modules"]]), r"modules\[1\]\.name: expected every module"),
+        ({"schema": 1}, "modules: missing"),
+        ([], r"expected an object {…}, found \[\]"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_lock_file_is_told_with_its_place(
+    value: object, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "hub.lock"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(IndexFormatError, match=message) as caught:
+        lockfile.read(path)
+    assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"<<<<<<< ours\n"])
+def test_what_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "hub.lock"
+    path.write_bytes(content)
+    with pytest.raises(IndexFormatError, match=r"hub\.lock"):
+        lockfile.read(path)
+
+
+# ---- hub install --lock ----
+
+
+def test_install_with_a_lock_adds_and_replaces(index: Path, tmp_path: Path) -> None:
+    path = tmp_path / "project.lock"
+    assert main(["install", "glyphs@1.0.0", "--lock", str(path)]) == 0
+    [glyphs] = lockfile.read(path)
+    assert (glyphs.name, glyphs.version, glyphs.source) == ("glyphs", "1.0.0", str(index))
+    assert {file.path: (file.sha256, file.size) for file in glyphs.files} == {
+        name: (file_of(name, content).sha256, len(content))
+        for name, content in tree(index / "files" / "glyphs" / "1.0.0").items()
+    }
+    assert main(["install", "other", "glyphs", "--lock", str(path)]) == 0
+    assert [(module.name, module.version) for module in lockfile.read(path)] == [
+        ("glyphs", "1.1.0"),
+        ("other", "1.0.0"),
+    ]
+
+
+def test_a_bundled_module_can_be_locked(tmp_path: Path) -> None:
+    name = next(record.name for record in client.list_modules() if record.source == "bundled")
+    path = str(tmp_path / "hub.lock")
+    assert main(["install", name, "--lock", path]) == 0
+    assert main(["install", "--locked", "--lock", path]) == 0
+    [module] = lockfile.read(Path(path))
+    assert (module.name, module.source) == (name, "bundled")
+
+
+def test_a_failed_install_leaves_the_lock_as_it_was(locked: Path) -> None:
+    before = locked.read_bytes()
+    assert main(["install", "glyphs", "nonsense", "--lock", str(locked)]) == 1
+    assert locked.read_bytes() == before
+
+
+def test_a_damaged_lock_is_refused_before_anything_is_fetched(locked: Path, capsys: Capture) -> None:
+    locked.write_text("{", encoding="utf-8")
+    assert main(["install", "glyphs", "--lock", str(locked)]) == 1
+    assert "cut short" in capsys.readouterr().err
+    assert installed() == []
+    assert locked.read_text(encoding="utf-8") == "{"
+
+
+# ---- hub install --locked ----
+
+
+def test_locked_installs_exactly_these(locked: Path, capsys: Capture) -> None:
+    assert main(["install", "--locked"]) == 0
+    assert installed() == [("glyphs", "1.0.0"), ("other", "1.0.0")]
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["glyphs", "1.0.0"],
+        ["other", "1.0.0"],
+    ]
+    for module in lockfile.read(locked):
+        assert set(cache.read(module.name, module.version).files) == set(module.files)
+
+
+def test_other_bytes_at_the_source_are_refused_before_they_are_fetched(
+    locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    made = module_folder(tmp_path / "made", version="1.0.0", weights=b"evil")
+    client.publish(made, tmp_path / "evil")
+    monkeypatch.setenv("HUB_INDEX", str(tmp_path / "evil"))
+    assert main(["install", "--locked"]) == 1
+    shown = capsys.readouterr().err
+    assert "hub.lock: glyphs 1.0.0: expected the locked files" in shown
+    assert "other module.yaml, weights.safetensors" in shown
+    assert installed() == []
+    assert not (settings.home() / "blobs").exists()
+
+
+def test_the_digests_decide_which_of_several_sources_is_used(
+    locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: Path
+) -> None:
+    made = module_folder(tmp_path / "made", version="1.0.0", weights=b"another")
+    client.publish(made, tmp_path / "first")
+    monkeypatch.setenv("HUB_INDEX", f"{tmp_path / 'first'} {index}")
+    assert main(["install", "--locked"]) == 0
+    assert cache.read("glyphs", "1.0.0").source == str(index)
+
+
+def test_other_files_on_this_machine_are_refused(locked: Path, tmp_path: Path) -> None:
+    client.install(module_folder(tmp_path / "made", version="1.0.0", weights=b"of my own"))
+    [glyphs, _] = lockfile.read(locked)
+    with pytest.raises(
+        IntegrityError, match=r"on this machine with other files: module.yaml, weights"
+    ) as caught:
+        lockfile.install_locked(glyphs, lock_file=locked)
+    assert "hub uninstall glyphs@1.0.0" in caught.value.hint
+
+
+def test_a_changed_file_is_put_right_and_not_given_out(locked: Path) -> None:
+    assert main(["install", "--locked"]) == 0
+    path = cache.read("glyphs", "1.0.0").folder / "labels.txt"
+    path.unlink()
+    path.write_text("changed", encoding="utf-8")
+    assert main(["install", "--locked"]) == 0
+    assert path.read_text(encoding="utf-8") == "a\nb\n"
+
+
+def test_what_no_index_has_is_told_with_where_it_came_from(
+    locked: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HUB_INDEX")
+    with pytest.raises(NotFoundError, match=f"no index has it; it came from {index}"):
+        lockfile.install_locked(lockfile.read(locked)[0], lock_file=locked)
+
+
+def test_a_module_from_a_folder_is_checked_against_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module_folder(tmp_path / "made")
+    assert main(["install", "./made", "--lock", "hub.lock"]) == 0
+    assert main(["install", "--locked"]) == 0
+    [module] = lockfile.read(tmp_path / "hub.lock")
+    assert module.source == str(tmp_path / "made")
+
+
+def test_a_checkpoint_of_the_catalog_is_fetched_before_it_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_OFFLINE", "1")
+    row = next(row for row in catalog.rows() if not row.summary.startswith(NOT_BUILT))
+    module = Locked(row.name, row.version, "catalog", FILES)
+    with pytest.raises(OfflineError, match=f"{row.name} {row.version}: HUB_OFFLINE forbids to fetch"):
+        lockfile.install_locked(module, lock_file=tmp_path / "hub.lock")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        (["install"], 2, "the following arguments are required: REF"),
+        (["install", "--locked", "glyphs"], 2, "takes no REF"),
+        (["install", "--locked", "--lock", "absent.lock"], 1, "absent.lock: no such file"),
+        (["install", "--lock", "hub.lock"], 2, "the following arguments are required: REF"),
+    ],
+)
+def test_wrong_use_is_told(line: list[str], code: int, message: str, index: Path, capsys: Capture) -> None:
+    assert main(line) == code
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts CPU time as Linux does")
+def test_what_is_here_and_locked_needs_no_network_and_no_time(locked: Path, index: Path) -> None:
+    assert main(["install", "--locked", "--quiet"]) == 0
+    code = """
+        import sys
+        def hook(event, details):
+            if event.startswith("socket.") and event != "socket.gethostname":
+                raise SystemExit(f"{event} {details}")
+        sys.addaudithook(hook)
+        from hub.cli.main import main
+        sys.exit(main(["install", "--locked", "--json"]))
+    """
+    environment = {**os.environ, "HUB_INDEX": "https://nowhere.invalid"}
+    seconds = []
+    for _ in range(3):  # the best of three: the first one may have to compile
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert done.returncode == 0, done.stderr
+        assert [module["name"] for module in json.loads(done.stdout)] == ["glyphs", "other"]
+    assert min(seconds) < 0.3
