@@ -22,6 +22,7 @@ from hub.errors import (
     HubError,
     MissingDependencyError,
     NotFoundError,
+    OfflineError,
     SpecError,
     StorageError,
     UnsafeFileError,

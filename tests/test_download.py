@@ -382,6 +382,7 @@ RANGE_FAULTS = {
     "multipart": (Reply(headers=MULTIPART), True),
     "416": (Reply(status=416, headers={"Content-Range": f"bytes */{len(BODY)}"}), True),
     "416_other_size": (Reply(status=416, headers={"Content-Range": "bytes */17"}), True),
+    "compressed_part": (Reply(gzip=True), True),
     "no_accept_ranges": (Reply(headers={"Accept-Ranges": "none"}), True),
 }
 

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "references",
         nargs="*",
         metavar="REF",
-        help="a name, name@version, ./folder, archive, https://, hf://, git+https:// or paddlehub://",
+        help="a name, name@version, ./folder, archive, https://, hf://, git+https:// or paddlehub:// reference",
     )
     parser.add_argument(
         "--locked", action="store_true", help="install what the lock file says, to the byte, and nothing else"

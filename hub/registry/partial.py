@@ -161,14 +161,13 @@ class Partial:
         if not (self.folder / "journal.json").exists() or self.done == 0:
             self.discard()
             return
-        with (
-            self.changed,
-            suppress(OSError),
-        ):  # on failure it keeps our process id, which dies with us: as good
+        free = self.folder.with_name(f"{_key(self.folder)}.{FREE}-{secrets.token_hex(4)}.part")
+        with self.changed:
             self.close()
-            self.folder.rename(
-                self.folder.with_name(f"{_key(self.folder)}.{FREE}-{secrets.token_hex(4)}.part")
-            )
+            with suppress(
+                OSError
+            ):  # then it keeps our process id, which dies with us: as good, a little later
+                self.folder.rename(free)
 
     @contextmanager
     def _own(self, gap: Gap) -> Iterator[None]:

@@ -237,6 +237,8 @@ class Transfer:
         if (reply.status == 206) != part:
             asked = "a part" if part else "the whole file"
             raise TransferFault("range", f"{where}: asked for {asked}, the server answered {reply.status}")
+        if part and reply.encoded:
+            raise TransferFault("range", f"{where}: expected a part of the plain bytes, found it compressed")
         if partial.size is not None and reply.total not in {None, partial.size}:
             raise TransferFault(
                 "size", f"{where}: expected {partial.size:,} bytes, the server has {reply.total:,}"
@@ -249,8 +251,6 @@ class Transfer:
             raise TransferFault(
                 "range", f"{where}: expected the bytes from {gap.start:,} to {stop}, found {found}"
             )
-        if reply.encoded:
-            raise TransferFault("range", f"{where}: expected a part of the plain bytes, found it compressed")
         if partial.source == self._source and reply.validator not in {None, partial.etag}:
             raise TransferFault("range", f"{where}: the file has changed since the first part arrived")
 

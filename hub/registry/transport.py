@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-from urllib.request import url2pathname
 
 from hub.errors import StorageError, TransferError
 from hub.registry.credentials import redact
@@ -157,7 +156,11 @@ class FileTransport:
         etag: str | None = None,
         allow_http: bool = False,
     ) -> Response:
-        path = Path(url2pathname(url.partition("://")[2])) if "://" in url else Path(url)
+        path = Path(url)
+        if "://" in url:
+            from urllib.request import url2pathname  # 20 ms that a download over the network does not need
+
+            path = Path(url2pathname(url.partition("://")[2]))
         try:
             file = path.open("rb")
             status = path.stat()
