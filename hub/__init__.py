@@ -13,6 +13,7 @@ The names below load on first use, so that `import hub` costs milliseconds and n
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from hub import datasets, errors, transforms
     from hub.module import Module
     from hub.registry.client import install, list_modules, search
+
+_SITE = os.path.dirname(os.path.dirname(__file__))
+if any(name.startswith("hub-") and name.endswith(".dist-info") for name in os.listdir(_SITE)):
+    warnings.warn(
+        "PyPI's package `hub` is another project of the same import name and overwrites files of this one: "
+        "pip uninstall hub, then pip install --force-reinstall --no-deps hubtune",
+        stacklevel=2,
+    )
 
 # paddle says the one on every machine without a compiler cache, which it does not need, and the other at every
 # training step of every BatchNorm: nothing in either that a user could do.

@@ -284,7 +284,7 @@ class Module:
         the module and on disk, prints where, and raises KeyboardInterrupt.
         """
         config = Config(
-            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy,
+            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy.replace("-", "_"),
             class_weight=class_weight, label_smoothing=label_smoothing, weight_decay=weight_decay,
             layer_decay=layer_decay, augment=augment, metric=metric, seed=seed, workers=workers,
         )  # fmt: skip

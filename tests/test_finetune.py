@@ -323,3 +323,13 @@ def test_a_second_finetune_goes_on_from_the_first(tmp_path: Path) -> None:
     module.finetune(samples(6)[::2], epochs=1, output_dir=tmp_path / "second", progress=False)
     assert module.spec.source["finetuned_from"] == "tiny 1.0.0"
     assert hub.Module(tmp_path / "second" / "best").name == "tiny_finetuned"
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_and_answers_like_the_cpu(tmp_path: Path) -> None:
+    module = tiny_module(device="gpu").finetune(
+        samples(12), epochs=2, batch_size=8, output_dir=tmp_path / "run", progress=False
+    )
+    array = samples(1)[0][0]
+    on_gpu, on_cpu = module.embed(array), hub.Module(module.run.best, device="cpu").embed(array)
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-2, atol=1e-3)  # TF32 on the GPU

@@ -187,3 +187,12 @@ def test_without_paddle_the_first_use_says_what_to_install(python: str) -> None:
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
     assert "paddle is not installed" in done.stdout, done.stderr
     assert "pip install 'hubtune[cpu]'" in done.stdout
+
+
+def test_the_other_project_called_hub_is_noticed(tmp_path: Path, python: str) -> None:
+    (tmp_path / "hub").symlink_to(Path(hub.__file__).parent)
+    (tmp_path / "hub-3.0.1.dist-info").mkdir()
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import hub"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "PyPI's package `hub` is another project" in done.stderr

@@ -47,8 +47,9 @@ def choice(what: str, known: Iterable[str]) -> Callable[[str], str]:
     words = list(known)
 
     def check(text: str) -> str:
-        if text not in words:
+        word = text.replace("-", "_")
+        if word not in words:
             raise one_of(what, text, words)
-        return text
+        return word
 
     return check

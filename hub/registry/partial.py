@@ -148,6 +148,11 @@ class Partial:
             self._write_journal()
             self.changed.notify_all()
 
+    def sync(self) -> None:
+        """Wait until what has been written is on the disk; threads may go on writing meanwhile."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
     def discard(self) -> None:
         """Remove every trace."""
         with self.changed:

@@ -62,7 +62,9 @@ class Policy:
     min_rate: float = 1024.0  # bytes per second, over each window
     rate_window_s: float = 60.0
     small: int = 2**20  # up to this size in one piece, in memory
-    connections: int = 6
+    connections: int = 6  # at most
+    fast: float = 200e6  # bytes per second; slower than that, another connection is tried
+    ramp_s: float = 0.1  # between one more connection and the next
     parallel_from: int = 32 * 2**20  # above this size in blocks, over several connections
     block: int = 8 * 2**20
     unsized_limit: int = 16 * 2**30  # where nobody says how large the file is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
@@ -17,6 +18,7 @@ from hub.registry.transport import Response, TransferFault, Transport
 
 WRITE_BYTES = 64 * 1024  # a killed process loses at most this and one chunk per connection
 HASH_BYTES = 2**20
+SYNC_BYTES = 64 * 2**20
 CROWDED = frozenset({"status", "wait", "connect", "cut", "stall", "tls"})
 Progress = Callable[[int, "int | None"], None]
 
@@ -91,10 +93,8 @@ class Transfer:
         self._want = want
         self._engine = engine
         self._ranged = ranged
-        self._connections = 0
-        self._invited = False
-        # Set once, by the first part that the server sends: it can do ranges, so more connections make sense.
-        self._parallel = threading.Event()
+        self._connections, self._most = 0, engine.policy.connections
+        self._parts = False  # the server has shown that it can send parts
         self._over = False
         self._failure: BaseException | None = None
 
@@ -115,24 +115,26 @@ class Transfer:
         return digest.result()
 
     def _lead(self, digest: Digest, file: FileIO) -> None:
-        """Let threads download; this one hashes behind them, reports, and hears of their end."""
-        partial, policy = self._partial, self._engine.policy
-        large = (partial.size or 0) > policy.parallel_from
-        self._hire(policy.block if large and self._ranged else None)
+        """Let threads download; this one hashes and syncs behind them, reports, and hears of their end."""
+        partial = self._partial
+        ramp, synced = Ramp(self._engine.policy, partial.done), 0
+        self._hire()
 
         def news() -> bool:
             grown = partial.prefix - digest.position >= HASH_BYTES
-            return grown or not self._connections or self._failure is not None or self._parallel.is_set()
+            return grown or not self._connections or self._failure is not None
 
         try:
             while self._connections and self._failure is None:
                 with partial.changed:
-                    partial.changed.wait_for(news, timeout=0.2)
-                if self._parallel.is_set():
-                    for _ in range(policy.connections - self._connections):
-                        self._hire(policy.block)
-                    self._parallel.clear()
+                    partial.changed.wait_for(news, timeout=ramp.interval_s)
+                if self._parts:
+                    for _ in range(ramp.more(partial.done, free=self._most - self._connections)):
+                        self._hire()
                 digest.follow(file, partial.prefix)
+                if digest.position - synced >= SYNC_BYTES:
+                    synced = digest.position
+                    partial.sync()  # a little now and then, so that the end need not wait for the whole file
                 self._report()
         finally:
             with partial.changed:  # also on Ctrl-C: from here on no thread can write, whenever it wakes up
@@ -141,20 +143,28 @@ class Transfer:
         if self._failure is not None:
             raise self._failure
 
-    def _hire(self, most: int | None) -> None:
-        gap = self._partial.take(most)
+    @property
+    def _block(self) -> int | None:
+        """How much one request asks for: None, all that is missing, unless the file is large."""
+        policy, size = self._engine.policy, self._partial.size or 0
+        if not self._resumable or size <= policy.parallel_from:
+            return None
+        return min(max(policy.block, size // 32), 8 * policy.block)
+
+    def _hire(self) -> None:
+        gap = self._partial.take(self._block)
         if gap is not None:
             with self._partial.changed:
                 self._connections += 1
-            threading.Thread(target=self._work, args=(gap, most), name="hub-download", daemon=True).start()
+            threading.Thread(target=self._work, args=(gap,), name="hub-download", daemon=True).start()
 
-    def _work(self, first: Gap, most: int | None) -> None:
+    def _work(self, first: Gap) -> None:
         gap: Gap | None = first
         try:
             while gap is not None:
                 self._fill(gap)
                 with self._partial.changed:
-                    gap = None if self._over else self._partial.take(most)
+                    gap = None if self._over else self._partial.take(self._block)
         except LostGapError:
             return
         except BaseException as problem:  # handed to the thread that leads, which raises it
@@ -165,6 +175,7 @@ class Transfer:
                 )
                 if crowded and gap is not None:
                     gap.taken = False
+                    self._most = self._connections - 1
                 else:
                     self._failure = self._failure or problem
         finally:
@@ -199,7 +210,7 @@ class Transfer:
 
     def _ask(self, gap: Gap) -> Response:
         """Give an answer whose body begins at gap.start; status 416 when nothing is missing after all."""
-        partial, policy = self._partial, self._engine.policy
+        partial = self._partial
         within = gap.stop is not None and gap.stop != partial.size
         reply = self._engine.transport.open(
             self._url,
@@ -215,15 +226,10 @@ class Transfer:
             if partial.size is None and reply.total is not None:
                 self._check_space(reply.total)
             partial.begin(gap, source=self._source, etag=reply.validator, size=reply.total)
-            open_end = not within and gap.start == 0 and (partial.size or 0) > policy.parallel_from
-            if open_end and self._resumable and reply.headers.get("accept-ranges", "").strip() == "bytes":
-                partial.cut(gap, policy.block)
-                within = True
-            if within and not self._invited:
-                with partial.changed:
-                    self._invited = True
-                    self._parallel.set()
-                    partial.changed.notify_all()
+            if not within and gap.start == 0 and reply.headers.get("accept-ranges", "").strip() == "bytes":
+                partial.cut(gap, self._block)
+                within = gap.stop != partial.size
+            self._parts = self._parts or within
             return reply
         except BaseException:
             reply.close()
@@ -305,6 +311,25 @@ class Transfer:
     def _report(self) -> None:
         if self._engine.progress is not None:
             self._engine.progress(self._partial.done, self._partial.size)
+
+
+class Ramp:
+    """Says when one more connection may help: while what there is stays below `fast`, one per interval."""
+
+    def __init__(self, policy: Policy, done: int) -> None:
+        self._policy = policy
+        self._done, self._since = done, time.monotonic()
+        self.interval_s = policy.ramp_s or 0.1
+
+    def more(self, done: int, *, free: int) -> int:
+        elapsed = time.monotonic() - self._since
+        if elapsed < self._policy.ramp_s or free <= 0:
+            return 0
+        if not self._policy.ramp_s:
+            return free
+        rate = (done - self._done) / elapsed
+        self._done, self._since = done, time.monotonic()
+        return 1 if rate < self._policy.fast else 0
 
 
 class RateWatch:
