@@ -24,7 +24,6 @@ anything else that is raised is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -112,6 +111,8 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
     >>> did_you_mean("resnet5", ["resnet50", "vgg16"])
     "did you mean 'resnet50'?"
     """
+    import difflib  # 4 ms that only a wrong name pays
+
     close = difflib.get_close_matches(name.lower(), sorted(known), n=most, cutoff=0.6)
     return f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +79,8 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def _free_bytes(path: Path) -> int:
+    import shutil  # loads three compressors, which a listing has no use for
+
     while not path.exists() and path != path.parent:
         path = path.parent
     return shutil.disk_usage(path).free
@@ -110,6 +111,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
     A folder that stands there already is replaced, and stays as it was until the new one is complete.
     """
+    import shutil
+
     folder = folder.absolute()
     mark = f"{os.getpid()}-{os.urandom(4).hex()}"
     staging = folder.with_name(f".{folder.name}.{mark}.tmp")

@@ -16,7 +16,10 @@ VARIABLES = {
     ),
     "HUB_OFFLINE": ("0", "1 forbids every network connection"),
     "HUB_PADDLEHUB_SERVER": ("https://paddlepaddle.org.cn/paddlehub", "server for paddlehub:// references"),
-    "HUB_TOKEN_<HOST>": ("none", "token for a server, such as HUB_TOKEN_EXAMPLE_COM; see also credentials.json"),
+    "HUB_TOKEN_<HOST>": (
+        "none",
+        "token for a server, such as HUB_TOKEN_EXAMPLE_COM; see also credentials.json",
+    ),
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -80,7 +80,11 @@ def _aligned(text: str, width: int, right: bool) -> str:
 
 def terminal_width() -> int:
     """Give the cells in a line of the terminal (COLUMNS, else what it says of itself), 0 when there is none."""
-    return shutil.get_terminal_size(fallback=(0, 0)).columns
+    with contextlib.suppress(ValueError):
+        return int(os.environ.get("COLUMNS", ""))
+    with contextlib.suppress(OSError, ValueError):  # no terminal
+        return os.get_terminal_size(1).columns
+    return 0
 
 
 def human_size(size_bytes: int | None) -> str:

@@ -14,7 +14,6 @@ transfer, never a wrong file. Reading writes nothing that it needs, so a read-on
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -151,6 +150,8 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
     The same files standing there already are given back, and replaced when they are damaged.
     Raises FileNotFoundError when a blob was removed meanwhile, StorageError when something else is in the way.
     """
+    import shutil  # loads three compressors, which a listing has no use for
+
     release = module.release(version)
     assert release is not None, "the caller took the version from this module"
     target = settings.home() / "modules" / module.name / version
@@ -280,6 +281,8 @@ def _stamp(module: Installed, file: File) -> tuple[int, int]:
 
 
 def _link(blob: Path, path: Path) -> None:
+    import shutil
+
     try:
         os.link(blob, path)
     except FileNotFoundError:

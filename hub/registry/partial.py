@@ -25,6 +25,7 @@ from typing import Any
 from hub.registry import owner
 
 JOURNAL_BYTES = 4096  # one page: a killed process leaves the old journal or the new one
+ANNOUNCE_BYTES = 4 * 2**20  # so much more without a hole, and whoever follows hears of it
 ABANDONED_AFTER_S = 600.0  # an owner on another machine that has written nothing for so long is gone
 FREE = "free"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -55,6 +56,7 @@ class Partial:
         self.changed = threading.Condition()
         self._file: FileIO | None = None
         self._journal: FileIO | None = None
+        self._announced = 0
         found = _read_journal(folder)
         if found is None or (size is not None and found["size"] not in {size, None}):
             self.restart(size=size)
@@ -93,6 +95,7 @@ class Partial:
             self.data.touch()
             self.size, self.source, self.etag, self.mixed = size, "", None, False
             self._gaps = [Gap(0, size)] if size != 0 else []
+            self._announced = 0
 
     def take(self, most: int | None) -> Gap | None:
         """Give a gap that nobody fills, cut to `most` bytes; None when there is none."""
@@ -100,16 +103,21 @@ class Partial:
             gap = next((gap for gap in self._gaps if not gap.taken), None)
             if gap is not None:
                 gap.taken = True
-                self.cut(gap, most)
+                self._cut(gap, most)
             return gap
 
-    def cut(self, gap: Gap, most: int | None) -> None:
-        """Shorten a gap to `most` bytes; what follows becomes a gap of its own."""
-        with self._own(gap):
-            if most is not None and gap.stop is not None and gap.stop - gap.start > most:
-                rest = Gap(gap.start + most, gap.stop)
-                gap.stop = rest.start
-                self._gaps.insert(self._gaps.index(gap) + 1, rest)
+    def share(self, most: int) -> None:
+        """Leave the longest gap to whoever fills it only for `most` more bytes; the rest can be taken."""
+        with self.changed:
+            longest = max(self._gaps, key=lambda gap: (gap.stop or gap.start) - gap.start, default=None)
+            if longest is not None:
+                self._cut(longest, most)
+
+    def _cut(self, gap: Gap, most: int | None) -> None:
+        if most is not None and gap.stop is not None and gap.stop - gap.start > most:
+            rest = Gap(gap.start + most, gap.stop)
+            gap.stop = rest.start
+            self._gaps.insert(self._gaps.index(gap) + 1, rest)
 
     def give_back(self) -> None:
         """Take all gaps away from whoever has them."""
@@ -138,7 +146,9 @@ class Partial:
             if gap.start == gap.stop:
                 self._gaps.remove(gap)
             self._write_journal()
-            self.changed.notify_all()
+            if self.prefix - self._announced >= ANNOUNCE_BYTES:  # waking a thread costs more than writing
+                self._announced = self.prefix
+                self.changed.notify_all()
 
     def finish(self, gap: Gap) -> None:
         """Close a gap without end: the file turned out to end here."""

@@ -12,9 +12,9 @@ from io import FileIO
 
 from hub.errors import StorageError
 from hub.registry.credentials import redact
-from hub.registry.partial import Gap, LostGapError, Partial
+from hub.registry.partial import ANNOUNCE_BYTES, Gap, LostGapError, Partial
 from hub.registry.retry import Attempts, Clock, Policy, may_retry, status_fault
-from hub.registry.transport import Response, TransferFault, Transport
+from hub.registry.transport import CHUNK, Response, TransferFault, Transport
 
 WRITE_BYTES = 64 * 1024  # a killed process loses at most this and one chunk per connection
 HASH_BYTES = 2**20
@@ -94,6 +94,9 @@ class Transfer:
         self._engine = engine
         self._ranged = ranged
         self._connections, self._most = 0, engine.policy.connections
+        self._block: int | None = (
+            None  # how much one request asks for; all that is missing, while there is one
+        )
         self._parts = False  # the server has shown that it can send parts
         self._over = False
         self._failure: BaseException | None = None
@@ -121,16 +124,14 @@ class Transfer:
         self._hire()
 
         def news() -> bool:
-            grown = partial.prefix - digest.position >= HASH_BYTES
+            grown = partial.prefix - digest.position >= ANNOUNCE_BYTES
             return grown or not self._connections or self._failure is not None
 
         try:
             while self._connections and self._failure is None:
                 with partial.changed:
                     partial.changed.wait_for(news, timeout=ramp.interval_s)
-                if self._parts:
-                    for _ in range(ramp.more(partial.done, free=self._most - self._connections)):
-                        self._hire()
+                self._hire_more(ramp)
                 digest.follow(file, partial.prefix)
                 if digest.position - synced >= SYNC_BYTES:
                     synced = digest.position
@@ -143,20 +144,23 @@ class Transfer:
         if self._failure is not None:
             raise self._failure
 
-    @property
-    def _block(self) -> int | None:
-        """How much one request asks for: None, all that is missing, unless the file is large."""
-        policy, size = self._engine.policy, self._partial.size or 0
-        if not self._resumable or size <= policy.parallel_from:
-            return None
-        return min(max(policy.block, size // 32), 8 * policy.block)
-
     def _hire(self) -> None:
+        """Let one more connection work, if there is something for it to do."""
         gap = self._partial.take(self._block)
         if gap is not None:
             with self._partial.changed:
                 self._connections += 1
             threading.Thread(target=self._work, args=(gap,), name="hub-download", daemon=True).start()
+
+    def _hire_more(self, ramp: Ramp) -> None:
+        size, policy = self._partial.size or 0, self._engine.policy
+        if size <= policy.parallel_from or not (self._parts and self._resumable):
+            return
+        for _ in range(ramp.more(self._partial.done, free=self._most - self._connections)):
+            if self._block is None:  # so far one connection fills all there is
+                self._block = min(max(policy.block, size // 32), 8 * policy.block)
+                self._partial.share(max(self._block, 4 * CHUNK))  # more than that thread may hold unwritten
+            self._hire()
 
     def _work(self, first: Gap) -> None:
         gap: Gap | None = first
@@ -226,10 +230,8 @@ class Transfer:
             if partial.size is None and reply.total is not None:
                 self._check_space(reply.total)
             partial.begin(gap, source=self._source, etag=reply.validator, size=reply.total)
-            if not within and gap.start == 0 and reply.headers.get("accept-ranges", "").strip() == "bytes":
-                partial.cut(gap, self._block)
-                within = gap.stop != partial.size
-            self._parts = self._parts or within
+            accepts = reply.headers.get("accept-ranges", "").strip().lower() == "bytes"
+            self._parts = self._parts or accepts or reply.status == 206
             return reply
         except BaseException:
             reply.close()

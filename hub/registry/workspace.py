@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +56,8 @@ def temporary(name: str) -> Iterator[Path]:
 
 def check_space(need: int) -> None:
     """Raise StorageError unless the disk has room for `need` more bytes and a margin of 5 % and 1 MB."""
+    import shutil  # loads three compressors, which a listing has no use for
+
     place = settings.home()
     while not place.exists():
         place = place.parent
@@ -88,6 +89,8 @@ def remove_file(path: Path) -> None:
 
 
 def _remove_tree(folder: Path) -> None:
+    import shutil
+
     if os.name == "nt":
         for path in folder.rglob("*"):
             path.chmod(0o666)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
@@ -30,6 +29,8 @@ class FolderSource:
     def fetch(
         self, name: str, version: str, files: Sequence[File], to: Path, *, advance: Callable[[int], object]
     ) -> Generator[tuple[File, Path], None, None]:
+        import shutil  # loads three compressors, which a listing has no use for
+
         for file in files:
             shutil.copyfile(self.folder / file.path, to / file.sha256)
             advance(file.size)

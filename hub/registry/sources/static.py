@@ -7,7 +7,6 @@ server cannot be reached.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -105,6 +104,8 @@ class StaticSource:
                 yield file, self._download(name, version, file, to, advance)
 
     def _copy(self, path: Path, to: Path) -> Path:
+        import shutil  # loads three compressors, which a listing has no use for
+
         try:
             shutil.copyfile(path, to)
         except FileNotFoundError:
