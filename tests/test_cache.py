@@ -412,17 +412,21 @@ def test_a_home_that_cannot_be_written_serves_readers_and_refuses_writers(tmp_pa
     code = """
         import os, stat, sys, tempfile
         from pathlib import Path
-        import filelock, secrets, socket
+        # The other user may not be able to read this checkout or Python's own files: all is imported before.
+        import difflib, filelock, hashlib, secrets, shutil, socket
         from folders import module_folder
         from hub.errors import StorageError
-        from hub.registry import client, install, publish, archive
+        from hub.registry import archive, client, housekeeping, install, publish, sources
+        from hub.registry.catalog import entry
 
         with tempfile.TemporaryDirectory() as base:
             os.chmod(base, 0o755)
+            sources.BUNDLED_FOLDER = entry.FOLDER = Path(base, "nothing")
             os.environ["HUB_HOME"], os.environ["HUB_INDEX"] = f"{base}/home", f"{base}/index"
             for name in ("glyphs", "other"):
                 client.publish(module_folder(Path(base, name), name=name), os.environ["HUB_INDEX"])
             located = client.install("glyphs")
+            assert client.locate("glyphs") == located
             for folder, folders, files in os.walk(base):
                 os.chmod(folder, 0o555)
             root = os.getuid() == 0

@@ -25,7 +25,7 @@ from typing import Any
 from hub.registry import owner
 
 JOURNAL_BYTES = 4096  # one page: a killed process leaves the old journal or the new one
-ANNOUNCE_BYTES = 4 * 2**20  # so much more without a hole, and whoever follows hears of it
+ANNOUNCE_BYTES = 16 * 2**20  # so much more without a hole, and whoever follows hears of it
 ABANDONED_AFTER_S = 600.0  # an owner on another machine that has written nothing for so long is gone
 FREE = "free"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

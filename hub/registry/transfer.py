@@ -18,7 +18,7 @@ from hub.registry.transport import CHUNK, Response, TransferFault, Transport
 
 WRITE_BYTES = 64 * 1024  # a killed process loses at most this and one chunk per connection
 HASH_BYTES = 2**20
-SYNC_BYTES = 64 * 2**20
+SYNC_BYTES = 128 * 2**20
 CROWDED = frozenset({"status", "wait", "connect", "cut", "stall", "tls"})
 Progress = Callable[[int, "int | None"], None]
 
