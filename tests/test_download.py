@@ -294,6 +294,7 @@ def test_F13_break_in_one_of_many_connections(site: Site) -> None:
     site.server.documents["/model.bin"] = LARGE
     site.server.always("/model.bin", Reply(cut=9 * MIB, reset=17 * MIB))
     site.server.script("/model.bin", Reply(), Reply(status=503))
+    site.server.rate = 20e6  # else one connection may be done before a second one joins
     site.fetch(sha256=LARGE_DIGEST, size=len(LARGE), policy=AT_ONCE)
     site.check_file(LARGE)
     assert len(site.server.log) >= 5 + 2  # five blocks, two of them in two pieces
@@ -304,6 +305,7 @@ def test_F13_break_in_one_of_many_connections(site: Site) -> None:
 def test_a_server_that_allows_one_connection_gets_one(site: Site) -> None:
     site.server.documents["/model.bin"] = LARGE
     site.server.most_at_once = 1
+    site.server.rate = 20e6  # as above: a second connection has to be refused while the first one is at work
     site.fetch(sha256=LARGE_DIGEST, size=len(LARGE), policy=AT_ONCE)
     site.check_file(LARGE)
     assert {seen.status for seen in site.server.log} == {200, 206, 429}
