@@ -27,7 +27,13 @@ def home() -> Path:
     """Give the folder that holds everything hub keeps (HUB_HOME, else the platform's cache folder)."""
     chosen = os.environ.get("HUB_HOME")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        folder = os.path.expanduser(chosen)
+        if folder.startswith("~"):
+            raise UsageError(
+                f"HUB_HOME: expected a folder, found {chosen!r}, of a user who is not there",
+                hint="give HUB_HOME the path of a folder",
+            )
+        return Path(folder).absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("hubtune"))

@@ -249,11 +249,19 @@ def _cache() -> Check:
                 found = Path(folder, name).lstat()
                 sizes[found.st_dev, found.st_ino] = found.st_size
     try:
-        records = [cache.read(path.parent.name, path.name) for path in home.glob("modules/*/*")]
+        read = [cache.read(path.parent.name, path.name) for path in home.glob("modules/*/*")]
     except HubError as error:
         return Check("fail", "cache", error.message, error.hint)
-    count = sum(record is not None for record in records)
-    return Check("ok", "cache", f"{count} modules; {human_size(sum(sizes.values()))} in {len(sizes)} files")
+    records = [record for record in read if record]
+    for record in records:
+        for file in record.files:  # sizes only: `hub cache verify` reads every byte
+            path = record.folder / file.path
+            if not path.is_file() or path.stat().st_size != file.size:
+                what = "has another size than it had" if path.exists() else "is missing"
+                return Check("fail", "cache", f"{path} {what}", f"hub install {record.name}@{record.version}")
+    return Check(
+        "ok", "cache", f"{len(records)} modules; {human_size(sum(sizes.values()))} in {len(sizes)} files"
+    )
 
 
 def _indexes() -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             "hub index check: expected an index folder, found a URL",
             hint="check the folder before it is copied",
         )
-    findings = check_index(Path(arguments.index).expanduser())
+    findings = check_index(Path(os.path.expanduser(arguments.index)))
     if arguments.json:
         write_json([finding._asdict() for finding in findings])
     elif findings:
@@ -60,9 +61,10 @@ def check_index(folder: Path) -> list[Finding]:
     from hub.registry.reference import module_name
 
     config = folder / "config.json"
-    if not config.is_file():
+    if not os.path.isfile(config):  # a Path raises for one that nobody can look at
+        found = "no config.json in it" if os.path.isdir(folder) else "no folder"
         raise NotFoundError(
-            f"{folder}: expected an index folder, found {'no config.json in it' if folder.is_dir() else 'no folder'}",
+            f"{folder}: expected an index folder, found {found}",
             hint="`hub publish FOLDER --to INDEX` makes an index",
         )
     findings: list[Finding] = []

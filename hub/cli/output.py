@@ -35,7 +35,12 @@ def write(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print talk on stderr: what a person wants to know and a program does not."""
+    """Print talk on stderr: what a person wants to know and a program does not.
+
+    What moves a cursor or hides a line is shown as its escape: paths and names in messages come from strangers.
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
     print(text, file=sys.stderr)
 
 
@@ -53,24 +58,28 @@ def table(rows: Iterable[Sequence[object]], columns: Sequence[str], *, cut: str 
     The column `cut` is shortened until a row fits the terminal (COLUMNS, else its width); every other cell stays
     whole, and so does the table when stdout is no terminal.
     """
-    rows = [list(row) for row in rows]
-    cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(text_width(line[i]) for line in cells) for i in range(len(columns))]
+    values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
+    cells = [[title, *_cells(column)] for title, column in zip(columns, values, strict=True)]
+    # A table may have 100,000 rows: what can be said once for a column is not asked of every cell. In a plain one
+    # every character takes one terminal cell, as str pads, also after … was put at the end of some.
+    plain = ["".join(column).isascii() for column in cells]
+    widths = [
+        max(map(len if ascii_ else text_width, column)) for column, ascii_ in zip(cells, plain, strict=True)
+    ]
     room = terminal_width()
     if cut is not None and room:
         where = columns.index(cut)
         left = room - (sum(widths) - widths[where] + len(GAP) * (len(columns) - 1))
         widths[where] = min(widths[where], max(left, len(cut)))
-        for line in cells:
-            line[where] = _shorten(line[where], widths[where])
-    to_the_right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
-    layout = list(zip(widths, to_the_right, strict=True))
-    return "\n".join(
-        GAP.join(
-            [_aligned(text, width, right) for text, (width, right) in zip(line, layout, strict=True)]
-        ).rstrip()
-        for line in cells
-    )
+        cells[where] = [_shorten(text, widths[where]) for text in cells[where]]
+    layout = []
+    for i, width in enumerate(widths):
+        right = bool(values[i]) and all(map(_is_number, values[i]))
+        layout.append(f"%{'' if right else '-'}{width}s" if plain[i] else "%s")
+        if not plain[i]:
+            cells[i] = [_aligned(text, width, right) for text in cells[i]]
+    line = GAP.join(layout)
+    return "\n".join([(line % row).rstrip() for row in zip(*cells, strict=True)])
 
 
 def _aligned(text: str, width: int, right: bool) -> str:
@@ -106,6 +115,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _cells(values: Iterable[object]) -> list[str]:
+    texts = [value if isinstance(value, str) else _cell(value) for value in values]
+    return texts if "".join(texts).isprintable() else list(map(printable, texts))
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
@@ -113,13 +127,11 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4f}"
-    return printable(str(value))
+    return str(value)
 
 
 def printable(text: str) -> str:
     """Give a text on one line, blanks for what moves a cursor or hides a line: names and labels come from strangers."""
-    if text.isprintable():  # nearly always: a table may have 100,000 rows
-        return text
     return "".join(character if character.isprintable() else " " for character in text)
 
 
@@ -138,6 +150,8 @@ def text_width(text: str) -> int:
 def _shorten(text: str, width: int) -> str:
     if text_width(text) <= width:
         return text
+    if text.isascii():
+        text = text[: width - 1]
     while text and text_width(text) > width - 1:
         text = text[:-1]
     return text.rstrip() + "…"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.cli.output import human_size, printable, write, write_json
+from hub.errors import SpecError
 
 FEW_LABELS = 8
 
@@ -94,6 +95,11 @@ def _inside(folder: Path) -> dict[str, Any]:
     from hub.registry.reference import is_safe_path
 
     spec = read_yaml(folder / "module.yaml")
+    if not isinstance(spec, Mapping):
+        raise SpecError(
+            f"{folder / 'module.yaml'}: expected a mapping, found {str(spec)[:60]!r}",
+            hint=f"move {folder} away",
+        )
     head, source = spec.get("head"), spec.get("source")
     file = head.get("labels") if isinstance(head, Mapping) else None
     labels = read_text(folder / file).splitlines() if isinstance(file, str) and is_safe_path(file) else None

@@ -27,7 +27,7 @@ from hub.registry.index import MAX_MODULE_BYTES, File, Module, read_files, read_
 from hub.registry.manifest import problem
 from hub.registry.notice import warn
 from hub.registry.reference import VERSION, is_module_name
-from hub.registry.strict import SCHEMA, Place, check_schema, is_digest, load_json, one_line
+from hub.registry.strict import DAMAGED, SCHEMA, Place, check_schema, is_digest, load_json, one_line
 from hub.registry.workspace import flush, remove_file
 
 RECORD = ".hub.json"
@@ -122,9 +122,11 @@ def read(name: str, version: str) -> Installed | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (IndexFormatError, OSError) as error:
+        why, hint = (error.message, error.hint) if isinstance(error, HubError) else (str(error), DAMAGED)
+        again = f"move {folder} away and install the module again"
         raise IntegrityError(
-            f"the record of an installed module cannot be read: {error}",
-            hint=f"move {folder} away and install the module again",
+            f"the record of an installed module cannot be read: {why}",
+            hint=again if hint == DAMAGED else f"{hint}, or {again}",
         ) from None
 
 

@@ -12,6 +12,7 @@ in line and used where they are; then come the indexes of HUB_INDEX, in order.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -118,10 +119,13 @@ def search(query: str = "", *, task: str | None = None) -> list[Record]:
 def show(text: str) -> dict[str, Any]:
     """Give all that is known of a module: its record, where it is, its requirements, releases and files.
 
-    The files are those of the version on this machine, else of the newest one that will do. Raises NotFoundError.
+    The files are those of the version on this machine, else of the newest one that will do. Raises NotFoundError,
+    IntegrityError when the files on this machine were changed.
     """
     reference = _name_reference(text)
     here = resolve.here(reference)
+    if here:
+        here.check()
     try:
         offers = resolve.known(reference.name)
     except TransferError:
@@ -211,11 +215,12 @@ def uninstall(name: str, version: str | None = None) -> list[Located]:
                     cache.remove(record, work)
         return [Located(name, record.version, record.folder, record.source) for record in records]
     if found:
-        raise UsageError(f"{name} ships with hub and cannot be uninstalled")
+        raise UsageError(
+            f"{name} ships with hub and cannot be uninstalled", hint="it takes no room in the cache"
+        )
     what = f"{name} {version}" if version else name
-    raise NotFoundError(
-        f"{what} is not installed", hint=did_you_mean(name, {record.name for record in cache.installed()})
-    )
+    meant = did_you_mean(name, {record.name for record in cache.installed()})
+    raise NotFoundError(f"{what} is not installed", hint=meant or "hub list --installed shows what is")
 
 
 def verify_files(located: Located) -> list[str]:
@@ -237,7 +242,7 @@ def publish(folder: str | Path, index: str | Path) -> Record:
     """
     from hub.registry import publish as publishing
 
-    module, release = publishing.publish(Path(folder).expanduser(), str(index))
+    module, release = publishing.publish(_existing(str(folder)), str(index))
     return _record(module, release, source=str(index), installed=False)
 
 
@@ -286,16 +291,19 @@ def _install_archive(reference: Reference) -> Located:
     with temporary("archive") as work:
         archive = _download(reference, work) if reference.kind == "url" else _path(reference)
         if not archive.is_file():
-            hint = f"for the folder write {reference}/" if archive.is_dir() else ""
+            hint = f"for the folder write {reference}/" if archive.is_dir() else "give the path of an archive"
             raise NotFoundError(f"{archive}: no such file", hint=hint)
+        origin = str(archive) if reference.kind == "archive" else redact(reference.location)
         folder = work / "unpacked"
         unpack(archive, folder)
         inside = list(folder.iterdir())
         if len(inside) == 1 and inside[0].is_dir():
             folder = inside[0]
         if not (folder / FILE_NAME).is_file():
-            raise NotFoundError(f"{reference}: expected a module, found an archive without {FILE_NAME}")
-        origin = str(archive) if reference.kind == "archive" else redact(reference.location)
+            raise NotFoundError(
+                f"{origin}: expected a module, found an archive without {FILE_NAME}",
+                hint="hub export packs a module folder",
+            )
         check_exported(folder, archive=origin)
         return _install_folder(folder, reference, origin=origin)
 
@@ -359,9 +367,22 @@ def _reference(text: str | Path) -> Reference:
 def _name_reference(text: str) -> Reference:
     reference = Reference.parse(text)
     if reference.kind != "name":
-        raise BadReferenceError(f"expected a module name, found {text!r}")
+        raise BadReferenceError(f"expected a module name, found {text!r}", hint="hub list shows the names")
     return reference
 
 
 def _path(reference: Reference) -> Path:
-    return Path(reference.location).expanduser().absolute()
+    return _existing(reference.location)
+
+
+def _existing(location: str) -> Path:
+    """Give the absolute path of a folder or file of the user. Raises NotFoundError, also where nobody can look."""
+    path = Path(os.path.expanduser(location)).absolute()
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the caller says what it expected there
+    except (OSError, ValueError) as error:  # no permission, links in a circle, too long a name, a NUL in it
+        why = getattr(error, "strerror", None) or error
+        raise NotFoundError(f"{path}: {why}", hint="give a path that exists and that you may read") from None
+    return path

@@ -39,7 +39,7 @@ def export(reference: str | Path, to: Path) -> Exported:
     Raises what client.locate raises, IntegrityError for a module whose bytes are not the promised ones, UsageError
     for a file that `hub install` would not take, UnsafeFileError for a module with code or links, StorageError.
     """
-    to = to.expanduser().absolute()
+    to = Path(os.path.expanduser(to)).absolute()
     if not to.name.endswith(SUFFIXES):
         raise UsageError(
             f"--to: expected a file that ends in {' or '.join(SUFFIXES)}, found {to.name!r}",

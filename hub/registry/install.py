@@ -16,6 +16,7 @@ from hub.registry.sources.base import Source
 from hub.registry.workspace import check_space, working
 
 TRIES = 3
+OTHER_FILE = "the source has another file than it promised; nothing was installed"
 
 
 def install_release(source: Source, module: Module, release: Release, *, reference: str) -> cache.Installed:
@@ -65,14 +66,11 @@ def _fetch_missing(source: Source, name: str, release: Release, work: Path) -> N
 def _keep(file: File, path: Path, where: str) -> None:
     size = path.stat().st_size
     if size != file.size:
-        raise IntegrityError(f"{where}: expected {file.size:,} bytes, found {size:,}")
+        raise IntegrityError(f"{where}: expected {file.size:,} bytes, found {size:,}", hint=OTHER_FILE)
     try:
         cache.publish(path, file.sha256)
     except IntegrityError as error:
-        raise IntegrityError(
-            f"{where}: {error.message}",
-            hint="the source has another file than it promised; nothing was installed",
-        ) from None
+        raise IntegrityError(f"{where}: {error.message}", hint=OTHER_FILE) from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ def publish(folder: Path, index: str) -> tuple[Module, Release]:
             f"expected an index folder, found {redact(index)}",
             hint="publish into a folder, then copy it to the server",
         )
-    index_folder = Path(index).expanduser()
+    index_folder = Path(os.path.expanduser(index))
     if index_folder.absolute().is_relative_to(folder.absolute()):
         raise UsageError(f"expected an index outside of the module folder {folder}, found {index_folder}")
     facts = _checked(folder)

@@ -36,6 +36,7 @@ VERSION = re.compile(
 # Control characters, marks that turn the direction of text, halves of surrogate pairs: they make a text look like
 # another one, and some of them move the cursor of a terminal.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+FORMS = "a module is NAME, NAME@1.2.0, ./FOLDER, FILE.zip, or a URL: https, hf, git+https, paddlehub"
 
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".hub")
 _PATH_PART = re.compile(rf"(?!(?i:{_DEVICE}))[A-Za-z0-9_][A-Za-z0-9._+-]{{0,127}}(?<!\.)")
@@ -239,5 +240,5 @@ def _revision(revision: str, text: str) -> str:
 def _bad(text: object, expected: str, hint: str = "") -> BadReferenceError:
     shown = re.sub(r"//[^/]*@", "//…@", repr(text))  # a password must not reach a log
     return BadReferenceError(
-        f"{expected}, found {shown if len(shown) <= 80 else shown[:80] + '…'}", hint=hint
+        f"{expected}, found {shown if len(shown) <= 80 else shown[:80] + '…'}", hint=hint or FORMS
     )

@@ -14,6 +14,7 @@ from hub.registry.reference import UNSEEN, VERSION, is_safe_path
 SCHEMA = 1
 MAX_DEPTH = 64
 MAX_LINE = 1000
+DAMAGED = "correct it if it is yours, else tell whoever made it"  # what to do where nothing better is known
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TASK = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -25,14 +26,18 @@ def load_json(data: bytes, *, source: str, most: int) -> object:
     Raises IndexFormatError with `source` and, where there is one, the line.
     """
     if len(data) > most:
-        raise IndexFormatError(f"{source}: expected at most {most:,} bytes, found {len(data):,}")
+        raise IndexFormatError(
+            f"{source}: expected at most {most:,} bytes, found {len(data):,}", hint=DAMAGED
+        )
     try:
         text = data.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except UnicodeDecodeError as problem:
-        raise IndexFormatError(f"{source}: expected UTF-8, found other bytes at {problem.start}") from None
+        raise IndexFormatError(
+            f"{source}: expected UTF-8, found other bytes at {problem.start}", hint=DAMAGED
+        ) from None
     except RecursionError:
-        raise IndexFormatError(f"{source}: nested more than {MAX_DEPTH} deep") from None
+        raise IndexFormatError(f"{source}: nested more than {MAX_DEPTH} deep", hint=DAMAGED) from None
     except json.JSONDecodeError as problem:
         if text.lstrip().startswith("<"):
             raise IndexFormatError(
@@ -42,9 +47,11 @@ def load_json(data: bytes, *, source: str, most: int) -> object:
         where = f"line {problem.lineno}, column {problem.colno}"
         at_end = problem.pos >= len(text.rstrip()) or problem.msg.startswith("Unterminated")
         cut = "; it may have been cut short" if at_end else ""
-        raise IndexFormatError(f"{source}, {where}: expected JSON, but {problem.msg}{cut}") from None
+        raise IndexFormatError(
+            f"{source}, {where}: expected JSON, but {problem.msg}{cut}", hint=DAMAGED
+        ) from None
     except ValueError as problem:
-        raise IndexFormatError(f"{source}: {problem}") from None
+        raise IndexFormatError(f"{source}: {problem}", hint=DAMAGED) from None
     _check_depth(value, source)
     return value
 
@@ -63,14 +70,14 @@ class Place:
         shown = repr(self.value)
         shown = shown if len(shown) <= 60 else shown[:60] + "…"
         where = f" {self.where}:" if self.where else ""
-        return self.error(f"{self.source}:{where} expected {expected}, found {shown}", hint=hint)
+        return self.error(f"{self.source}:{where} expected {expected}, found {shown}", hint=hint or DAMAGED)
 
     def __getitem__(self, key: str) -> Place:
         place = self.get(key)
         if place is None:
             keys = list(self.value) if isinstance(self.value, dict) else []
             where = f"{self.where}.{key}" if self.where else key
-            raise self.error(f"{self.source}: {where}: missing", hint=did_you_mean(key, keys))
+            raise self.error(f"{self.source}: {where}: missing", hint=did_you_mean(key, keys) or DAMAGED)
         return place
 
     def get(self, key: str) -> Place | None:
@@ -184,4 +191,4 @@ def _check_depth(value: object, source: str) -> None:
             if isinstance(child, dict) or isinstance(child, list)  # noqa: SIM101 - half a million times: this is quicker
         ]
     if level:
-        raise IndexFormatError(f"{source}: nested more than {MAX_DEPTH} deep")
+        raise IndexFormatError(f"{source}: nested more than {MAX_DEPTH} deep", hint=DAMAGED)

@@ -7,6 +7,7 @@ server cannot be reached.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -53,7 +54,7 @@ class StaticSource:
         self.needs_network = location.startswith(("https://", "http://"))
         if "://" in location and not self.needs_network:
             raise UsageError(f"expected an index folder or an https:// address, found {location!r}")
-        self._location = location.rstrip("/") if self.needs_network else str(Path(location).expanduser())
+        self._location = location.rstrip("/") if self.needs_network else os.path.expanduser(location)
         self._transport = transport
         self.name = name or _printable(location)
 
@@ -232,7 +233,7 @@ def _read_file(path: Path, most: int) -> bytes | None:
 
 def _printable(location: str) -> str:
     if "://" not in location:
-        return str(Path(location).expanduser().absolute())
+        return os.path.abspath(os.path.expanduser(location))
     from hub.registry.credentials import redact
 
     return redact(location)
