@@ -1,22 +1,25 @@
 """The contract that every architecture keeps, and the table in which they are found by name.
 
-A backbone turns a batch into features and knows three things about itself: what the features look like
-(`feature_spec`), which of its parts follow which (`layer_groups`), and under which name published checkpoints
-keep the classifier that it leaves out (`published_head`). Heads, freezing, layer-wise learning rates, feature
-caching and weight conversion need nothing else, for every architecture.
+A backbone turns a batch into features and knows four things about itself: what the features look like
+(`feature_spec`), which of its parts follow which (`layer_groups`) and how each of them is run (`stages`), and under
+which name published checkpoints keep the classifier that it leaves out (`published_head`). Heads, freezing,
+layer-wise learning rates, feature caching and weight conversion need nothing else, for every architecture.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from paddle import Tensor, nn
 
 from hub.errors import SpecError, did_you_mean, one_of
+
+Stage = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,15 @@ class Backbone(nn.Layer):
     published_head: tuple[str, ...] = ()
     """Prefixes under which published checkpoints keep the classifier, for example ("fc.",)."""
 
-    def features(self, x: Tensor) -> Tensor:
-        """Give the features of a float32 batch; their shape is `feature_spec`'s behind the batch axis."""
-        raise NotImplementedError(f"{type(self).__name__} must define features()")
+    def features(self, x: Any) -> Tensor:
+        """Give the features of a batch; their shape is `feature_spec`'s behind the batch axis. Raises InputError."""
+        self.check(x)
+        for _, stage in self.stages():
+            x = stage(x)
+        return x
+
+    def check(self, x: Any) -> None:
+        """Raise InputError for a batch that the network cannot take."""
 
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         """Give the parts from the input to the head, as (name, layers).
@@ -57,8 +66,22 @@ class Backbone(nn.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} must define layer_groups()")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def stages(self) -> list[tuple[str, Stage]]:
+        """Give how each group is run: from what the one before gave to what the next one takes, the last to features.
+
+        What is between two stages is a tensor, or a tuple of them. Unless an architecture says otherwise, the layers of
+        a group are called one after the other.
+        """
+        return [(name, partial(_in_turn, layers)) for name, layers in self.layer_groups()]
+
+    def forward(self, x: Any) -> Tensor:
         return self.features(x)
+
+
+def _in_turn(layers: Sequence[nn.Layer], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 # Each family's file registers its names when it is imported; this table says which file that is, so that a

@@ -12,7 +12,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from hub.modules.archs.base import Backbone, FeatureSpec, register
+from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
 
 
 class _Block(nn.Layer):
@@ -51,23 +51,33 @@ class SmallResNet(Backbone):
             nn.Conv2D(in_channels, width, 3, padding=1, bias_attr=False), nn.BatchNorm2D(width), nn.ReLU()
         )
         channels = width
-        self.stages = nn.LayerList()
+        stages = nn.LayerList()
         for number in range(4):
             wider = width * 2**number
             blocks = [_Block(channels, wider, stride=1 if number == 0 else 2)]
             blocks += [_Block(wider, wider, stride=1) for _ in range(depth - 1)]
-            self.stages.append(nn.Sequential(*blocks))
+            stages.append(nn.Sequential(*blocks))
             channels = wider
+        self.add_sublayer("stages", stages)  # its name in the weights, which `stages()` has in Python
         self.feature_spec = FeatureSpec("pooled", (width * 4 + width * 8,))
 
-    def features(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        means = [x.mean(axis=[2, 3]) for x in maps[-2:]]
-        return paddle.concat([F.normalize(mean, axis=1) * mean.shape[1] ** 0.5 for mean in means], axis=1)
-
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
-        return [("stem", [self.stem]), *((f"stage{n}", [stage]) for n, stage in enumerate(self.stages, 1))]
+        return [("stem", [self.stem]), *((f"stage{n}", [stage]) for n, stage in enumerate(self._stages(), 1))]
+
+    def _stages(self) -> list[nn.Layer]:
+        return list(self._sub_layers["stages"])
+
+    def stages(self) -> list[tuple[str, Stage]]:
+        first, second, third, fourth = self._stages()
+        return [
+            ("stem", self.stem),
+            ("stage1", first),
+            ("stage2", second),
+            ("stage3", third),
+            ("stage4", lambda x: _features(x, fourth(x))),
+        ]
+
+
+def _features(*maps: Tensor) -> Tensor:
+    means = [x.mean(axis=[2, 3]) for x in maps]
+    return paddle.concat([F.normalize(mean, axis=1) * mean.shape[1] ** 0.5 for mean in means], axis=1)

@@ -71,14 +71,10 @@ class Chain(Backbone):
                         delattr(layer, name)
             self.add_sublayer(outer, layer)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Give [N, C] for [N, 3, H, W]; InputError for another shape or a picture below `smallest` pixels."""
+    def check(self, x: Tensor) -> None:
+        """Raise InputError for anything but [N, 3, H, W], and for pictures below `smallest` pixels."""
         if paddle.in_dynamic_mode():  # while it is traced for to_static, sizes are unknown
             _check_pictures(x, self.smallest)
-        for _, layers in self.layer_groups():
-            for layer in layers:
-                x = layer(x)
-        return x
 
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         """Give the groups; their layers, called one after the other, are the network.
