@@ -21,7 +21,7 @@ from paddle.vision import models
 from hub.cli.main import main
 from hub.modules import archs
 from hub.modules.archs.vision import split_published
-from hub.modules.preprocessor import Preprocessor
+from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
 from hub.registry import client
 from hub.registry.catalog import entry as catalog
@@ -190,9 +190,9 @@ def test_pictures_are_prepared_as_for_imagenet(entry: Entry) -> None:
     from PIL import Image
 
     steps = [Named(name, arguments) for step in entry.preprocess for name, arguments in step.items()]
-    preprocessor = Preprocessor(steps)
+    preprocessor = PicturePreprocessor(steps)
     grey = Image.new("RGB", (500, 400), (124, 116, 104))  # the mean of ImageNet
-    batch = preprocessor.batch([preprocessor.picture(grey)])
+    batch = preprocessor.batch([preprocessor.read(grey)])
     side = 299 if entry.name.startswith("inception") else 224
     assert batch.shape == (1, 3, side, side)
     assert np.abs(batch).max() < 0.01

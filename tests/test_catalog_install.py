@@ -25,7 +25,7 @@ from hub import settings
 from hub.errors import HubError, IndexFormatError, IntegrityError, NotFoundError, OfflineError
 from hub.modules import archs, pdparams, weights
 from hub.modules.archs.vision import split_published
-from hub.modules.preprocessor import Preprocessor
+from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import ModuleSpec
 from hub.registry import client
 from hub.registry.catalog import entry as catalog
@@ -138,7 +138,7 @@ def test_a_checkpoint_becomes_a_module_folder(publisher: Publisher) -> None:
     assert spec.head is not None
     labels = (located.folder / spec.head.labels).read_text(encoding="utf-8").splitlines()
     assert len(labels) == 1000
-    Preprocessor(spec.preprocess)
+    PicturePreprocessor(spec.preprocess)
 
 
 def test_the_folder_holds_the_network_that_was_published(publisher: Publisher) -> None:

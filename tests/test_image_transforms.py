@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hub.errors import InputError, SpecError
-from hub.modules.preprocessor import Preprocessor
+from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
 from hub.transforms import image
 
@@ -135,18 +135,18 @@ def test_random_affine_without_limits_changes_nothing() -> None:
 
 
 def test_normalizing_a_batch_is_the_formula() -> None:
-    preprocessor = Preprocessor(
+    preprocessor = PicturePreprocessor(
         [Named("rgb"), Named("normalize", {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]})]
     )
     array = np.random.default_rng(0).integers(0, 255, (6, 5, 3), np.uint8)
-    batch = preprocessor.batch([preprocessor.picture(array)] * 2)
+    batch = preprocessor.batch([preprocessor.read(array)] * 2)
     expected = (array / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]
     assert batch.shape == (2, 3, 6, 5)
     np.testing.assert_allclose(batch[1].transpose(1, 2, 0), expected, atol=1e-6)
 
 
 def test_pictures_of_different_sizes_in_a_batch_say_which_step_is_missing() -> None:
-    preprocessor = Preprocessor([Named("grayscale"), NORMALIZE])
+    preprocessor = PicturePreprocessor([Named("grayscale"), NORMALIZE])
     with pytest.raises(InputError, match=r"resize: \{size: 224"):
         preprocessor.batch([np.zeros((4, 4, 1), np.uint8), np.zeros((5, 4, 1), np.uint8)])
 
@@ -171,4 +171,4 @@ def test_pictures_of_different_sizes_in_a_batch_say_which_step_is_missing() -> N
 )
 def test_a_step_that_cannot_be_meant_is_refused(steps: list[Named], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        Preprocessor(steps)
+        PicturePreprocessor(steps)

@@ -15,7 +15,7 @@ from hub.errors import IntegrityError, SpecError, StorageError, UnsafeFileError,
 from hub.modules import archs, bundle, golden, weights
 from hub.modules.bundle import Bundle
 from hub.modules.network import Network
-from hub.modules.preprocessor import Preprocessor
+from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Head, ModuleSpec
 
 SPEC = ModuleSpec.create(
@@ -33,7 +33,7 @@ def tiny(seed: int = 0) -> Bundle:
     paddle.seed(seed)
     backbone = archs.build("small_resnet", width=2)
     head = paddle.nn.Linear(24, 3)
-    preprocessor = Preprocessor(SPEC.preprocess, SPEC.augment)
+    preprocessor = PicturePreprocessor(SPEC.preprocess, SPEC.augment)
     return Bundle(SPEC, ("a", "b", "ü 花"), backbone, weights.state_of(head), preprocessor, "# tiny\n")
 
 

@@ -11,7 +11,7 @@ import paddle
 
 from hub.errors import IntegrityError, SpecError, StorageError, WeightsError
 from hub.files import read_text, sha256_of, staged_folder, write_text
-from hub.modules import archs, weights
+from hub.modules import archs, preprocessor, weights
 from hub.modules.archs import Backbone
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import FILE_NAME, File, Golden, Head, ModuleSpec
@@ -60,7 +60,7 @@ def load(folder: Path, *, check_digests: bool = True) -> Bundle:
         labels=labels,
         backbone=backbone,
         head_state=head_state,
-        preprocessor=Preprocessor(spec.preprocess, spec.augment),
+        preprocessor=preprocessor.build(spec.preprocess, spec.augment),
         card=read_text(card) if card.is_file() else "",
     )
 

@@ -44,7 +44,7 @@ def test_card() -> np.ndarray:
 
 def answer(network: Network, preprocessor: Preprocessor, picture: np.ndarray) -> dict[str, np.ndarray]:
     """Give {"output": logits} for one picture."""
-    return {"output": infer(network, preprocessor.batch([preprocessor.picture(picture)]))}
+    return {"output": infer(network, preprocessor.batch([preprocessor.read(picture)]))}
 
 
 def compare(

@@ -1,14 +1,14 @@
-"""From what a user has (a path, a picture, an array) to what a network takes, as module.yaml says it.
+"""From what a user has (a path, a picture, an array, a text) to what a network takes, as module.yaml says it.
 
-The way has two halves. `picture` reads and runs the fixed steps: it costs milliseconds, gives uint8, and its
-result may be kept. `batch` stacks such pictures and runs `normalize` on all of them at once.
+The way has two halves. `read` reads one input and runs the fixed steps: it costs milliseconds and its result may be
+kept. `batch` puts such results together. The last step in module.yaml says which kind of input a module takes.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -18,8 +18,30 @@ from hub.modules.spec import Named
 from hub.transforms import image
 
 
-class Preprocessor:
-    """The steps of one module, for pictures."""
+class Preprocessor(Protocol):
+    """The steps of one module."""
+
+    @property
+    def augments(self) -> bool:
+        """Whether `augmented` changes anything."""
+
+    def read(self, source: Any) -> Any:
+        """Give what the fixed steps make of one input. Raises InputError."""
+
+    def augmented(self, item: Any, rng: np.random.Generator) -> Any:
+        """Give a random variant of what `read` gave."""
+
+    def batch(self, items: Sequence[Any]) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Give what the network takes for several results of `read`."""
+
+
+def build(preprocess: Sequence[Named], augment: Sequence[Named] = ()) -> Preprocessor:
+    """Give the preprocessor that these steps describe. Raises SpecError for steps that make none."""
+    return PicturePreprocessor(preprocess, augment)
+
+
+class PicturePreprocessor:
+    """The steps for pictures: `read` gives uint8 [height, width, channels], `batch` normalizes."""
 
     def __init__(self, preprocess: Sequence[Named], augment: Sequence[Named] = ()) -> None:
         """Look the steps up by name. Raises SpecError for an unknown step or argument; normalize comes last."""
@@ -37,7 +59,7 @@ class Preprocessor:
         """Whether `augmented` changes anything."""
         return bool(self._random)
 
-    def picture(self, source: object) -> np.ndarray:
+    def read(self, source: object) -> np.ndarray:
         """Give the uint8 picture [height, width, channels] after the fixed steps. Raises InputError."""
         picture = image.read(source)  # type: ignore[arg-type]  # it says what it expected
         for step in self._steps:
@@ -46,7 +68,7 @@ class Preprocessor:
         return array[:, :, None] if array.ndim == 2 else array
 
     def augmented(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Give a random variant of a picture from `picture`, of the same shape."""
+        """Give a random variant of a picture from `read`, of the same shape."""
         if not self._random:
             return picture
         changed = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)

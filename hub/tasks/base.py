@@ -12,14 +12,54 @@ from PIL import Image
 
 from hub.errors import SpecError, did_you_mean
 from hub.modules.archs import FeatureSpec
+from hub.modules.preprocessor import Preprocessor
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Any], Tensor]
+"""From (outputs, targets) of a batch to a scalar."""
+
+Arrays = np.ndarray | tuple[np.ndarray, ...]
+Run = Callable[[Arrays], Any]
+"""From a batch of inputs to a network's outputs as arrays."""
+
+
+class Sample(Protocol):
+    """What a dataset gives for an index."""
+
+    @property
+    def input(self) -> Any: ...
+
+    @property
+    def label(self) -> Any: ...
+
+
+class Examples:
+    """How labelled samples become batches. Here: the input alone is read, and the dataset has numbered its label."""
+
+    def __init__(self, preprocessor: Preprocessor) -> None:
+        self.preprocessor = preprocessor
+
+    @property
+    def varies(self) -> bool:
+        """Whether `vary` changes anything."""
+        return self.preprocessor.augments
+
+    def read(self, sample: Sample) -> Any:
+        """Give what the fixed steps of preprocessing make of a sample: it may be kept. Raises InputError."""
+        return self.preprocessor.read(sample.input)
+
+    def vary(self, item: Any, rng: np.random.Generator) -> Any:
+        """Give a random variant of what `read` gave."""
+        return self.preprocessor.augmented(item, rng)
+
+    def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
+        """Give (inputs, targets) for the network and the loss."""
+        return self.preprocessor.batch(items), targets
 
 
 class Meter(Protocol):
     """Metrics of a whole set, fed batch by batch in bounded memory."""
 
-    def update(self, outputs: np.ndarray, targets: np.ndarray) -> None:
+    def update(self, outputs: Any, targets: Any) -> None:
         """Take in what the network gave for a batch and what was right."""
 
     def merge(self, other: Any) -> None:
@@ -30,7 +70,11 @@ class Meter(Protocol):
 
 
 class Task(Protocol):
-    """One task for one set of labels."""
+    """One task for one set of labels.
+
+    Two methods are optional. `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in closed
+    form; `misses(outputs, targets)` gives (row, expected, found, score) of each wrong answer, for the report.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -38,25 +82,45 @@ class Task(Protocol):
     default_metric: str
     """The metric by which the best epoch is chosen when none is asked for."""
 
+    default_strategy: str
+    """How it is fine-tuned when nothing is said: a name of hub.finetune.config.STRATEGIES."""
+
     metrics: Mapping[str, bool]
     """The single numbers that `meter().compute()` has, and whether larger is better."""
 
     def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
         """Give a fresh head from a backbone's features to this task's outputs."""
 
-    def loss(self, *, class_weight: np.ndarray | None = None, label_smoothing: float = 0.0) -> Loss:
-        """Give the training loss, a mean over the batch."""
+    def loss(self, *args: Any, **options: Any) -> Loss:
+        """Give the loss, a mean over the batch: without options the one that is evaluated.
+
+        The options are keywords, those of Classification.loss that mean something for this task; what its signature
+        does not have is refused before a run begins.
+        """
 
     def class_weight(
         self, chosen: str | Mapping[str, float] | None, counts: Mapping[str, int]
     ) -> np.ndarray | None:
         """Give a weight for each label from "balanced" or {name: weight}; `counts` are those of training."""
 
+    def __init__(self, labels: Sequence[str], *, multi_label: bool = False) -> None: ...
+
+    @staticmethod
+    def examples(preprocessor: Preprocessor) -> Examples:
+        """Give how this task's samples become batches."""
+
     def meter(self) -> Meter:
         """Give an empty meter."""
 
-    def decode(self, outputs: np.ndarray, *, top_k: int = 5) -> list[dict[str, Any]]:
-        """Give for each row of outputs what `predict` returns: what `hub run --json` prints."""
+    def answers(
+        self, sources: Sequence[Any], items: Sequence[Any], *, run: Run, preprocessor: Preprocessor
+    ) -> list[dict[str, Any]]:
+        """Give for each input what `predict` returns for it.
+
+        `sources` are the inputs as they were given, `items` what `preprocessor.read` made of them, and `run` gives the
+        network's outputs for a batch. Further keyword arguments are options of `Module.predict` for this task; without
+        any input they are checked all the same. Raises UsageError for one that means nothing. What a result holds can be JSON, but for arrays (a mask, a picture), which `hub run` writes to files.
+        """
 
     def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
         """Give the picture with the answer drawn on."""
@@ -71,13 +135,16 @@ def names() -> list[str]:
     return sorted(_TASKS)
 
 
-def create(name: str, labels: Sequence[str], *, multi_label: bool = False) -> Task:
-    """Give the task of this name for these labels. Raises SpecError for a task that this hub does not have."""
+def kind(name: str) -> type[Task]:
+    """Give the class of a task. Raises SpecError for a task that this hub does not have."""
     if name not in _TASKS:
         hint = did_you_mean(name, _TASKS) or f"this hub has {', '.join(names())}"
         raise SpecError(f"task: no task is called {name!r}", hint=hint)
     file, attribute = _TASKS[name]
-    task: Task = getattr(importlib.import_module(f"hub.tasks.{file}"), attribute)(
-        labels, multi_label=multi_label
-    )
-    return task
+    found: type[Task] = getattr(importlib.import_module(f"hub.tasks.{file}"), attribute)
+    return found
+
+
+def create(name: str, labels: Sequence[str], *, multi_label: bool = False) -> Task:
+    """Give the task of this name for these labels. Raises SpecError for a task that this hub does not have."""
+    return kind(name)(labels, multi_label=multi_label)

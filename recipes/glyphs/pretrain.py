@@ -25,7 +25,7 @@ from hub.finetune.schedules import warmup_cosine
 from hub.finetune.trainer import Trainer
 from hub.modules import archs, bundle, golden, weights
 from hub.modules.network import Network
-from hub.modules.preprocessor import Preprocessor
+from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Head, ModuleSpec
 
 Steps = tuple[dict[str, dict[str, Any]], ...]
@@ -50,7 +50,7 @@ class RenderedBatches:
     """Pictures of every letter in equal numbers, drawn afresh for each epoch, as the module preprocesses them."""
 
     def __init__(
-        self, glyphs: render.Glyphs, preprocessor: Preprocessor, *, per_letter: int, seed: int, fresh: bool
+        self, glyphs: render.Glyphs, preprocessor: PicturePreprocessor, *, per_letter: int, seed: int, fresh: bool
     ) -> None:
         self.glyphs, self.preprocessor, self.seed, self.fresh = glyphs, preprocessor, seed, fresh
         self.targets = np.tile(np.arange(len(glyphs.letters)), per_letter)
@@ -67,7 +67,7 @@ class RenderedBatches:
     def _draw(self, targets: NDArray[np.int64], rng: np.random.Generator) -> np.ndarray:
         chosen = self._first[targets] + rng.integers(0, self._faces[targets])
         drawn = render.pictures(self.glyphs.fields[chosen], rng, render.SOURCE_WARP)
-        return self.preprocessor.batch([self.preprocessor.picture(picture) for picture in drawn])
+        return self.preprocessor.batch([self.preprocessor.read(picture) for picture in drawn])
 
 
 def pretrain(output: Path, *, epochs: int, width: int, seed: int) -> None:
@@ -87,7 +87,7 @@ def pretrain(output: Path, *, epochs: int, width: int, seed: int) -> None:
     )
     labels = [unicodedata.name(letter).lower() for letter in glyphs.letters]
     task = tasks.create(spec.task, labels)
-    preprocessor = Preprocessor(spec.preprocess, spec.augment)
+    preprocessor = PicturePreprocessor(spec.preprocess, spec.augment)
     paddle.seed(seed)
     backbone = archs.build(spec.arch.name, **spec.arch.arguments)
     network = Network(backbone, task.build_head(backbone.feature_spec))
