@@ -134,6 +134,27 @@ def test_the_multi_label_loss_is_the_formula(smoothing: float, weighted: bool) -
     assert found == pytest.approx(float((each * weights).sum() / weights.sum()), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "focal_loss"}, "found 'focal_loss'\n  hint: did you mean 'focal'"),
+        ({"kind": "logit_adjusted"}, "expected counts={label: number in training}, found none"),
+        ({"focal_gamma": 1.0}, "focal_gamma=1.0 belongs to loss='focal', found loss='cross_entropy'"),
+    ],
+)
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_loss_that_cannot_be_meant_is_refused(options: dict, message: str, multi_label: bool) -> None:
+    with pytest.raises(UsageError) as caught:
+        ImageClassification(LABELS, multi_label=multi_label).loss(**options)
+    assert message in str(caught.value)
+
+
+def test_logit_adjustment_of_several_labels_needs_the_size_of_the_training_set() -> None:
+    counts = dict.fromkeys(LABELS, 5)
+    with pytest.raises(UsageError, match="expected samples=, the size of the training set"):
+        ImageClassification(LABELS, multi_label=True).loss(kind="logit_adjusted", counts=counts)
+
+
 def test_balanced_weights_are_scikit_learns() -> None:
     _, targets = single(0)
     counts = {label: int((targets == n).sum()) for n, label in enumerate(LABELS[:6])}

@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
-from hub.errors import SpecError, UsageError, did_you_mean
+from hub.errors import SpecError, UsageError, did_you_mean, one_of
 from hub.modules.archs import FeatureSpec
-from hub.tasks.base import Loss, Meter
+from hub.modules.preprocessor import Preprocessor
+from hub.tasks import losses
+from hub.tasks.base import Examples, Loss, Meter, Run
 from hub.tasks.classification_metrics import TOP_K, MultiLabelMeter, SingleLabelMeter
 
 _METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted", "precision_macro", "recall_macro")
+FOCAL_GAMMA = 2.0
 
 
 class Classification:
     """One label of several, or with `multi_label` any number of them."""
+
+    default_strategy = "probe_then_full"
 
     def __init__(self, labels: Sequence[str], *, multi_label: bool = False) -> None:
         self.labels = tuple(labels)
@@ -37,44 +41,48 @@ class Classification:
             raise SpecError(f"classification needs pooled features, found {feature_spec.kind} features")
         return nn.Linear(feature_spec.channels, len(self.labels))
 
-    def loss(self, *, class_weight: np.ndarray | None = None, label_smoothing: float = 0.0) -> Loss:
-        """Give the mean cross-entropy: softmax for one label, sigmoid for several.
+    def loss(
+        self,
+        *,
+        kind: str = "cross_entropy",
+        class_weight: np.ndarray | None = None,
+        label_smoothing: float = 0.0,
+        focal_gamma: float = FOCAL_GAMMA,
+        counts: Mapping[str, int] | None = None,
+        samples: int | None = None,
+    ) -> Loss:
+        """Give the mean loss of a batch, of a kind that hub.tasks.losses.LOSSES has.
+
+        "focal" multiplies the loss of a sample by (1 - p)**focal_gamma, p being the chance that its label got (Lin
+        et al. 2017, https://arxiv.org/abs/1708.02002, with the class weight in the place of their α).
+        "logit_adjusted" adds the log of each label's share of the training set to its logit, so that without it, in
+        prediction, all labels are equally likely beforehand (Menon et al. 2021, https://arxiv.org/abs/2007.07314,
+        τ = 1). It needs `counts`, the number of training samples of each label, and for several labels `samples`,
+        the size of the training set; the other kinds need neither.
 
         A class weight multiplies the loss of the samples of its class (several labels: of its positive cases),
         and the mean is over the weights, so that the scale of the loss stays. Label smoothing moves that share of
         each target to the uniform distribution (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567).
+
+        For one label, targets are class numbers [N] or shares float32 [N, L] that mixing or a teacher made: then the
+        loss is the mixture of its classes' losses by these shares, whatever the kind.
+
+        Raises UsageError for another kind, and for what does not go with it or is missing.
         """
-        weight = None if class_weight is None else paddle.to_tensor(class_weight.astype(np.float32))
-        return (
-            self._sigmoid_loss(weight, label_smoothing)
-            if self.multi_label
-            else self._softmax_loss(weight, label_smoothing)
+        if kind not in losses.LOSSES:
+            raise one_of("loss", kind, losses.LOSSES)
+        if kind != "focal" and focal_gamma != FOCAL_GAMMA:
+            raise UsageError(f"focal_gamma={focal_gamma!r} belongs to loss='focal', found loss={kind!r}")
+        offset = None
+        if kind == "logit_adjusted":
+            offset = losses.log_prior(self.labels, counts, multi_label=self.multi_label, samples=samples)
+        build = losses.sigmoid_loss if self.multi_label else losses.softmax_loss
+        return build(
+            weight=_float32(class_weight),
+            smoothing=label_smoothing,
+            gamma=focal_gamma if kind == "focal" else None,
+            offset=_float32(offset),
         )
-
-    def _softmax_loss(self, weight: Tensor | None, smoothing: float) -> Loss:
-        def loss(logits: Tensor, targets: Tensor) -> Tensor:
-            if weight is None and not smoothing:
-                return F.cross_entropy(logits, targets)
-            log_p = F.log_softmax(logits, axis=1)
-            own = paddle.take_along_axis(log_p, targets.unsqueeze(1), axis=1).squeeze(1)
-            each = -(1 - smoothing) * own - smoothing * log_p.mean(axis=1)
-            if weight is None:
-                return each.mean()
-            weights = paddle.gather(weight, targets)
-            return (each * weights).sum() / weights.sum()
-
-        return loss
-
-    def _sigmoid_loss(self, weight: Tensor | None, smoothing: float) -> Loss:
-        def loss(logits: Tensor, targets: Tensor) -> Tensor:
-            soft = targets * (1 - smoothing) + smoothing / 2
-            if weight is None:
-                return F.binary_cross_entropy_with_logits(logits, soft)
-            weights = 1 + targets * (weight - 1)
-            each = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-            return (each * weights).sum() / weights.sum()
-
-        return loss
 
     def class_weight(
         self, chosen: str | Mapping[str, float] | None, counts: Mapping[str, int]
@@ -101,9 +109,50 @@ class Classification:
             weights[label] = float(value)
         return np.array([weights[label] for label in self.labels])
 
+    @staticmethod
+    def examples(preprocessor: Preprocessor) -> Examples:
+        return Examples(preprocessor)
+
+    def wanted(self, targets: np.ndarray) -> np.ndarray:
+        """Give what a linear head is fitted to in closed form: 0 and 1, float64 [N, L]."""
+        return targets.astype(np.float64) if self.multi_label else np.eye(len(self.labels))[targets]
+
+    def misses(self, outputs: np.ndarray, targets: np.ndarray) -> list[tuple[int, str, str, float]]:
+        """Give (row, expected, found, score) of every wrong answer; of several labels, the one most surely wrong."""
+        logits = outputs.astype(np.float64)
+        rows: list[tuple[int, str, str, float]] = []
+        if not self.multi_label:
+            chances = _softmax(logits)
+            for row in np.flatnonzero(logits.argmax(axis=1) != targets).tolist():
+                found = int(chances[row].argmax())
+                rows.append((row, self.labels[targets[row]], self.labels[found], float(chances[row, found])))
+            return rows
+        chances, right = 1 / (1 + np.exp(-logits)), targets > 0.5
+        surely = np.where((chances > 0.5) != right, np.maximum(chances, 1 - chances), 0.0)
+        for row in np.flatnonzero(surely.any(axis=1)).tolist():
+            worst = int(surely[row].argmax())
+            label, there = self.labels[worst], bool(right[row, worst])
+            expected, found_ = (label, f"not {label}") if there else (f"not {label}", label)
+            rows.append((row, expected, found_, float(surely[row, worst])))
+        return rows
+
     def meter(self) -> Meter:
         meter: Meter = MultiLabelMeter(self.labels) if self.multi_label else SingleLabelMeter(self.labels)
         return meter
+
+    def answers(
+        self,
+        sources: Sequence[Any],
+        items: Sequence[Any],
+        *,
+        run: Run,
+        preprocessor: Preprocessor,
+        top_k: int = TOP_K,
+    ) -> list[dict[str, Any]]:
+        """Give what `decode` makes of the network's outputs for these inputs."""
+        if not isinstance(top_k, int) or top_k < 1:
+            raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
+        return self.decode(run(preprocessor.batch(items)), top_k=top_k) if items else []
 
     def decode(self, outputs: np.ndarray, *, top_k: int = TOP_K) -> list[dict[str, Any]]:
         """Give for each row {"label", "score", "top": [{"label", "score"}, …]}, scores being probabilities.
@@ -114,8 +163,7 @@ class Classification:
         if self.multi_label:
             chances = 1 / (1 + np.exp(-logits))
             return [self._several(row) for row in chances]
-        exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
-        chances = exponential / exponential.sum(axis=1, keepdims=True)
+        chances = _softmax(logits)
         order = np.argsort(-chances, axis=1, kind="stable")[:, :top_k]
         results = []
         for row, best in zip(chances, order, strict=True):
@@ -126,3 +174,13 @@ class Classification:
     def _several(self, chances: np.ndarray) -> dict[str, Any]:
         scores = {label: round(float(p), 6) for label, p in zip(self.labels, chances, strict=True)}
         return {"labels": [label for label, p in scores.items() if p > 0.5], "scores": scores}
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: np.ndarray = exponential / exponential.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _float32(values: np.ndarray | None) -> Tensor | None:
+    return None if values is None else paddle.to_tensor(values.astype(np.float32))
