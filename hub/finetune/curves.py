@@ -1,4 +1,4 @@
-"""The history of a run as a picture."""
+"""The history of a run as a picture, and what the other pictures of fine-tuning are drawn with."""
 
 from __future__ import annotations
 
@@ -6,44 +6,93 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hub.errors import MissingDependencyError, one_of
 from hub.files import write_file
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 INK = {"train_loss": "#1f77b4", "valid_loss": "#ff7f0e"}
+MOST_METRICS = 3
 
 
-def plot(history: Sequence[dict[str, Any]], path: Path) -> bool:
-    """Draw loss and metrics over the epochs into a PNG; give False, and draw nothing, without matplotlib."""
-    if not history or importlib.util.find_spec("matplotlib") is None:
-        return False
+def can_draw() -> bool:
+    """Say whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Give an empty figure of this size in inches, apart from pyplot. Raises MissingDependencyError."""
+    if not can_draw():
+        raise MissingDependencyError(
+            "drawing needs matplotlib, which is not installed", hint='pip install "hubtune[plot]"'
+        )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # paddle's handler would print its every remark
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, whole or not at all. Raises StorageError."""
+    write_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+
+
+def plot(history: Sequence[dict[str, Any]], path: Path, *, metrics: Sequence[str] | None = None) -> bool:
+    """Draw loss and metrics over the epochs into a PNG; give False, and draw nothing, without matplotlib.
+
+    `metrics` names those to draw; by default the first few of the history. Raises UsageError for one that is not in
+    the history.
+    """
+    chosen = _chosen(history, metrics)
+    if not history or not can_draw():
+        return False
+    figure = new_figure(9, 3.6)
     left, right = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in history]
     for key, colour in INK.items():
-        points = [(row["epoch"], row[key]) for row in history if key in row]
-        if points:
-            left.plot(*zip(*points, strict=True), marker=".", color=colour, label=key.replace("_", " "))
-    for key in ("valid_accuracy", "valid_balanced_accuracy", "valid_f1_macro"):
-        points = [(row["epoch"], row[key]) for row in history if key in row]
-        if points:
-            right.plot(
-                *zip(*points, strict=True), marker=".", label=key.removeprefix("valid_").replace("_", " ")
-            )
+        _draw(left, history, key, label=key.replace("_", " "), color=colour)
+    for place, name in enumerate(
+        chosen
+    ):  # the first on top: some metrics are equal, as accuracy and micro F1
+        _draw(right, history, f"valid_{name}", label=name.replace("_", " "), zorder=3 - 0.01 * place)
     left.set_title("loss")
     right.set_title("validation metrics")
-    for axes in (left, right):
+    epochs = [row["epoch"] for row in history]
+    for axes, missing in ((left, "no losses"), (right, "no validation metrics")):
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
         else:
-            axes.text(0.5, 0.5, "no validation set", ha="center", va="center", transform=axes.transAxes)
-    write_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+            axes.text(0.5, 0.5, missing, ha="center", va="center", transform=axes.transAxes)
+    save(figure, path)
     return True
+
+
+def _chosen(history: Sequence[dict[str, Any]], metrics: Sequence[str] | None) -> list[str]:
+    """Give the names of the metrics to draw, without "valid_"."""
+    known = [
+        key.removeprefix("valid_")
+        for key, value in {key: value for row in history for key, value in row.items()}.items()
+        if key.startswith("valid_") and key != "valid_loss" and isinstance(value, int | float)
+    ]
+    if metrics is None:
+        return known[:MOST_METRICS]
+    names = [name.removeprefix("valid_") for name in metrics]
+    for name in names:
+        if name not in known:
+            raise one_of("metrics", name, known)
+    return names
+
+
+def _draw(axes: Any, history: Sequence[dict[str, Any]], key: str, **style: Any) -> None:
+    points = [(row["epoch"], row[key]) for row in history if key in row]
+    if points:
+        axes.plot(*zip(*points, strict=True), marker=".", **style)
