@@ -6,11 +6,14 @@ This is where the two arms of the library meet: names become verified folders (r
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import itertools
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,24 +23,32 @@ import paddle
 from paddle import nn
 from PIL import Image
 
-from hub import inputs, tasks
-from hub.datasets import Dataset
+from hub import inputs, settings, tasks
+from hub._version import __version__
+from hub.datasets import Dataset, Sample
 from hub.datasets.prepare import prepare, prepare_evaluation
-from hub.errors import InputError, SpecError, TrainingError, UsageError
+from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.files import storage_errors
+from hub.finetune import distributed
 from hub.finetune import run as finetuning
-from hub.finetune.batches import Batches, PictureCache
+from hub.finetune.batches import Batches, ItemCache, Read, digest_of
 from hub.finetune.callbacks import Callback
+from hub.finetune.checkpoint import Checkpoints
 from hub.finetune.config import Config
+from hub.finetune.early_stop import EarlyStop
+from hub.finetune.feature_store import FeatureStore
+from hub.finetune.features import Features
 from hub.finetune.run import Run, Sets
 from hub.finetune.trainer import measure
-from hub.modules import archs, bundle, card, devices, golden, weights
+from hub.modules import archs, bundle, card, devices, golden, preprocessor, weights
+from hub.modules.archs import Backbone
 from hub.modules.bundle import Bundle
 from hub.modules.network import Network, infer
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import Head, ModuleSpec
 from hub.registry import client
 from hub.tasks import Task
+from hub.tasks.base import Arrays
 from hub.transforms import image
 
 
@@ -98,7 +109,7 @@ class Module:
                 labels=tuple(labels),
                 backbone=backbone,
                 head_state=weights.state_of(head),
-                preprocessor=Preprocessor(spec.preprocess, spec.augment),
+                preprocessor=preprocessor.build(spec.preprocess, spec.augment),
             )
         )
         module.folder = None
@@ -155,25 +166,34 @@ class Module:
 
     # ---- using it ----
 
-    def predict(self, given: Any, *, batch_size: int = 32, top_k: int = 5) -> list[dict[str, Any]]:
+    def predict(self, given: Any, *, batch_size: int = 32, **options: Any) -> list[dict[str, Any]]:
         """Give one result for each input, in order.
 
-        `given` is a path, a folder, a glob, a PIL image, an array, or a list of these. A result is
+        `given` is a path, a folder, a glob, a PIL image, an array, or a list of these. For classification a result is
         {"input", "label", "score", "top": [{"label", "score"}, …]} with scores from 0 to 1 (several labels:
-        {"input", "labels", "scores"}), or {"input", "error"} for an input that cannot be read.
+        {"input", "labels", "scores"}), and `top_k` (5) says how many; other tasks are described with their `answers`
+        in hub.tasks. It is {"input", "error"} for an input that cannot be read.
         """
-        if top_k < 1:
-            raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
         task = self._answering()
+        takes = list(inspect.signature(task.answers).parameters)[4:]
+        for name in options:
+            if name not in takes:
+                raise one_of(f"option of predict for {self.task}", name, takes)
+        task.answers(
+            [], [], run=self._run, preprocessor=self.preprocessor, **options
+        )  # refuses bad ones at once
         results: list[dict[str, Any]] = []
-        for names, readable, pictures in self._read(given, batch_size):
-            decoded: Iterator[dict[str, Any]] = iter(())
-            if pictures:
-                outputs = infer(self.network, self.preprocessor.batch(pictures))
-                decoded = iter(task.decode(outputs, top_k=top_k))
-            for name, error in zip(names, readable, strict=True):
-                results.append({"input": name, **({"error": error} if error else next(decoded))})
+        for names, problems, sources, items in self._read(given, batch_size):
+            answers: Iterator[dict[str, Any]] = iter(())
+            if items:
+                found = task.answers(sources, items, run=self._run, preprocessor=self.preprocessor, **options)
+                answers = iter(found)
+            for name, error in zip(names, problems, strict=True):
+                results.append({"input": name, **({"error": error} if error else next(answers))})
         return results
+
+    def _run(self, batch: Arrays) -> Any:
+        return infer(self.network, batch)
 
     def embed(self, given: Any, *, batch_size: int = 32) -> np.ndarray:
         """Give the backbone's features, float32 [N, D], for the inputs that `predict` takes.
@@ -181,11 +201,11 @@ class Module:
         Raises InputError for an input that cannot be read: a row that is missing would shift all the others.
         """
         features = []
-        for names, readable, pictures in self._read(given, batch_size):
-            for name, error in zip(names, readable, strict=True):
+        for names, problems, _, items in self._read(given, batch_size):
+            for name, error in zip(names, problems, strict=True):
                 if error:
                     raise InputError(error if name in error else f"{name}: {error}")
-            features.append(infer(self.network.backbone, self.preprocessor.batch(pictures)))
+            features.append(infer(self.network.backbone, self.preprocessor.batch(items)))
         size = self.network.backbone.feature_spec.channels
         return np.concatenate(features) if features else np.zeros((0, size), np.float32)
 
@@ -195,23 +215,26 @@ class Module:
 
     def _read(
         self, given: Any, batch_size: int
-    ) -> Iterator[tuple[list[str], list[str | None], list[np.ndarray]]]:
-        """Give for each batch: the inputs' names, what is wrong with each or None, and the pictures of the rest."""
+    ) -> Iterator[tuple[list[str], list[str | None], list[Any], list[Any]]]:
+        """Give for each batch: the inputs' names, what is wrong with each or None, and of the rest the inputs
+        themselves and what was read from them."""
         if batch_size < 1:
             raise UsageError(f"batch_size: expected at least 1, found {batch_size!r}")
-        items = inputs.expand(given)
-        for start in range(0, len(items), batch_size):
+        every = inputs.expand(given)
+        for start in range(0, len(every), batch_size):
             names: list[str] = []
             problems: list[str | None] = []
-            pictures: list[np.ndarray] = []
-            for position, item in enumerate(items[start : start + batch_size], start):
-                names.append(inputs.describe(item, position))
+            sources: list[Any] = []
+            items: list[Any] = []
+            for position, source in enumerate(every[start : start + batch_size], start):
+                names.append(inputs.describe(source, position))
                 try:
-                    pictures.append(self.preprocessor.picture(item))
+                    items.append(self.preprocessor.read(source))
+                    sources.append(source)
                     problems.append(None)
                 except InputError as problem:
                     problems.append(str(problem))
-            yield names, problems, pictures
+            yield names, problems, sources, items
 
     def evaluate(
         self, data: Any, *, batch_size: int = 32, on_bad: Literal["raise", "skip"] = "raise", workers: int = 0
@@ -223,12 +246,13 @@ class Module:
         """
         task = self._answering()
         config = Config(batch_size=batch_size, workers=workers)
-        pictures = PictureCache(self.preprocessor)
+        items = ItemCache(task.examples(self.preprocessor))
         chosen = prepare_evaluation(
             data, labels=self.labels, multi_label=task.multi_label, on_bad=on_bad, workers=workers,
-            probe=pictures.picture,
+            probe=items.item,
         )  # fmt: skip
-        metrics, loss = measure(self.network, task, _batches(chosen, pictures, config))
+        batches = Batches(_read(chosen, items), batch_size=config.step_size, workers=workers)
+        metrics, loss = measure(self.network, task, batches)
         return {**metrics, "loss": loss}
 
     # ---- making it yours ----
@@ -240,23 +264,23 @@ class Module:
         valid: Any = None,
         test: Any = None,
         epochs: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | Literal["auto"] = 32,
         learning_rate: float | None = None,
-        strategy: str = "probe_then_full",
+        strategy: str | None = None,
+        freeze: str | int | Sequence[str] | None = None,
         class_weight: str | Mapping[str, float] | None = None,
-        label_smoothing: float = 0.0,
-        weight_decay: float = 1e-4,
-        layer_decay: float = 1.0,
-        augment: bool = True,
         metric: str | None = None,
+        early_stop: bool | int | Mapping[str, Any] | EarlyStop | None = None,
         multi_label: bool | None = None,
         on_bad: Literal["raise", "skip"] = "raise",
         seed: int = 0,
         device: str | None = None,
         workers: int = 0,
         output_dir: str | Path | None = None,
+        resume: bool = False,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
+        **more: Any,
     ) -> Module:
         """Train this module on your data and give it back with the weights of the best epoch.
 
@@ -267,59 +291,84 @@ class Module:
                 fifth of `train`, stratified; False trains on everything.
             test: the same, measured once at the end into `run.test_metrics`.
             epochs: passes over the data; None gives small sets enough steps and large ones few epochs.
-            learning_rate: the highest of a warm-up and cosine; None chooses by the size of the network.
-            strategy: "probe_then_full", "probe" or "full" (see hub.finetune.config.STRATEGIES).
+            batch_size: samples in a step; "auto" begins with 32 and goes through a step in halves, quarters …
+                when memory runs out.
+            learning_rate: the highest of the schedule; None chooses by the size of the network.
+            strategy: "probe_then_full", "probe", "full" or "gradual" (hub.finetune.config.STRATEGIES); None is
+                the task's own.
+            freeze: what is never trained: a number of groups of layers from the input on, "backbone", or a pattern
+                of parameter names. What comes before the trained part is computed once and kept.
             class_weight: "balanced", or weights by class name, for the loss.
-            layer_decay: each group of layers learns this many times slower than the next one towards the head.
-            augment: whether the random steps of the module's module.yaml are applied while training.
             metric: chooses the best epoch; None is the task's own (accuracy; macro F1 for several labels).
+            early_stop: ends the run when the metric no longer improves: True, a number of epochs to wait, or the
+                arguments of hub.finetune.early_stop.EarlyStop.
             on_bad: "raise" lists every bad sample and stops; "skip" leaves bad samples out and says how many.
             seed: makes two runs on a CPU equal bit for bit, in any process and with any number of `workers`.
-            workers: threads that read and prepare pictures ahead.
-            output_dir: where history, settings and the best module go; None makes a folder in ./runs.
+            workers: threads that read and prepare samples ahead.
+            output_dir: where history, settings, checkpoints and the best module go; None makes a folder in ./runs.
+            resume: go on from the newest checkpoint in output_dir, to the same result as without a break; starts
+                where there is none.
             progress: whether anything is printed (to stderr).
+            more: everything else there is: see hub.finetune.config.Config.
 
         Raises UsageError for an argument that cannot be meant and DataError for bad data, both before anything
-        is trained; TrainingError when the loss is no longer a number. Ctrl-C leaves the best weights so far in
-        the module and on disk, prints where, and raises KeyboardInterrupt.
+        is trained; TrainingError when the loss is no longer a number. Ctrl-C finishes the step, writes a
+        checkpoint, leaves the best weights so far in the module and on disk, prints where, and raises
+        KeyboardInterrupt; SIGTERM likewise, and raises SystemExit.
         """
-        config = Config(
-            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy.replace("-", "_"),
-            class_weight=class_weight, label_smoothing=label_smoothing, weight_decay=weight_decay,
-            layer_decay=layer_decay, augment=augment, metric=metric, seed=seed, workers=workers,
+        config = Config.of(
+            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy, freeze=freeze,
+            class_weight=class_weight, metric=metric, seed=seed, workers=workers, **more,
         )  # fmt: skip
-        say = _say if progress else _hush
+        group = distributed.group()
+        say = _say if progress and group.first else _hush
         if device is not None:
             self._move(device)
         say(f"device: {self.device} ({self._why_device})")
-        pictures = PictureCache(self.preprocessor)
+        items = ItemCache(tasks.kind(self.task).examples(self.preprocessor))
+        about = hashlib.sha256(f"{__version__} {self.task} {self.spec.preprocess}".encode()).hexdigest()
+        store = FeatureStore(settings.home() / "features" if config.cache else None)
+        features = Features(
+            store, about=about, group=group, progress=progress and sys.stderr.isatty(), say=say
+        )
         parts = prepare(
             train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, seed=seed, workers=workers,
-            probe=pictures.picture,
+            probe=_unless(items.item, store.readable(about)),
         )  # fmt: skip
         say(parts.describe())
         task = tasks.create(self.task, parts.train.labels, multi_label=parts.train.multi_label)
-        sets = Sets(
-            train=_batches(parts.train, pictures, config, seed=seed),
-            in_order=_batches(parts.train, pictures, config),
-            valid=None if parts.valid is None else _batches(parts.valid, pictures, config),
-            test=None if parts.test is None else _batches(parts.test, pictures, config),
-            counts=parts.train.counts(),
+        read = {
+            name: None if part is None else _read(part, items)
+            for name, part in (("valid", parts.valid), ("test", parts.test))
+        }
+        sets = Sets(_read(parts.train, items), **read, labels=task.labels, counts=parts.train.counts())
+        backbone = (
+            archs.shortened(self._base.backbone, config.drop_groups)
+            if config.drop_groups
+            else self._base.backbone
         )
-        plan = finetuning.plan(config, task, self.network.backbone, sets)
-        folder = _run_folder(output_dir, self.name)
-        self._retask(task, seed=seed)
-        self.run = run = Run(folder, data=parts.describe())
-        try:
-            finetuning.fit(
-                self.network, plan, sets, run,
-                save_best=lambda: self.save(run.best, name=self.name), callbacks=callbacks, progress=progress,
-            )  # fmt: skip
-        except (KeyboardInterrupt, TrainingError):
-            self.save(run.best, name=self.name)
-            say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
-            raise
-        self.save(run.best, name=self.name)  # once more: its card now has the metrics
+        plan = finetuning.plan(config, task, backbone, sets, early_stop=early_stop, ranks=group.size)
+        answers = None if config.teacher is None else _teacher_answers(config.teacher, task, parts.train)
+        folder = _run_folder(output_dir, self.name, ranks=group.size)
+        checkpoints = Checkpoints(folder / "checkpoints", say=say)
+        with checkpoints.owned() if group.first else nullcontext():
+            if not resume:
+                _require_finished(folder, checkpoints)
+            self._retask(task, backbone, drop_groups=config.drop_groups, seed=seed)
+            self.run = run = Run(folder, data=parts.describe(), samples=parts.valid)
+            try:
+                finetuning.fit(
+                    self.network, plan, sets, run, checkpoints, save_best=lambda: self.save(run.best, name=self.name),
+                    callbacks=callbacks, progress=progress, resuming=resume, group=group,
+                    features=features, teacher_answers=answers, say=say,
+                )  # fmt: skip
+            except BaseException:
+                if group.first:
+                    self.save(run.best, name=self.name)
+                    say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
+                raise
+            if group.first:
+                self.save(run.best, name=self.name)  # once more: its card now has the metrics
         say(run.summary())
         return self
 
@@ -367,10 +416,9 @@ class Module:
         paddle.set_device(self.device)
         self.network.to(self.device)
 
-    def _retask(self, task: Task, *, seed: int) -> None:
+    def _retask(self, task: Task, backbone: Backbone, *, drop_groups: int, seed: int) -> None:
         """Put a fresh head for other labels on the backbone; the module is then no longer the one that was loaded."""
         paddle.seed(seed)
-        backbone = self._base.backbone
         self.network = Network(backbone, task.build_head(backbone.feature_spec))
         several = task.multi_label
         origin = self.spec.source.get("finetuned_from") or f"{self.name} {self.version}"
@@ -395,21 +443,55 @@ def _hush(text: str) -> None:
     """Take the place of `_say` where nothing is to be printed."""
 
 
-def _batches(data: Dataset, pictures: PictureCache, config: Config, *, seed: int | None = None) -> Batches:
+def _unless(probe: Callable[[Sample], object], readable: set[str]) -> Callable[[Sample], object]:
+    """Give a probe that leaves out the files whose content was read before, in an earlier run."""
+
+    def look(sample: Sample) -> object:
+        known = readable and isinstance(sample.input, Path) and digest_of(sample.input) in readable
+        return None if known else probe(sample)
+
+    return look
+
+
+def _read(data: Dataset, items: ItemCache) -> Read:
     targets = data.targets()
-    return Batches(
-        data, targets.astype(np.float32) if data.multi_label else targets, pictures,
-        batch_size=config.batch_size, seed=seed, augment=config.augment, workers=config.workers,
-    )  # fmt: skip
+    return Read(data, items, targets.astype(np.float32) if data.multi_label else targets)
 
 
-def _run_folder(chosen: str | Path | None, name: str) -> Path:
+def _teacher_answers(teacher: Any, task: Task, train: Dataset) -> np.ndarray:
+    """Give the logits of a teacher, float32 [N, L], for every training sample as it is, without random variants."""
+    module = teacher if isinstance(teacher, Module) else Module(teacher)
+    if module.labels != task.labels:
+        raise UsageError(
+            f"teacher {module.name}: expected the labels {', '.join(task.labels[:10])}, "
+            f"found {', '.join(module.labels[:10])}",
+            hint="fine-tune the teacher on the same data first, and pass the module that comes of it",
+        )
+    items = ItemCache(task.examples(module.preprocessor))
+    batches = Batches(_read(train, items), batch_size=32)
+    return np.concatenate([infer(module.network, given) for given, _ in batches.epoch()])
+
+
+def _require_finished(folder: Path, checkpoints: Checkpoints) -> None:
+    """Raise UsageError when the folder has a run that was broken off; what a finished one left is removed."""
+    if checkpoints.newest() is not None and not (folder / "metrics.json").is_file():
+        raise UsageError(
+            f"{folder} holds a run that was broken off",
+            hint="go on with resume=True, or choose another output_dir, or remove it",
+        )
+    checkpoints.clear()
+    (folder / "metrics.json").unlink(missing_ok=True)
+
+
+def _run_folder(chosen: str | Path | None, name: str, *, ranks: int) -> Path:
     """Make the folder of a run: the one that was asked for, or a new one in ./runs that nobody has."""
     if chosen is not None:
         folder = Path(chosen).expanduser().absolute()
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+    if ranks > 1:
+        raise UsageError("output_dir: expected a folder that all processes share, found none")
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in itertools.count(1):
         folder = Path("runs").absolute() / (stem if number == 1 else f"{stem}-{number}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from PIL import Image
 
 import hub
 from hub.errors import DataError, DeviceError, TrainingError, UsageError
-from hub.finetune.batches import Batches, PictureCache
+from hub.finetune.batches import Batches, ItemCache, Read, in_order
 from hub.finetune.callbacks import Callback
-from hub.finetune.schedules import warmup_cosine
+from hub.finetune.sampling import shuffled_order
 from hub.modules import weights
+from hub.tasks.base import Examples
 from tests.pictures import LABELS, folder, samples, tiny_module
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +46,7 @@ def test_the_run_is_kept_with_its_settings_history_curves_and_metrics(tmp_path: 
     module = trained(tmp_path, test=samples(4, seed=9))
     run = module.run
     assert {path.name for path in run.folder.iterdir()} == {
-        "best", "config.json", "history.json", "history.png", "metrics.json",
+        "best", "checkpoints", "config.json", "history.json", "history.png", "metrics.json",
     }  # fmt: skip
     history = json.loads((run.folder / "history.json").read_text(encoding="utf-8"))
     assert [row["epoch"] for row in history] == [0, 1, 2]
@@ -162,7 +164,7 @@ def test_ctrl_c_in_an_epoch_keeps_the_best_and_says_where(tmp_path: Path, python
     [
         ({"epochs": 0}, "epochs: expected a whole number of at least 1, found 0"),
         ({"epochs": 1.5}, "epochs: expected a whole number"),
-        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1, found 0"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1 or 'auto', found 0"),
         ({"learning_rate": -1}, "learning_rate: expected a number above 0 and at most 10, found -1"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a number above 0"),
         ({"label_smoothing": 1.0}, "label_smoothing: expected a number at least 0 and below 1, found 1.0"),
@@ -279,43 +281,58 @@ def test_several_labels_at_once(tmp_path: Path) -> None:
     assert module.evaluate(data)["count"] == len(data)
 
 
-def test_augmentation_is_for_training_only_and_can_be_switched_off(tmp_path: Path) -> None:
-    module = tiny_module()
-    cache = PictureCache(module.preprocessor)
+def read(each: int, *, seed: int | None = None) -> Read:
+    """A training set as a run has it."""
     from hub.datasets import load
 
-    data = load(samples(4)).train
-    options = {"batch_size": 5, "seed": 3}
-    plain, varied = Batches(data, data.targets(), cache, **options), Batches(
-        data, data.targets(), cache, augment=True, **options
-    )  # fmt: skip
-    [first, *_], [other, *_] = zip(*plain.epoch(1), strict=True), zip(*varied.epoch(1), strict=True)
-    assert not (first[0] == other[0]).all()
-    again = next(iter(varied.epoch(1)))[0]
-    assert (again == other[0]).all(), "the same epoch has the same variants"
-    assert not (next(iter(varied.epoch(2)))[0] == other[0]).all()
+    data = load(samples(each)).train
+    return Read(data, ItemCache(Examples(tiny_module().preprocessor)), data.targets(), seed=seed)
 
 
-def test_every_sample_comes_once_an_epoch_in_batches_of_nearly_one_size() -> None:
-    module = tiny_module()
-    from hub.datasets import load
+def test_variants_differ_from_epoch_to_epoch_and_are_the_same_for_the_same_epoch() -> None:
+    chosen = np.arange(5)
+    plain, varied = read(4).take(chosen, 1)[0], read(4, seed=3)
+    first = varied.take(chosen, 1)[0]
+    assert not (plain == first).all()
+    assert (varied.take(chosen, 1)[0] == first).all()
+    assert (read(4, seed=3).take(chosen[::-1], 1)[0][::-1] == first).all(), "whatever the order"
+    assert not (varied.take(chosen, 2)[0] == first).all()
 
-    data = load(samples(7)).train
-    batches = Batches(data, np.arange(21), PictureCache(module.preprocessor), batch_size=10, seed=1)
-    sizes = [len(targets) for _, targets in batches.epoch(1)]
-    assert sizes == [7, 7, 7]
-    seen = np.concatenate([targets for _, targets in batches.epoch(1)])
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3])
+def test_every_sample_comes_once_an_epoch_in_batches_of_nearly_one_size(start: int) -> None:
+    source = read(7)
+    source.targets = np.arange(21)
+    batches = Batches(source, batch_size=10, order=lambda epoch: shuffled_order(21, seed=1, epoch=epoch))
+    whole = [targets for _, targets in batches.epoch(1)]
+    assert [len(targets) for targets in whole] == batches.sizes == [7, 7, 7]
+    seen = np.concatenate(whole)
     assert sorted(seen.tolist()) == list(range(21))
     assert seen.tolist() != list(range(21))
+    rest = [targets.tolist() for _, targets in batches.epoch(1, start=start)]
+    assert rest == [targets.tolist() for targets in whole[start:]], "an epoch can be entered in the middle"
 
 
-def test_the_schedule_rises_and_falls() -> None:
-    values = [warmup_cosine(step / 1000) for step in range(1001)]
-    assert values[0] == 0
-    assert values[100] == 1
-    assert values[1000] == pytest.approx(0.01)
-    assert all(a < b for a, b in zip(values[:100], values[1:101], strict=True))
-    assert all(a > b for a, b in zip(values[100:1000], values[101:], strict=True))
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_what_reading_raises_arrives_in_its_place_and_ends_the_threads(workers: int) -> None:
+    def make(number: int) -> int:
+        if number == 5:
+            raise DataError("row 5")
+        return number
+
+    made = in_order(make, range(100), workers)
+    assert [next(made) for _ in range(5)] == list(range(5))
+    with pytest.raises(DataError, match="row 5"):
+        next(made)
+
+
+def test_a_sample_that_hangs_ends_the_run_with_words() -> None:
+    never = threading.Event()
+    made = in_order(lambda number: never.wait() if number == 2 else number, range(9), 2, patience=0.2)
+    assert [next(made), next(made)] == [0, 1]
+    with pytest.raises(TrainingError, match=r"not read within 0\.2 seconds"):
+        next(made)
+    never.set()
 
 
 def test_a_second_finetune_goes_on_from_the_first(tmp_path: Path) -> None:

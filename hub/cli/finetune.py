@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import json
+import os
+import re
 import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hub.cli.evaluate import metric_table
 from hub.cli.output import say, write, write_json
 from hub.cli.parser import choice
-from hub.errors import UsageError
+from hub.errors import TrainingError, UsageError
+from hub.files import read_text
 
 
 def class_weight(text: str) -> str | dict[str, float]:
@@ -28,61 +38,115 @@ def class_weight(text: str) -> str | dict[str, float]:
     return weights
 
 
-# Module.finetune's parameters and how the command line takes them. What is not given is not passed on, so that
-# the defaults stand in one place, the signature.
+def early_stop(text: str) -> int | dict[str, float | str]:
+    """Give a number of epochs, or the arguments of EarlyStop from "patience=5,min_delta=0.01,metric=f1_macro"."""
+    if text.isdecimal():
+        return int(text)
+    arguments: dict[str, float | str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"--early-stop: expected a number of epochs or name=value,…, found {text!r}")
+        number = re.fullmatch(r"\d+", value)
+        arguments[name] = (
+            int(value) if number else float(value) if re.fullmatch(r"[\d.e-]+", value) else value
+        )
+    return arguments
+
+
+def count_or_name(text: str) -> int | str:
+    """Give a number as one, and any other word as it is."""
+    return int(text) if text.isdecimal() else text
+
+
+def _option(metavar: str | None, kind: Callable[[str], Any] | None, text: str) -> dict[str, Any]:
+    return {"metavar": metavar, "type": kind or str, "help": text}
+
+
+def _switch(text: str) -> dict[str, Any]:
+    return {"action": argparse.BooleanOptionalAction, "help": text}
+
+
+def _choice(name: str, words: Sequence[str], text: str) -> dict[str, Any]:
+    flag = "--" + name.replace("_", "-")
+    return {"type": choice(flag, words), "metavar": "|".join(words), "help": text}
+
+
+# The parameters of Module.finetune and the fields of Config, and how the command line takes them. What is not given
+# is not passed on, so that the defaults stand in one place.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "valid": {
-        "type": lambda text: False if text == "none" else text,
-        "metavar": "DATA",
-        "help": "data that chooses the best epoch, or none to train on everything (default: a part of DATA)",
+    "valid": _option(
+        "DATA",
+        lambda text: False if text == "none" else text,  # type: ignore[arg-type, return-value]
+        "data that chooses the best epoch, or none to train on everything (default: a part of DATA)",
+    ),
+    "test": _option("DATA", None, "data that measures the result"),
+    "epochs": _option("N", int, "passes over the data (default: by its size)"),
+    "batch_size": _option(
+        "N|auto", count_or_name, "samples in a step; auto: as many of 32 as fit (default 32)"
+    ),
+    "learning_rate": _option("X", float, "the highest learning rate (default: by the size of the network)"),
+    "strategy": _choice(
+        "strategy",
+        ("probe_then_full", "probe", "full", "gradual"),
+        "head first and then all, head only, all at once, or group by group (default: the task's)",
+    ),
+    "freeze": _option("N|backbone|PATTERN", count_or_name, "what is never trained (default: nothing)"),
+    "class_weight": _option("balanced|NAME=X,…", class_weight, "how much a class counts in the loss"),
+    "metric": _option("NAME", None, "the metric that chooses the best epoch (default: the task's)"),
+    "early_stop": _option(
+        "N|NAME=X,…", early_stop, "end after N epochs without a better metric (default: never)"
+    ),
+    "multi_label": _switch("whether a sample may have several labels (default: as the data has them)"),
+    "on_bad": _choice("on_bad", ("raise", "skip"), "what a sample that cannot be read does (default raise)"),
+    "seed": _option("N", int, "the same seed gives the same result on a CPU (default 0)"),
+    "device": _option("NAME", None, "cpu, gpu or gpu:1 (default: the best one there is)"),
+    "workers": _option("N", int, "threads that read the data ahead (default 0)"),
+    "output_dir": _option("DIR", None, "where the run is kept (default: a new folder in runs/)"),
+    "resume": {
+        "action": "store_true",
+        "help": "go on from the newest checkpoint in --output, if there is one",
     },
-    "test": {"metavar": "DATA", "help": "data that measures the result"},
-    "epochs": {"type": int, "metavar": "N", "help": "passes over the data (default: by its size)"},
-    "batch_size": {"type": int, "metavar": "N", "help": "samples in a step (default 32)"},
-    "learning_rate": {
-        "type": float,
-        "metavar": "X",
-        "help": "the highest learning rate (default: the task's)",
-    },
-    "strategy": {
-        "type": choice("--strategy", ("probe_then_full", "probe", "full")),
-        "metavar": "probe_then_full|probe|full",
-        "help": "train the head first and then all, the head only, or all at once (default probe_then_full)",
-    },
-    "class_weight": {
-        "type": class_weight,
-        "metavar": "balanced|NAME=X,…",
-        "help": "how much a class counts in the loss",
-    },
-    "weight_decay": {"type": float, "metavar": "X", "help": "AdamW's weight decay (default 0.0001)"},
-    "layer_decay": {
-        "type": float,
-        "metavar": "X",
-        "help": "how much slower each group of layers learns than the next one to the head (default 1)",
-    },
-    "augment": {
-        "action": argparse.BooleanOptionalAction,
-        "help": "whether the module's random variants of the data are trained on",
-    },
-    "metric": {"help": "the metric that chooses the best epoch (default: the task's)"},
-    "label_smoothing": {
-        "type": float,
-        "metavar": "X",
-        "help": "the share of a target that goes to all classes (default 0)",
-    },
-    "multi_label": {
-        "action": argparse.BooleanOptionalAction,
-        "help": "whether a sample may have several labels (default: as the data has them)",
-    },
-    "on_bad": {
-        "type": choice("--on-bad", ("raise", "skip")),
-        "metavar": "raise|skip",
-        "help": "what a sample that cannot be read does (default raise)",
-    },
-    "seed": {"type": int, "metavar": "N", "help": "the same seed gives the same result on a CPU (default 0)"},
-    "device": {"help": "cpu, gpu or gpu:1 (default: the best one there is)"},
-    "workers": {"type": int, "metavar": "N", "help": "threads that read the data ahead (default 0)"},
-    "output_dir": {"metavar": "DIR", "help": "where the run is kept (default: a new folder in runs/)"},
+}
+# The fields of Config that are not parameters of their own.
+MORE: dict[str, dict[str, Any]] = {
+    "augment": _switch("whether the module's random variants of the data are trained on"),
+    "drop_groups": _option("N", int, "take the last N groups of layers off the backbone (default 0)"),
+    "loss": _choice("loss", ("cross_entropy", "focal", "logit_adjusted"), "the loss (default cross_entropy)"),
+    "focal_gamma": _option("X", float, "how much the focal loss looks away from easy samples (default 2)"),
+    "sampler": _choice(
+        "sampler", ("shuffle", "balanced"), "whether small classes come as often as large ones"
+    ),
+    "label_smoothing": _option("X", float, "the share of a target that goes to all classes (default 0)"),
+    "dropout": _option("X", float, "the share of features that are left out in training (default 0)"),
+    "weight_decay": _option("X", float, "AdamW's weight decay (default 0.0001)"),
+    "layer_decay": _option(
+        "X", float, "how much slower each group of layers learns than the next one to the head (default 1)"
+    ),
+    "anchor": _option("X", float, "strength of the pull back to the pretrained weights, L2-SP (default 0)"),
+    "average": _option(
+        "X", float, "decay of a moving average of the weights, which is kept (default 0: none)"
+    ),
+    "mixup": _option("X", float, "alpha of mixup (default 0: off)"),
+    "cutmix": _option("X", float, "alpha of CutMix (default 0: off)"),
+    "teacher": _option("NAME", None, "a larger module with the same labels to learn from"),
+    "teacher_weight": _option("X", float, "its weight against the labels (default 0.7)"),
+    "temperature": _option("X", float, "how soft its answers are made (default 4)"),
+    "schedule": _choice(
+        "schedule",
+        ("cosine", "linear", "one_cycle", "polynomial", "constant"),
+        "the learning rate's (default cosine)",
+    ),
+    "warmup": _option(
+        "X", float, "the share of the run in which the learning rate rises (default: the schedule's)"
+    ),
+    "clip_norm": _option("X", float, "the largest norm of a step's gradient (default: any)"),
+    "accumulate": _option("N", int, "batches that make one step (default 1)"),
+    "precision": _choice("precision", ("fp32", "fp16", "bf16"), "mixed precision, on a GPU (default fp32)"),
+    "to_static": _switch("whether the network is compiled before training"),
+    "cache": _switch("whether features of what is frozen are computed once and kept (default: yes)"),
+    "views": _option("N", int, "random variants of a sample whose features are kept (default 1: as it is)"),
+    "checkpoint_minutes": _option("X", float, "time between checkpoints within an epoch (default 10)"),
 }
 FLAGS = {"output_dir": "--output"}  # the others are their names: batch_size is --batch-size
 
@@ -92,32 +156,83 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "train", metavar="DATA", help="a folder with a folder per class, a list file or a table"
     )
-    for name, how in OPTIONS.items():
-        flag = FLAGS.get(name, "--" + name.replace("_", "-"))
-        parser.add_argument(flag, dest=name, default=argparse.SUPPRESS, **how)
+    often, more = parser.add_argument_group("training"), parser.add_argument_group("more about training")
+    for group, options in ((often, OPTIONS), (more, MORE)):
+        for name, how in options.items():
+            flag = FLAGS.get(name, "--" + name.replace("_", "-"))
+            group.add_argument(flag, dest=name, default=argparse.SUPPRESS, **how)
+    many = parser.add_argument_group("several processes")
+    many.add_argument(
+        "--nproc", type=int, default=1, metavar="N", help="processes on this machine (default 1)"
+    )
+    many.add_argument("--nnodes", type=int, default=1, metavar="N", help="machines (default 1)")
+    many.add_argument("--master", metavar="HOST:PORT", help="the first machine, the same on all of them")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, then print the metrics of the best epoch and where the module is."""
-    from hub.module import Module
+    if (arguments.nproc > 1 or arguments.nnodes > 1) and "PADDLE_TRAINERS_NUM" not in os.environ:
+        folder = _launch(arguments)
+        metrics = json.loads(read_text(folder / "metrics.json"))
+        history = json.loads(read_text(folder / "history.json"))
+        best_epoch, valid, test = metrics["best_epoch"], metrics["valid"], metrics["test"]
+    else:
+        from hub.module import Module
 
-    chosen = {name: getattr(arguments, name) for name in OPTIONS if hasattr(arguments, name)}
-    module = Module(arguments.name, device=chosen.get("device"))
-    record = module.finetune(arguments.train, **chosen).run
-    assert record is not None, "finetune leaves a record of what it did"
+        chosen = {name: getattr(arguments, name) for name in (*OPTIONS, *MORE) if hasattr(arguments, name)}
+        module = Module(arguments.name, device=chosen.get("device"))
+        record = module.finetune(arguments.train, **chosen).run
+        assert record is not None, "finetune leaves a record of what it did"
+        folder, history, best_epoch = record.folder, record.history, record.best_epoch
+        valid, test = record.metrics, record.test_metrics
+    best = folder / "best"
+    if "PADDLE_TRAINERS_NUM" in os.environ:
+        return 0  # the process that launched this one prints
     if arguments.json:
         write_json(
             {
-                "module": str(record.best),
-                "run": str(record.folder),
-                "best_epoch": record.best_epoch,
-                "metrics": record.metrics,
-                "test_metrics": record.test_metrics,
-                "history": record.history,
+                "module": str(best), "run": str(folder), "best_epoch": best_epoch, "metrics": valid,
+                "test_metrics": test, "history": history,
             }
-        )
+        )  # fmt: skip
     else:
-        metrics = metric_table({"valid": record.metrics, "test": record.test_metrics})
-        write(f"{metrics}\n\nmodule  {record.best}")
-    say(f"use it: hub run {shlex.quote(str(record.best))} PICTURE…")
+        write(f"{metric_table({'valid': valid, 'test': test})}\n\nmodule  {best}")
+    say(f"use it: hub run {shlex.quote(str(best))} PICTURE…")
     return 0
+
+
+def _launch(arguments: argparse.Namespace) -> Path:
+    """Run the same command in several processes and give the folder of the run. Raises TrainingError when one fails.
+
+    What the processes print goes to stderr; their logs are kept in the run's folder.
+    """
+    if arguments.nnodes > 1 and not arguments.master:
+        raise UsageError("--nnodes needs --master: expected the first machine's address and port, found none")
+    words = list(arguments.command_line)
+    output = getattr(arguments, "output_dir", None)
+    if output is None:
+        if arguments.nnodes > 1:
+            raise UsageError("--nnodes needs --output: a folder that all machines share")
+        output = f"runs/{Path(arguments.name).name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        words += ["--output", output]
+    folder = Path(output).expanduser().absolute()
+    command = [
+        sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(arguments.nproc),
+        "--log_dir", str(folder / "logs"),
+    ]  # fmt: skip
+    if arguments.nnodes > 1:
+        command += ["--nnodes", str(arguments.nnodes), "--master", arguments.master]
+    if getattr(arguments, "device", None) in (None, "cpu") and not _has_gpu():
+        command += ["--backend", "gloo"]
+    command += [str(Path(__file__).with_name("launched.py")), *words]
+    status = subprocess.run(command, stdout=sys.stderr, check=False).returncode
+    if status:
+        raise TrainingError(
+            f"one of {arguments.nproc * arguments.nnodes} processes failed with status {status}",
+            hint=f"what each of them said is in {folder / 'logs'}",
+        )
+    return folder
+
+
+def _has_gpu() -> bool:
+    return importlib.util.find_spec("paddle") is not None and any(Path("/dev").glob("nvidia[0-9]*"))

@@ -87,6 +87,7 @@ def _dispatch(words: list[str]) -> int:
         arguments = parser.parse_args(rest)
     except SystemExit:  # --help was printed; wrong usage raises UsageError
         return 0
+    arguments.command_line = words  # for a command that runs itself again in other processes
     warnings.filterwarnings("ignore", module=r"paddle\.")  # of its insides: nothing that a user could act on
     with _silence() if arguments.quiet else contextlib.nullcontext():
         return int(command.run(arguments))

@@ -1,31 +1,38 @@
-"""Batches in a seeded order: the same for any number of workers, and for the same seed in any process."""
+"""Batches in a seeded order: the same for any number of workers, and for the same seed in any process.
+
+A `Source` gives the samples of chosen indices: read from files (`Read`) or taken from arrays that are in memory
+already, such as cached features (`Stored`). `Batches` decides which indices come when. Nothing here keeps a random
+state: what is drawn follows from (seed, epoch, index), so that a run can go on from any step of any epoch.
+
+Workers are threads: reading, decoding and resizing release the interpreter's lock, so that two threads prepare
+pictures as fast as two processes (benchmarks/workers.py), and no process is left behind by a run that was killed.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from hub.modules.preprocessor import Preprocessor
+from hub.errors import TrainingError
+from hub.finetune.sampling import shard
+from hub.tasks.base import Arrays, Examples, Sample
 
 CACHE_BYTES = 1 << 30
-"""Prepared pictures are kept up to this many bytes: 20,000 of 224×224 in colour."""
+"""What was read is kept up to this many bytes: 7,000 pictures of 224×224 in colour."""
 
-Batch = tuple[np.ndarray, np.ndarray]
+PATIENCE = 600.0
+"""Seconds that a batch may take to be read before the run gives up on it."""
 
-
-class Sample(Protocol):
-    """What a dataset gives for an index."""
-
-    @property
-    def input(self) -> Any: ...
-
-    @property
-    def label(self) -> Any: ...
+Batch = tuple[Arrays, Arrays]
+Order = Callable[[int], np.ndarray]
+"""From the number of an epoch to the indices of its samples."""
 
 
 class Samples(Protocol):
@@ -36,94 +43,218 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
-class PictureCache:
-    """Pictures after the fixed steps of preprocessing, read once while they fit in memory."""
+class ItemCache:
+    """Samples after the fixed steps of preprocessing, read once while they fit in memory."""
 
-    def __init__(self, preprocessor: Preprocessor, limit: int = CACHE_BYTES) -> None:
-        self.preprocessor = preprocessor
-        self._pictures: dict[Path, np.ndarray] = {}
+    def __init__(self, examples: Examples, limit: int = CACHE_BYTES) -> None:
+        self.examples = examples
+        self._kept: dict[Any, Any] = {}
         self._free = limit
 
-    def picture(self, sample: Sample) -> np.ndarray:
-        """Give the uint8 picture of a sample. Raises InputError for one that cannot be read."""
-        source = sample.input
-        if not isinstance(source, Path):  # it is in memory already, and has no name to keep it under
-            return self.preprocessor.picture(source)
-        kept = self._pictures.get(source)
+    def item(self, sample: Sample) -> Any:
+        """Give what `examples.read` makes of a sample. Raises InputError for one that cannot be read."""
+        if not isinstance(sample.input, Path):  # it is in memory already, and has no name to keep it under
+            return self.examples.read(sample)
+        key = (sample.input, sample.label)
+        kept = self._kept.get(key)
         if kept is None:
-            kept = self.preprocessor.picture(source)
-            if kept.nbytes <= self._free:
-                self._free -= kept.nbytes
-                self._pictures[source] = kept
+            kept = self.examples.read(sample)
+            size = bytes_of(kept)
+            if size <= self._free:
+                self._free -= size
+                self._kept[key] = kept
         return kept
 
 
-class Batches:
-    """A dataset cut into batches of nearly equal size, none larger than `batch_size`.
+class Source(Protocol):
+    """Where batches come from."""
 
-    Nearly equal, so that no last batch of one or two samples upsets batch statistics.
+    def __len__(self) -> int: ...
+
+    def take(self, indices: np.ndarray, epoch: int) -> Batch:
+        """Give (inputs, targets) of the samples at `indices`, as they look in this epoch."""
+
+
+class Read:
+    """Samples that are read from their files; with a `seed`, as random variants, others in every epoch."""
+
+    def __init__(
+        self, samples: Samples, items: ItemCache, targets: np.ndarray, *, seed: int | None = None
+    ) -> None:
+        self.samples, self.items, self.targets, self.seed = samples, items, targets, seed
+        self._keys: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, indices: np.ndarray, epoch: int) -> Batch:
+        examples, items = self.items.examples, []
+        for index in indices.tolist():
+            item = self.items.item(self.samples[index])
+            if self.seed is not None:
+                item = examples.vary(item, np.random.default_rng((self.seed, epoch, index)))
+            items.append(item)
+        return examples.batch(items, self.targets[indices])
+
+    def keys(self) -> list[str]:
+        """Give a digest of every sample's content: of its file's bytes, or of what is in memory."""
+        if self._keys is None:
+            self._keys = [digest_of(self.samples[index].input) for index in range(len(self.samples))]
+        return self._keys
+
+
+class Stored:
+    """Arrays that are in memory already (or mapped from a file), one row a sample.
+
+    Several `variants` of the same samples take turns: sample i in epoch e is that of variant (i + e) mod their number.
+    """
+
+    def __init__(self, variants: Sequence[Arrays], targets: np.ndarray) -> None:
+        self.variants, self.targets = variants, targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, indices: np.ndarray, epoch: int) -> Batch:
+        count = len(self.variants)
+        if count == 1:
+            return each(lambda array: array[indices], self.variants[0]), self.targets[indices]
+        which = (indices + epoch) % count
+        rows = [
+            each(lambda array, k=index: array[k], self.variants[variant])  # type: ignore[misc]
+            for index, variant in zip(indices.tolist(), which.tolist(), strict=True)
+        ]
+        return stack(rows), self.targets[indices]
+
+
+class Batches:
+    """A source cut into steps of nearly equal size, none larger than `batch_size`.
+
+    Nearly equal, so that no last batch of one or two samples upsets batch statistics. With `part` (n, of), a step
+    is shared by `of` processes, and this one gives the n-th share of each.
     """
 
     def __init__(
         self,
-        samples: Samples,
-        targets: np.ndarray,
-        pictures: PictureCache,
+        source: Source,
         *,
         batch_size: int,
-        seed: int | None = None,
-        augment: bool = False,
+        order: Order | None = None,
         workers: int = 0,
+        part: tuple[int, int] = (0, 1),
+        finish: Callable[[Batch, np.ndarray, int], Batch] | None = None,
     ) -> None:
-        """`seed=None` keeps the dataset's order; otherwise every epoch has its own order and its own variants."""
-        self.samples, self.targets, self.pictures = samples, targets, pictures
-        self.seed, self.augment, self.workers = seed, augment, workers
-        self.count = len(samples)
-        self.steps = -(-self.count // batch_size)
+        """`order` None keeps the source's. `finish` has the last word on a batch: (batch, indices, epoch)."""
+        self.source, self.order, self.workers, self.part, self.finish = source, order, workers, part, finish
+        self.count = len(source)
+        self.steps = max(1, -(-self.count // batch_size))
+        self.sizes = [len(each) for each in np.array_split(np.arange(self.count), self.steps)]
+        """Samples of each step, over all processes."""
 
-    def epoch(self, number: int = 0) -> Iterator[Batch]:
-        """Give the batches of epoch `number` as (inputs float32 [n, C, H, W], targets [n, …])."""
-        parts = np.array_split(_order(self.count, self.seed, number), self.steps)
+    def epoch(self, number: int = 0, *, start: int = 0) -> Iterator[Batch]:
+        """Give the batches of epoch `number` from step `start` on."""
+        order = np.arange(self.count) if self.order is None else self.order(number)
+        parts = [shard(step, *self.part) for step in np.array_split(order, self.steps)[start:]]
         yield from in_order(lambda part: self._assemble(part, number), parts, self.workers)
 
     def _assemble(self, indices: np.ndarray, epoch: int) -> Batch:
-        pictures = []
-        for index in indices.tolist():
-            picture = self.pictures.picture(self.samples[index])
-            if self.augment and self.seed is not None:
-                rng = np.random.default_rng((self.seed, epoch, index))
-                picture = self.pictures.preprocessor.augmented(picture, rng)
-            pictures.append(picture)
-        return self.pictures.preprocessor.batch(pictures), self.targets[indices]
+        batch = self.source.take(indices, epoch)
+        return batch if self.finish is None else self.finish(batch, indices, epoch)
 
 
-class ArrayBatches:
-    """The same over arrays that are in memory already, such as cached features."""
+def in_order(
+    make: Callable[[Any], Any], items: Sequence[Any], workers: int, *, patience: float = PATIENCE
+) -> Iterator[Any]:
+    """Give make(item) for each item in order, made ahead by `workers` threads, at most two a thread waiting.
 
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray, *, batch_size: int, seed: int | None) -> None:
-        self.inputs, self.targets, self.seed = inputs, targets, seed
-        self.count = len(inputs)
-        self.steps = -(-self.count // batch_size)
-
-    def epoch(self, number: int = 0) -> Iterator[Batch]:
-        for part in np.array_split(_order(self.count, self.seed, number), self.steps):
-            yield self.inputs[part], self.targets[part]
-
-
-def _order(count: int, seed: int | None, epoch: int) -> np.ndarray:
-    return np.arange(count) if seed is None else np.random.default_rng((seed, epoch)).permutation(count)
-
-
-def in_order(make: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
-    """Give make(item) for each item in order, made ahead by `workers` threads, at most two a thread waiting."""
+    What `make` raises is raised here, in its place. Raises TrainingError when an item takes longer than
+    `patience` seconds: reading it hangs.
+    """
     if workers == 0:
         yield from map(make, items)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Any]] = deque()
-        for item in items:
-            waiting.append(pool.submit(make, item))
+    tasks: queue.SimpleQueue[tuple[int, _Slot] | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        while (task := tasks.get()) is not None:
+            number, slot = task
+            slot.fill(make, items[number])
+
+    threads = [threading.Thread(target=work, daemon=True, name=f"hub-read-{n}") for n in range(workers)]
+    for thread in threads:
+        thread.start()
+    waiting: deque[_Slot] = deque()
+    try:
+        for number in range(len(items)):
+            waiting.append(_Slot())
+            tasks.put((number, waiting[-1]))
             if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
+                yield waiting.popleft().result(patience)
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft().result(patience)
+    finally:  # also when the caller stops early: the threads end, and a hanging one holds nothing up
+        for _ in threads:
+            tasks.put(None)
+
+
+class _Slot:
+    """The place of one result that a thread is still making."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def fill(self, make: Callable[[Any], Any], item: Any) -> None:
+        try:
+            self._value = make(item)
+        except BaseException as error:  # raised again where the result is taken
+            self._error = error
+        self._done.set()
+
+    def result(self, patience: float) -> Any:
+        if not self._done.wait(patience):
+            raise TrainingError(
+                f"a batch was not read within {patience:g} seconds",
+                hint="a file on a drive that hangs, or a dataset whose __getitem__ waits for something?",
+            )
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+def each(change: Callable[[np.ndarray], Any], arrays: Arrays) -> Any:
+    """Give the same with every array changed: of one array, or of a tuple of them."""
+    return tuple(map(change, arrays)) if isinstance(arrays, tuple) else change(arrays)
+
+
+def stack(rows: Sequence[Any]) -> Any:
+    """Give rows put together along a new first axis."""
+    if isinstance(rows[0], tuple):
+        return tuple(np.stack(column) for column in zip(*rows, strict=True))
+    return np.stack(rows)
+
+
+def length(arrays: Arrays) -> int:
+    """Give the number of samples in a batch."""
+    return len(arrays[0] if isinstance(arrays, tuple) else arrays)
+
+
+def bytes_of(item: Any) -> int:
+    """Give the size of what was read from one sample."""
+    if isinstance(item, tuple | list):
+        return sum(map(bytes_of, item))
+    size: int = getattr(item, "nbytes", 64)
+    return size
+
+
+def digest_of(given: Any) -> str:
+    """Give the sha256 of an input's content: of its file's bytes where it is a path."""
+    if isinstance(given, Path):
+        content = given.read_bytes()
+    elif isinstance(given, str | tuple | list):
+        content = repr(given).encode()
+    else:
+        array = np.asarray(given)
+        content = f"{array.dtype.str} {array.shape} ".encode() + array.tobytes()
+    return hashlib.sha256(content).hexdigest()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +20,23 @@ if TYPE_CHECKING:
     from hub.finetune.trainer import Trainer
 
 
+SECONDS = 60
+"""Between two times that the best module is written while training goes on; it always is at the end."""
+
+
 class Callback:
     """Derive from this and define the hooks you need; `trainer` is the running Trainer.
 
-    A callback may set `trainer.stop = True` to end the run after the epoch. One that raises ends it at once.
+    A callback may set `trainer.stop = True` to end the run after the epoch. One that raises ends it at once, with a
+    checkpoint. One that counts something over the epochs gives it in `state`, so that a resumed run goes on counting.
     """
+
+    def state(self) -> dict[str, Any]:
+        """Give what a checkpoint is to keep of this callback, as JSON can hold it."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Before the first epoch."""
@@ -59,6 +73,7 @@ class Progress(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         self.bar = tqdm(
             total=trainer.epochs * self.samples,
+            initial=max(0, trainer.epoch - 1) * self.samples,
             unit=" samples",
             file=sys.stderr,
             disable=not sys.stderr.isatty(),
@@ -88,7 +103,7 @@ class Progress(Callback):
 
 
 class KeepBest(Callback):
-    """Keeps the weights of the best epoch, and calls `save` for each new best so that a crash loses little.
+    """Keeps the weights of the best epoch, and calls `save` for the first and then once a minute for the newest.
 
     The best is the largest (or smallest) `metric`; equal ones are told apart by the smaller validation loss.
     Without a validation set the newest weights are the best, and are not saved at every epoch.
@@ -98,27 +113,39 @@ class KeepBest(Callback):
         self.metric, self.sign, self.save = metric, 1 if larger_is_better else -1, save
         self.score = (-np.inf, -np.inf)
         self.epoch = 0
-        self.state: dict[str, np.ndarray] = {}
+        self.weights: dict[str, np.ndarray] = {}
+        self.saved = -math.inf
+        self.is_new = False
+        """Whether the best weights are newer than those that a checkpoint has."""
+
+    def state(self) -> dict[str, Any]:
+        return {"score": [repr(float(value)) for value in self.score], "epoch": self.epoch}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        first, second = map(float, state["score"])  # as text, because JSON has no -inf
+        self.score, self.epoch = (first, second), state["epoch"]
 
     def offer(self, trainer: Trainer, row: dict[str, Any]) -> None:
         """Keep the model's weights if the row is the best so far."""
         key = f"valid_{self.metric}"
         score = (self.sign * row[key], -row["valid_loss"]) if key in row else self.score
         if score >= self.score:
-            self.score, self.epoch = score, row["epoch"]
-            self.state = weights.state_of(trainer.model)
-            if key in row:
-                self.save()
+            self.score, self.epoch, self.is_new = score, row["epoch"], True
+            with trainer.averaged():
+                self.weights = weights.state_of(trainer.model)
+                if key in row and time.monotonic() - self.saved > SECONDS:
+                    self.save()
+                    self.saved = time.monotonic()
             for callback in trainer.callbacks:
                 callback.on_best(trainer, row)
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         self.offer(trainer, row)
 
-    def restore(self, trainer: Trainer) -> None:
+    def put_back(self, trainer: Trainer) -> None:
         """Put the best weights back into the model."""
-        if self.state:
-            weights.give(trainer.model, self.state, what="best weights")
+        if self.weights:
+            weights.give(trainer.model, self.weights, what="best weights")
 
 
 class WriteHistory(Callback):

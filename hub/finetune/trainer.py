@@ -1,43 +1,63 @@
 """The training loop.
 
 One epoch is: every batch forward, loss, backward, step; then an evaluation; then a row of history. Whatever else
-happens (the progress bar, keeping the best weights, writing files) is a callback.
+happens (the progress bar, keeping the best weights, checkpoints, writing files) is a callback.
+
+The loop can begin anywhere: `position` says where a run stands, and `fit` goes on from there.
 """
 
 from __future__ import annotations
 
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
 
 from hub.errors import TrainingError
-from hub.finetune.batches import Batch
+from hub.finetune import signals
+from hub.finetune.batches import Batch, each, length
 from hub.finetune.callbacks import Callback
-from hub.modules.network import NORMS, infer
+from hub.finetune.distributed import Group
+from hub.finetune.freezing import train_mode
+from hub.finetune.precision import Precision
+from hub.finetune.regularize import WeightAverage
+from hub.finetune.worst import Worst
+from hub.modules.network import infer
 from hub.tasks import Task
-from hub.tasks.base import Loss
+from hub.tasks.base import Arrays, Loss
 
 Row = dict[str, Any]
 
-# Batch statistics of fewer samples than this are worse than the ones that the pretrained network brings.
-SMALLEST_BATCH_FOR_STATISTICS = 8
-
 
 class Data(Protocol):
-    """Batches by epoch: `Batches` or `ArrayBatches`."""
+    """Batches by epoch: `Batches`."""
 
     count: int
     steps: int
+    sizes: list[int]
 
-    def epoch(self, number: int = 0) -> Iterator[Batch]: ...
+    def epoch(self, number: int = 0, *, start: int = 0) -> Iterator[Batch]: ...
+
+
+class Interrupted(Exception):
+    """A signal asks the run to end; the step that was under way is finished."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.signal = number
 
 
 class Trainer:
-    """Trains `model` on batches and evaluates it at every epoch; `history` has a row for each."""
+    """Trains `model` on batches and evaluates it at every epoch; `history` has a row for each.
+
+    `metric` is the one that chooses the best epoch, `metrics` says of each whether larger is better.
+    """
 
     def __init__(
         self,
@@ -47,76 +67,201 @@ class Trainer:
         optimizer: paddle.optimizer.Optimizer,
         loss: Loss,
         schedule: Callable[[float], float],
+        metric: str | None = None,
         callbacks: Sequence[Callback] = (),
+        penalty: Callable[[], Tensor] | None = None,
+        average: WeightAverage | None = None,
+        precision: Precision | None = None,
+        group: Group | None = None,
+        pieces: int = 1,
+        split_when_full: bool = False,
     ) -> None:
+        """`penalty` is added to the loss once a step; `average` are the weights that are evaluated and kept.
+
+        A step goes through the model in `pieces` parts whose gradients add up to those of the whole step; with
+        `split_when_full` there are twice as many whenever memory runs out.
+        """
         self.model, self.task, self.optimizer, self.loss = model, task, optimizer, loss
         self.schedule, self.callbacks = schedule, callbacks
+        self.metric, self.metrics = metric or task.default_metric, task.metrics
+        self.penalty, self.average = penalty, average
+        self.precision, self.group = precision or Precision(), group or Group()
+        self.pieces, self.split_when_full = pieces, split_when_full
         self.learning_rate = optimizer.get_lr()
         self.history: list[Row] = []
         self.epochs = self.epoch = self.step = 0
+        self.batch = 0
+        """Steps of this epoch that are done."""
+        self.loss_sum = 0.0
+        self.has_valid = False
         self.stop = False
         """Set by a callback to end the run after this epoch."""
+        self.train_mode: Callable[[int], None] = lambda batch_size: train_mode(model, batch_size)
+        self._held = signals.Held()
+
+    # ---- where it stands ----
+
+    def position(self) -> Row:
+        """Give where the run stands, as JSON can hold it."""
+        return {
+            "epoch": self.epoch, "batch": self.batch, "step": self.step, "loss_sum": self.loss_sum,
+            "stop": self.stop, "pieces": self.pieces, "history": self.history, "scaler": self.precision.state(),
+        }  # fmt: skip
+
+    def go_to(self, position: Mapping[str, Any]) -> None:
+        """Stand where `position` says; weights, optimizer and random states are put back by the caller."""
+        for name in ("epoch", "batch", "step", "loss_sum", "stop", "pieces"):
+            setattr(self, name, position[name])
+        self.history[:] = position["history"]
+        self.precision.restore(position["scaler"])
+
+    # ---- the loop ----
 
     def fit(self, train: Data, valid: Data | None, *, epochs: int) -> list[Row]:
-        """Train for `epochs` epochs and give the history: one row an epoch.
+        """Train up to epoch `epochs` and give the history: one row an epoch.
 
-        Raises TrainingError when the loss stops being a number.
+        Raises TrainingError when the loss stops being a number or memory runs out, and Interrupted after the step
+        in which SIGINT or SIGTERM came.
         """
         self.epochs, self.total_steps = epochs, epochs * train.steps
-        self._notify("on_train_begin")
-        for self.epoch in range(1, epochs + 1):
-            self._notify("on_epoch_begin")
-            started = time.perf_counter()
-            row = {"epoch": self.epoch, **self._train_epoch(train)}
-            if valid is not None:
-                row |= self.evaluate(valid)
-            row["seconds"] = round(time.perf_counter() - started, 3)
-            self.history.append(row)
-            self._notify("on_epoch_end", row)
-            if self.stop:
-                break
-        self._notify("on_train_end")
+        self.has_valid = valid is not None
+        with signals.held() as self._held:
+            self._notify("on_train_begin")
+            if (
+                self.epoch == 0
+                or (self.batch == 0
+                and self.history
+                and self.history[-1]["epoch"] == self.epoch)
+            ):
+                self.epoch += 1  # the epoch that it stands in is complete
+            while self.epoch <= epochs and not self.stop:
+                self._epoch(train, valid)
+                if self.stop:
+                    break
+                self.epoch += 1
+            self.epoch = min(self.epoch, epochs)
+            self._notify("on_train_end")
         return self.history
 
+    def _epoch(self, train: Data, valid: Data | None) -> None:
+        self._notify("on_epoch_begin")
+        started = time.perf_counter()
+        row = {"epoch": self.epoch, **self._train_epoch(train)}
+        if valid is not None:
+            row |= self.evaluate(valid)
+        row["seconds"] = round(time.perf_counter() - started, 3)
+        self.history.append(row)
+        self.batch, self.loss_sum = 0, 0.0
+        self._notify("on_epoch_end", row)
+
     def _train_epoch(self, data: Data) -> Row:
-        loss_sum = 0.0
-        self._train_mode(-(-data.count // data.steps))
-        for inputs, targets in data.epoch(self.epoch):
-            self.optimizer.set_lr(self.learning_rate * self.schedule(self.step / self.total_steps))
-            loss = self.loss(self.model(paddle.to_tensor(inputs)), paddle.to_tensor(targets))
-            loss.backward()
-            self.optimizer.step()
-            self.optimizer.clear_grad()
+        self.train_mode(-(-data.count // data.steps))
+        for inputs, targets in data.epoch(self.epoch, start=self.batch):
+            size = data.sizes[self.batch]
+            loss = self.train_step(inputs, targets, size)
             self.step += 1
-            value = self._finite(loss)
-            loss_sum += value * len(inputs)
-            self._notify("on_step_end", {"loss": value, "count": len(inputs)})
-        return {"train_loss": loss_sum / data.count, "learning_rate": self.optimizer.get_lr()}
+            self.batch += 1
+            self.loss_sum += loss * size
+            self._notify("on_step_end", {"loss": loss, "count": size})
+            self._heed_signals()
+        return {"train_loss": self.loss_sum / data.count, "learning_rate": self.optimizer.get_lr()}
+
+    def train_step(self, inputs: Arrays, targets: Arrays, size: int) -> float:
+        """Take one step on this process's share of `size` samples and give the mean loss over all of them."""
+        self.optimizer.set_lr(self.learning_rate * self.schedule(self.step / self.total_steps))
+        loss = self._gradients(inputs, targets, size)
+        if self.group.size > 1:
+            self.group.sum_gradients([one for one in self.model.parameters() if one.trainable])
+        self.precision.step(self.optimizer)
+        self.optimizer.clear_grad()
+        if self.average:
+            self.average.update(self.model)
+        return loss
+
+    def _gradients(self, inputs: Arrays, targets: Arrays, size: int) -> float:
+        """Leave the gradients of a step in the parameters and give its loss, over all processes."""
+        while True:
+            try:
+                loss = self._forward_backward(inputs, targets, size)
+                break
+            except (MemoryError, RuntimeError) as problem:
+                if not _memory_ran_out(problem):
+                    raise
+                self.optimizer.clear_grad()
+                if not self.split_when_full or self.pieces >= length(inputs):
+                    raise self._out_of_memory(length(inputs)) from problem
+                self.pieces *= 2
+        total = float(self.group.sum([loss])[0]) if self.group.size > 1 else loss
+        if not math.isfinite(total):
+            raise self._not_finite(total, inputs)
+        return total
+
+    def _forward_backward(self, inputs: Arrays, targets: Arrays, size: int) -> float:
+        own, pieces, total = length(inputs), min(self.pieces, length(inputs)), 0.0
+        for part in np.array_split(np.arange(own), pieces) if pieces > 1 else [slice(None)]:
+            x, y = (each(lambda array: paddle.to_tensor(array[part]), given) for given in (inputs, targets))  # noqa: B023
+            with self.precision.forward():
+                loss = self.loss(self.model(x), y)
+            count = length(x)
+            if count != size:  # its share of the mean over the whole step
+                loss = loss * (count / size)
+            value = float(loss)
+            total += value
+            if not math.isfinite(value):
+                return value if self.group.size == 1 else total
+            self.precision.backward(loss)
+        if self.penalty:
+            extra = self.penalty() / self.group.size
+            total += float(extra)
+            self.precision.backward(extra)
+        return total
 
     def evaluate(self, data: Data) -> Row:
         """Give {"valid_loss": plain mean loss, "valid_<metric>": …} over the whole set."""
         self._notify("on_evaluate_begin")
-        metrics, loss = measure(self.model, self.task, data)
-        row = {"valid_loss": loss, **{f"valid_{name}": metrics[name] for name in self.task.metrics}}
+        with self.averaged():
+            metrics, loss = measure(self.model, self.task, data, group=self.group, between=self._heed_signals)
+        row = {"valid_loss": loss, **{f"valid_{name}": metrics[name] for name in self.metrics}}
         self._notify("on_evaluate_end", row)
         return row
 
-    def _train_mode(self, batch_size: int) -> None:
-        self.model.train()
-        if batch_size < SMALLEST_BATCH_FOR_STATISTICS:
-            for layer in self.model.sublayers():
-                if isinstance(layer, NORMS):
-                    layer.eval()
+    def averaged(self) -> AbstractContextManager[object]:
+        """Give a context in which the model has the weights that count: the averaged ones where there are such."""
+        return self.average.swapped(self.model) if self.average else nullcontext()
 
-    def _finite(self, loss: Tensor) -> float:
-        value = float(loss)
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} in epoch {self.epoch}, step {self.step}, "
-                f"at learning rate {self.optimizer.get_lr():.3g}",
-                hint=f"try learning_rate={self.learning_rate / 10:.3g}",
-            )
-        return value
+    # ---- when it goes wrong ----
+
+    def _heed_signals(self) -> None:
+        come = self._held.signal
+        if self.group.size > 1:
+            number = int(self.group.sum([come or 0])[0])  # all of them stop at the same step
+            come = signal.Signals(min(number, signal.SIGTERM)) if number else None
+        if come is not None:
+            raise Interrupted(come)
+
+    def _not_finite(self, value: float, inputs: Arrays) -> TrainingError:
+        named = [("the input", array) for array in (inputs if isinstance(inputs, tuple) else (inputs,))]
+        named += [(name, parameter.numpy()) for name, parameter in self.model.state_dict().items()]
+        bad = [name for name, array in named if array.dtype.kind == "f" and not np.isfinite(array).all()]
+        where = (
+            f"not finite before it: {', '.join(bad[:5])}" if bad else "the input and all weights are finite"
+        )
+        if len(bad) > 5:
+            where += f" and {len(bad) - 5} more"
+        return TrainingError(
+            f"the loss became {value} in epoch {self.epoch}, step {self.step + 1}, "
+            f"at learning rate {self.optimizer.get_lr():.3g}; {where}",
+            hint=f"try learning_rate={self.learning_rate / 10:.3g}",
+        )
+
+    def _out_of_memory(self, count: int) -> TrainingError:
+        half = max(1, count // 2)
+        return TrainingError(
+            f"memory ran out in epoch {self.epoch}, step {self.step + 1}, with {count} samples a step "
+            f"in {self.pieces} part{'s' if self.pieces > 1 else ''}",
+            hint=f"try batch_size={half}, or batch_size={half} with accumulate={2 * self.pieces} for the same step, "
+            "or strategy='probe', which keeps no activations of the backbone; batch_size='auto' finds what fits",
+        )
 
     def _notify(self, hook: str, row: Row | None = None) -> None:
         for callback in self.callbacks:
@@ -124,11 +269,35 @@ class Trainer:
             method(self) if row is None else method(self, row)
 
 
-def measure(model: nn.Layer, task: Task, data: Data) -> tuple[Row, float]:
-    """Give (every metric of the task, mean loss) of a model over a whole set."""
+def measure(
+    model: nn.Layer,
+    task: Task,
+    data: Data,
+    *,
+    group: Group | None = None,
+    worst: Worst | None = None,
+    between: Callable[[], None] = lambda: None,
+) -> tuple[Row, float]:
+    """Give (every metric of the task, mean loss) of a model over a whole set.
+
+    `worst` is shown every batch that this process goes through, and `between` is called after each.
+    """
+    group = group or Group()
     meter, loss, loss_sum = task.meter(), task.loss(), 0.0
     for inputs, targets in data.epoch():
-        outputs = infer(model, inputs)
-        meter.update(outputs, targets)
-        loss_sum += float(loss(paddle.to_tensor(outputs), paddle.to_tensor(targets))) * len(inputs)
-    return meter.compute(), loss_sum / data.count
+        if length(inputs):
+            outputs = infer(model, inputs)
+            meter.update(outputs, targets)
+            if worst is not None:
+                worst.update(outputs, targets)
+            right = each(paddle.to_tensor, targets)
+            loss_sum += float(loss(each(paddle.to_tensor, outputs), right)) * length(inputs)
+        between()
+    group.sum_counts(meter)
+    return meter.compute(), float(group.sum([loss_sum])[0]) / data.count
+
+
+def _memory_ran_out(problem: BaseException) -> bool:
+    """Say whether an error of paddle is about memory: MemoryError on a CPU, a RuntimeError with words on a GPU."""
+    words = str(problem)
+    return isinstance(problem, MemoryError) or "ResourceExhausted" in words or "ut of memory" in words

@@ -1,0 +1,91 @@
+"""The features of what is frozen, for a whole set: computed once, and in the next run not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import paddle
+from tqdm import tqdm
+
+from hub._version import __version__
+from hub.finetune.batches import Read
+from hub.finetune.distributed import Group
+from hub.finetune.feature_store import FeatureStore, Rows
+from hub.modules import compiled, weights
+from hub.modules.network import Network
+from hub.tasks.base import Arrays
+
+BATCH = 32
+MOST_BYTES = 8 << 30
+"""Features of a set that would be larger are not kept: a run then trains without them."""
+
+
+class Features:
+    """Gives features from a store, or computes them, and says what it does."""
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        *,
+        about: str = "",
+        group: Group | None = None,
+        progress: bool = False,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`about` is a digest of how samples are read: features of other preprocessing are others."""
+        self.store, self.about, self.group = store, about, group or Group()
+        self.progress, self.say = progress, say
+        self._kept: dict[tuple[int, int, int], list[Arrays]] = {}
+
+    def of(self, network: Network, cut: int, source: Read, *, views: int = 1) -> list[Arrays]:
+        """Give for each view what the first `cut` groups of the network make of the set, float32 rows.
+
+        A source with random variants gives another one in each view. The groups compute as they do when they
+        predict: with fixed statistics and no dropout.
+        """
+        mark = (cut, id(source), views)
+        if mark not in self._kept:
+            if not self.group.first:
+                self.group.wait()  # the first process computes, and the others find its entry
+            self._kept[mark] = [self._view(network, cut, source, view) for view in range(views)]
+            if self.group.first:
+                self.group.wait()
+        return self._kept[mark]
+
+    def fits(self, network: Network, cut: int, source: Read, *, views: int = 1) -> bool:
+        """Say whether the features of a set are small enough to be kept."""
+        one = _tuple(compiled.infer(network.prefix(cut), source.take(np.arange(1), 0)[0]))
+        return sum(array.nbytes for array in one) * len(source) * views <= MOST_BYTES
+
+    def _view(self, network: Network, cut: int, source: Read, view: int) -> Arrays:
+        prefix = network.prefix(cut)
+        digest = hashlib.sha256()
+        for part in (__version__, paddle.__version__, paddle.get_device(), self.about, str(cut)):
+            digest.update(part.encode() + b"\0")
+        digest.update(b"" if source.seed is None else f"{source.seed} {view}".encode())
+        for name, array in sorted(weights.state_of(prefix).items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+        run: compiled.Forward | None = None
+
+        def compute(indices: np.ndarray) -> Rows:
+            nonlocal run
+            parts: list[Rows] = []
+            cuts = np.array_split(indices, max(1, -(-len(indices) // BATCH)))
+            for part in tqdm(cuts, desc="features", unit=" batches", disable=not self.progress, leave=False):
+                given = source.take(part, view)[0]
+                if run is None:
+                    run = compiled.forward(prefix, given, samples=len(indices), say=self.say)  # type: ignore[arg-type]
+                parts.append(_tuple(run(given)))  # type: ignore[arg-type]
+            return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+        samples = (
+            source.keys() if source.seed is None else [f"{key} {i}" for i, key in enumerate(source.keys())]
+        )
+        rows = self.store.rows(digest.hexdigest()[:32], samples, compute, about=self.about)
+        return rows if len(rows) > 1 else rows[0]
+
+
+def _tuple(outputs: Arrays) -> Rows:
+    return outputs if isinstance(outputs, tuple) else (outputs,)

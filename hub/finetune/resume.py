@@ -1,0 +1,178 @@
+"""A run that can be killed anywhere: what a checkpoint holds, when it is written, and how a run goes on from it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+
+from hub._version import __version__
+from hub.errors import StorageError, TrainingError, UsageError
+from hub.finetune import optimizer_state, random_state
+from hub.finetune.callbacks import Callback, KeepBest
+from hub.finetune.checkpoint import Checkpoint, Checkpoints
+from hub.finetune.trainer import Trainer
+from hub.modules import weights
+
+# What may differ between a run and its continuation: it changes how fast the result comes, never the result.
+FREE = {"workers", "checkpoint_minutes", "cache"}
+
+
+EPOCH_SECONDS = 2
+"""Epochs that are shorter do not each get a checkpoint: it would take longer than to train them again."""
+
+
+class Checkpointer(Callback):
+    """Writes a checkpoint at epochs' ends and every few minutes in between; it stands last among the callbacks."""
+
+    def __init__(
+        self,
+        store: Checkpoints,
+        keeper: KeepBest,
+        identity: Mapping[str, Any],
+        *,
+        minutes: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self.store, self.keeper, self.identity = store, keeper, dict(identity)
+        self.seconds, self.say = minutes * 60, say
+        self.written = time.monotonic()
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self.written = time.monotonic()
+
+    def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
+        if time.monotonic() - self.written > self.seconds:
+            self.save(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        last = trainer.stop or trainer.epoch == trainer.epochs
+        if last or time.monotonic() - self.written > min(self.seconds, EPOCH_SECONDS):
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> bool:
+        """Write where the run stands. A full disk is said and does not end the run: the one before it is still there.
+
+        Raises TrainingError when a weight is not finite: such a checkpoint would be worth nothing.
+        """
+        groups: dict[str, dict[str, np.ndarray]] = {"model": weights.state_of(trainer.model)}
+        _require_finite(groups["model"], trainer)
+        groups["optimizer"], numbers = optimizer_state.to_arrays(trainer.optimizer, _names(trainer))
+        if trainer.average:
+            groups["average"] = trainer.average.state()
+        unchanged = set()
+        if self.keeper.weights:
+            groups["best"] = self.keeper.weights
+            if not self.keeper.is_new:
+                unchanged = {"best"}
+        record = {
+            "identity": self.identity,
+            "machine": _machine(),
+            "position": trainer.position(),
+            "optimizer": numbers,
+            "random": random_state.capture(),
+            "callbacks": [[type(one).__name__, one.state()] for one in trainer.callbacks],
+        }
+        self.written = time.monotonic()
+        if not trainer.group.first:
+            return True
+        try:
+            self.store.save(trainer.step, groups, record, unchanged=unchanged)
+        except StorageError as problem:
+            self.say(f"no checkpoint was written: {problem}")
+            return False
+        self.keeper.is_new = False
+        return True
+
+
+def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> None:
+    """Put everything back as it was when the checkpoint was written."""
+    record = checkpoint.record
+    weights.give(trainer.model, checkpoint.load("model"), what=f"{checkpoint.folder}, model")
+    optimizer_state.from_arrays(
+        trainer.optimizer, checkpoint.load("optimizer"), record["optimizer"], _names(trainer)
+    )
+    if trainer.average:
+        trainer.average.restore(checkpoint.load("average"))
+    if "best" in checkpoint.groups:
+        keeper.weights = {name: np.array(array) for name, array in checkpoint.load("best").items()}
+    for callback, (name, state) in zip(trainer.callbacks, record["callbacks"], strict=False):
+        if type(callback).__name__ == name:
+            callback.restore(state)
+    trainer.go_to(record["position"])
+    random_state.restore(record["random"])
+
+
+def require_same(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> list[str]:
+    """Raise UsageError that names every setting that is not the one the run began with; give warnings."""
+    before, differences = checkpoint.record["identity"], []
+    for name in sorted({*before["config"], *identity["config"]} - FREE):
+        was, now = before["config"].get(name), identity["config"].get(name)
+        if was != now:
+            differences.append(f"{name} was {was!r} and is {now!r}")
+    for name, what in (
+        ("labels", "the labels"),
+        ("data", "the data"),
+        ("network", "the network"),
+        ("ranks", "the number of processes"),
+    ):
+        if before[name] != identity[name]:
+            differences.append(f"{what} changed: {_difference(before[name], identity[name])}")
+    if differences:
+        raise UsageError(
+            f"{checkpoint.folder}: cannot go on with this run:\n  " + "\n  ".join(differences),
+            hint="call it as it was called before, or start a new run in another output_dir",
+        )
+    was, now = checkpoint.record["machine"], _machine()
+    return [
+        f"{name} was {was.get(name)} and is {now[name]}: the result may differ in the last digits"
+        for name in now
+        if was.get(name) != now[name]
+    ]
+
+
+def _difference(was: object, now: object) -> str:
+    if isinstance(was, Sequence) and isinstance(now, Sequence) and not isinstance(was, str):
+        gone, new = [x for x in was if x not in now], [x for x in now if x not in was]
+        parts = [
+            f"{word} {', '.join(map(str, some[:5]))}"
+            for word, some in (("without", gone), ("with", new))
+            if some
+        ]
+        return "; ".join(parts) or "another order"
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        return ", ".join(
+            f"{key}: {was.get(key)} then, {now.get(key)} now" for key in now if was.get(key) != now[key]
+        )
+    return f"{was} then, {now} now"
+
+
+def _names(trainer: Trainer) -> dict[str, str]:
+    """Give structural name to paddle's own name of every parameter."""
+    return {name: parameter.name for name, parameter in trainer.model.named_parameters()}
+
+
+def _require_finite(state: Mapping[str, np.ndarray], trainer: Trainer) -> None:
+    bad = [name for name, array in state.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if bad:
+        raise TrainingError(
+            f"weights are no longer finite after step {trainer.step} (epoch {trainer.epoch}), "
+            f"at learning rate {trainer.optimizer.get_lr():.3g}: {', '.join(bad[:5])}",
+            hint=f"try learning_rate={trainer.learning_rate / 10:.3g}, or clip_norm=1",
+        )
+
+
+def _machine() -> dict[str, str]:
+    """Give what decides the last digits of a sum."""
+    return {
+        "hub": __version__,
+        "paddle": paddle.__version__,
+        "python": platform.python_version(),
+        "device": paddle.get_device(),
+        "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
+    }

@@ -1,0 +1,272 @@
+"""A run that is killed, stopped, or broken off by an error goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hub
+from hub.errors import StorageError, TrainingError, UsageError
+from hub.finetune.callbacks import Callback
+from hub.finetune.checkpoint import Checkpoints
+from hub.modules import weights
+from tests.pictures import folder, samples, tiny_module
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def rows_of(command: list[str]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", *command],
+        cwd=ROOT, capture_output=True, text=True, timeout=900, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_f08_f09_killed_at_64_moments_the_curve_and_the_weights_are_those_of_the_unbroken_run(
+    tmp_path: Path,
+) -> None:
+    """Moments in a step, in an evaluation, and between any two steps of writing a checkpoint."""
+    whole, *killed = rows_of(["tests.killed", str(tmp_path), "64"])
+    assert len(killed) == 64
+    for row in killed:
+        for what in ("curve", "weights", "best"):
+            assert row[what] == whole[what], f"killed at moment {row['moment']} of {whole['moments']}"
+
+
+def run(place: Path, **options: Any) -> Any:
+    settings = {"epochs": 3, "batch_size": 5, "strategy": "full", "seed": 3, "progress": False}
+    return tiny_module().finetune(samples(6), output_dir=place, **{**settings, **options})
+
+
+def state(module: Any) -> dict[str, np.ndarray]:
+    return weights.state_of(module.network)
+
+
+def equal(one: Any, other: Any) -> bool:
+    a, b = state(one), state(other)
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+class Break(Callback):
+    """Raises after some steps: a user's own callback that fails."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+        if trainer.step == self.step:
+            raise ZeroDivisionError("of the user's own")
+
+
+@pytest.mark.parametrize("changes", [
+    {"strategy": "full"}, {"strategy": "probe"}, {"strategy": "probe_then_full"}, {"strategy": "gradual"},
+    {"freeze": 3}, {"freeze": 3, "cache": False, "workers": 2}, {"average": 0.9}, {"mixup": 0.2, "dropout": 0.3},
+    {"sampler": "balanced", "accumulate": 2}, {"valid": False}, {"anchor": 0.01, "clip_norm": 0.5},
+    {"early_stop": {"patience": 1}}, {"layer_decay": 0.7, "schedule": "one_cycle"},
+], ids=str)  # fmt: skip
+def test_a_callback_that_raises_leaves_a_checkpoint_from_which_the_run_is_the_same(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    unbroken = run(tmp_path / "whole", **changes)
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Break(4)], **changes)
+    resumed = run(tmp_path / "run", resume=True, **changes)
+    assert equal(resumed, unbroken)
+    untimed = [{k: v for k, v in row.items() if k != "seconds"} for row in unbroken.run.history]
+    assert [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.run.history] == untimed
+    assert resumed.run.metrics == unbroken.run.metrics
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    class Count(Callback):
+        steps = 0
+
+        def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+            Count.steps += 1
+
+    first = run(tmp_path / "run")
+    again = run(tmp_path / "run", resume=True, callbacks=[Count()])
+    assert Count.steps == 0
+    assert equal(first, again)
+    assert again.run.metrics == first.run.metrics
+
+
+def test_resume_starts_where_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    assert equal(run(tmp_path / "a", resume=True), run(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 6}, "batch_size was 5 and is 6"),
+        ({"epochs": 4}, "epochs was 3 and is 4"),
+        ({"learning_rate": 0.1}, "learning_rate was 0.0005 and is 0.1"),
+        ({"seed": 4}, "seed was 3 and is 4"),
+        ({"freeze": 1}, "freeze was None and is 1"),
+        ({"strategy": "gradual"}, "strategy was 'full' and is 'gradual'"),
+    ],
+)
+def test_f43_a_changed_setting_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Break(4)])
+    with pytest.raises(UsageError, match="cannot go on with this run") as caught:
+        run(tmp_path / "run", resume=True, **changes)
+    assert message in str(caught.value)
+
+
+def test_f43_changed_data_is_named(tmp_path: Path) -> None:
+    place = folder(tmp_path / "data", 6)
+
+    def train(**options: Any) -> Any:
+        return tiny_module().finetune(
+            place, epochs=2, batch_size=5, output_dir=tmp_path / "run", progress=False, **options
+        )
+
+    with pytest.raises(ZeroDivisionError):
+        train(callbacks=[Break(3)])
+    first, second, *_ = sorted((place / "dot").iterdir())
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(UsageError, match=r"the data changed: .* then, .* now"):
+        train(resume=True)
+    more = folder(tmp_path / "data", 7)
+    assert more == place
+    with pytest.raises(UsageError, match=r"then, .* now"):
+        train(resume=True)
+
+
+def test_a_run_that_was_broken_off_is_not_overwritten_by_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Break(4)])
+    with pytest.raises(UsageError, match="holds a run that was broken off") as caught:
+        run(tmp_path / "run")
+    assert "resume=True" in (caught.value.hint or "")
+
+
+def test_f49_a_damaged_checkpoint_is_passed_over_and_the_one_before_it_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unbroken = run(tmp_path / "whole")
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Break(9)])
+    newest = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert newest is not None
+    damaged = newest.folder / "model.safetensors"
+    data = bytearray(damaged.read_bytes())
+    data[-1] ^= 1
+    damaged.write_bytes(bytes(data))
+    resumed = run(tmp_path / "run", resume=True, progress=True)
+    assert equal(resumed, unbroken)
+    assert f"passed over: {damaged}" in capsys.readouterr().err
+
+
+def test_f50_a_second_trainer_on_one_folder_is_refused(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path / "run" / "checkpoints")
+    other = "import sys, time\nfrom pathlib import Path\nfrom hub.finetune.checkpoint import Checkpoints\n"
+    other += (
+        "with Checkpoints(Path(sys.argv[1])).owned():\n    print('here', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", other, str(store.folder)],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        with pytest.raises(StorageError, match=f"process {process.pid} on .* trains into this folder"):
+            run(tmp_path / "run")
+        process.kill()
+    run(tmp_path / "run")  # what a killed owner held is free
+
+
+def test_f45_a_loss_that_is_no_number_is_never_in_a_checkpoint(tmp_path: Path) -> None:
+    class Poison(Callback):
+        def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+            if trainer.step == 5:
+                bias = trainer.model.head.bias
+                bias.set_value(np.full(bias.shape, np.inf, np.float32))
+
+    for _ in range(2):  # the same every time
+        with pytest.raises(TrainingError) as caught:
+            run(tmp_path / "run", callbacks=[Poison()], resume=True, checkpoint_minutes=1e-9)
+        assert "step 5" in str(caught.value)
+        assert "head.bias" in str(caught.value)
+        newest = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+        assert newest is not None
+        assert newest.step == 4
+        assert all(np.isfinite(array).all() for array in newest.load("model").values())
+
+
+STOPPED = """
+import os, signal, sys
+from hub.finetune.callbacks import Callback
+from tests.pictures import samples, tiny_module
+
+class Signal(Callback):
+    def on_step_end(self, trainer, step):
+        if trainer.step == int(sys.argv[2]):
+            for _ in range(int(sys.argv[4])):
+                os.kill(os.getpid(), getattr(signal, sys.argv[3]))
+
+tiny_module().finetune(samples(6), epochs=3, batch_size=5, strategy="full", seed=3, workers=2, output_dir=sys.argv[1],
+                       callbacks=[Signal()])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "step", "status"),
+    [("SIGTERM", 1, 4, 143), ("SIGINT", 1, 7, -signal.SIGINT), ("SIGTERM", 2, 4, -signal.SIGTERM)],
+)
+def test_f47_a_signal_finishes_the_step_keeps_it_and_says_how_to_go_on(
+    tmp_path: Path, python: str, name: str, times: int, step: int, status: int
+) -> None:
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", STOPPED, str(tmp_path / "run"), str(step), name, str(times)],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    newest = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    if times > 1:  # the second one acts at once; the checkpoint of the last epoch is what there is
+        return
+    assert newest is not None
+    assert newest.step == step
+    assert "resume=True" in done.stderr
+    assert f"--output {tmp_path / 'run'} --resume" in done.stderr
+    assert hub.Module(tmp_path / "run" / "best").name == "tiny_finetuned"
+
+
+@pytest.mark.parametrize(("batch_size", "ends"), [("auto", True), (5, False)])
+def test_f46_memory_that_runs_out_is_answered_with_smaller_parts_or_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: Any, ends: bool
+) -> None:
+    from hub.finetune.trainer import Trainer
+
+    whole = run(tmp_path / "whole", batch_size=32 if ends else 5, strategy="probe")
+    real = Trainer._forward_backward
+
+    def full(self: Any, inputs: Any, targets: Any, size: int) -> float:
+        if self.pieces < 4:
+            raise MemoryError("ResourceExhaustedError: Fail to alloc memory")
+        return real(self, inputs, targets, size)
+
+    monkeypatch.setattr(Trainer, "_forward_backward", full)
+    if not ends:
+        with pytest.raises(
+            TrainingError, match="memory ran out in epoch 1, step 1, with 5 samples"
+        ) as caught:
+            run(tmp_path / "run", batch_size=batch_size, strategy="probe")
+        for advice in ("batch_size=2,", "accumulate=2", "strategy='probe'"):
+            assert advice in (caught.value.hint or "")
+        return
+    parted = run(tmp_path / "run", batch_size=batch_size, strategy="probe")
+    for one, other in zip(whole.run.history[1:], parted.run.history[1:], strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], abs=1e-6)
