@@ -24,7 +24,6 @@ from paddle import nn
 from PIL import Image
 
 from hub import inputs, settings, tasks
-from hub._version import __version__
 from hub.datasets import Dataset, Sample
 from hub.datasets.prepare import prepare, prepare_evaluation
 from hub.errors import InputError, SpecError, UsageError, one_of
@@ -326,7 +325,7 @@ class Module:
             self._move(device)
         say(f"device: {self.device} ({self._why_device})")
         items = ItemCache(tasks.kind(self.task).examples(self.preprocessor))
-        about = hashlib.sha256(f"{__version__} {self.task} {self.spec.preprocess}".encode()).hexdigest()
+        about = hashlib.sha256(f"{self.task} {self.spec.preprocess}".encode()).hexdigest()
         store = FeatureStore(settings.home() / "features" if config.cache else None)
         features = Features(
             store, about=about, group=group, progress=progress and sys.stderr.isatty(), say=say
@@ -352,7 +351,7 @@ class Module:
         folder = _run_folder(output_dir, self.name, ranks=group.size)
         checkpoints = Checkpoints(folder / "checkpoints", say=say)
         with checkpoints.owned() if group.first else nullcontext():
-            if not resume:
+            if group.first and not resume:
                 _require_finished(folder, checkpoints)
             self._retask(task, backbone, drop_groups=config.drop_groups, seed=seed)
             self.run = run = Run(folder, data=parts.describe(), samples=parts.valid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import io
 import json
@@ -19,6 +20,7 @@ from PIL import Image
 
 from hub.cli import evaluate, finetune, run
 from hub.cli.main import main
+from hub.finetune.config import Config
 from hub.module import Module
 from tests.pictures import LABELS, folder, tiny_module
 
@@ -195,23 +197,34 @@ def test_a_matrix_that_does_not_fit_the_terminal_becomes_a_list(monkeypatch: pyt
 
 def test_the_options_are_those_of_module_finetune() -> None:
     parameters = dict(inspect.signature(Module.finetune).parameters)
-    for name in ("self", "train", "callbacks", "progress"):  # the module, DATA, code, and --quiet
+    for name in (
+        "self",
+        "train",
+        "callbacks",
+        "progress",
+        "more",
+    ):  # the module, DATA, code, --quiet, and MORE
         del parameters[name]
     assert set(finetune.OPTIONS) == set(parameters)
+    assert set(finetune.MORE) == {field.name for field in dataclasses.fields(Config)} - set(parameters)
     for name, parameter in parameters.items():
         default, told = parameter.default, finetune.OPTIONS[name]["help"]
         if isinstance(default, str | int | float) and not isinstance(default, bool):
+            assert f"(default {default})" in told
+    for field in dataclasses.fields(Config):
+        default, told = field.default, finetune.MORE.get(field.name, {}).get("help")
+        if told and isinstance(default, str | int | float) and not isinstance(default, bool):
             assert (
-                f"(default {default:g})" in told
+                f"(default {default:g}" in told
                 if isinstance(default, float)
-                else f"(default {default})" in told
+                else f"(default {default}" in told
             )
 
 
 @pytest.mark.parametrize(
     ("command", "method", "elsewhere"),
     [
-        (run, Module.predict, {"given"}),
+        (run, Module.predict, {"given", "options"}),
         (evaluate, Module.evaluate, {"data"}),
     ],
 )

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,9 @@ MORE: dict[str, dict[str, Any]] = {
     "loss": _choice("loss", ("cross_entropy", "focal", "logit_adjusted"), "the loss (default cross_entropy)"),
     "focal_gamma": _option("X", float, "how much the focal loss looks away from easy samples (default 2)"),
     "sampler": _choice(
-        "sampler", ("shuffle", "balanced"), "whether small classes come as often as large ones"
+        "sampler",
+        ("shuffle", "balanced"),
+        "which samples come; balanced: small classes as often as large ones (default shuffle)",
     ),
     "label_smoothing": _option("X", float, "the share of a target that goes to all classes (default 0)"),
     "dropout": _option("X", float, "the share of features that are left out in training (default 0)"),
@@ -148,6 +150,8 @@ MORE: dict[str, dict[str, Any]] = {
     "views": _option("N", int, "random variants of a sample whose features are kept (default 1: as it is)"),
     "checkpoint_minutes": _option("X", float, "time between checkpoints within an epoch (default 10)"),
 }
+CHATTER = re.compile(r"[IWE]\d{4} [\d:.]+ |FLAGS\(name=|=====|launch |\s+warnings\.warn|.*UserWarning")
+
 FLAGS = {"output_dir": "--output"}  # the others are their names: batch_size is --batch-size
 
 
@@ -225,13 +229,40 @@ def _launch(arguments: argparse.Namespace) -> Path:
     if getattr(arguments, "device", None) in (None, "cpu") and not _has_gpu():
         command += ["--backend", "gloo"]
     command += [str(Path(__file__).with_name("launched.py")), *words]
-    status = subprocess.run(command, stdout=sys.stderr, check=False).returncode
-    if status:
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    with open(folder / "logs" / "launch.log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            for line in _followed(folder / "logs" / "workerlog.0", process):
+                say(line)
+        except BaseException:  # Ctrl-C reached the processes as well: they write their checkpoint and end
+            process.wait()
+            raise
+    if status := process.wait():
         raise TrainingError(
             f"one of {arguments.nproc * arguments.nnodes} processes failed with status {status}",
             hint=f"what each of them said is in {folder / 'logs'}",
         )
     return folder
+
+
+def _followed(path: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Give the lines that the first process writes while it runs, without what paddle says of its own insides."""
+    position, ended = 0, False
+    while not ended:
+        ended = process.poll() is not None  # asked first: what was written before is read below
+        if not ended:
+            time.sleep(0.2)
+        if not path.is_file():
+            continue
+        with path.open("rb") as log:
+            log.seek(position)
+            data = log.read()
+        whole = data if ended else data[: data.rfind(b"\n") + 1]
+        position += len(whole)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            if line and not CHATTER.match(line):
+                yield line
 
 
 def _has_gpu() -> bool:

@@ -27,7 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         help="a file, a folder, a glob, or - for a list of paths on stdin",
     )
-    parser.add_argument("--top-k", type=int, default=5, metavar="N", help="labels for each input (default 5)")
+    parser.add_argument("--top-k", type=int, metavar="N", help="labels for each input (default 5)")
+    parser.add_argument(
+        "--option", type=_option, action="append", default=[], metavar="NAME=VALUE", dest="options",
+        help="what else this module's task takes; a value is JSON, or text",
+    )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="inputs at once (default 32)")
     parser.add_argument("--device", help="cpu, gpu or gpu:1 (default: the best one there is)")
     parser.add_argument(
@@ -43,7 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     from hub.module import Module
 
     module = Module(arguments.name, device=arguments.device)
-    results = module.predict(inputs, batch_size=arguments.batch_size, top_k=arguments.top_k)
+    options = dict(arguments.options)
+    if arguments.top_k is not None:
+        options["top_k"] = arguments.top_k
+    results = module.predict(inputs, batch_size=arguments.batch_size, **options)
     failed = sum("error" in result for result in results)
     if arguments.save:
         for result in results:
@@ -58,6 +65,16 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         say(f"{failed} of {len(results)} inputs failed")
     return 1 if failed else 0
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--option: expected NAME=VALUE, found {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _read_inputs(words: list[str]) -> list[str]:

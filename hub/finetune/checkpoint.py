@@ -252,13 +252,13 @@ class Checkpoints:
         """Link the file with the content that the last checkpoint has, from one that goes; None without such a one."""
         promise = self._promises.get(name)
         for folder in outgoing:
-            if promise and _keeps(promise, folder / name):
-                try:
+            try:
+                if _keeps(promise, folder / name):
                     os.link(folder / name, staging / name)
-                except OSError:  # a disk without links
-                    return None
-                failpoint(f"{name} linked")
-                return promise
+                    failpoint(f"{name} linked")
+                    return promise
+            except OSError:  # a file that cannot be read, a disk without links: it is written again
+                continue
         return None
 
     def _check_space(self, need: int) -> None:
@@ -373,19 +373,27 @@ def _open(folder: Path, place: Place) -> Checkpoint:
 
 
 def _read_json(path: Path) -> Any:
+    if not _is_plain(path):
+        raise IntegrityError(f"{path}: missing, or no file")
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise IntegrityError(f"{path}: missing") from None
     except (ValueError, RecursionError) as problem:
         raise IntegrityError(f"{path}: expected JSON: {problem}") from None
 
 
-def _keeps(promise: Promise, path: Path) -> bool:
+def _keeps(promise: Promise | None, path: Path) -> bool:
     """Say whether the file is there and is what was promised, to the last bit."""
-    if not path.is_file() or path.is_symlink():
-        return False
-    return path.stat().st_size == promise.size and sha256_of(path) == promise.sha256
+    return (
+        promise is not None
+        and _is_plain(path)
+        and path.stat().st_size == promise.size
+        and sha256_of(path) == promise.sha256
+    )
+
+
+def _is_plain(path: Path) -> bool:
+    """Say whether it is a file and no link, nor a pipe, which whoever opens it waits at for ever."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _mark() -> str:

@@ -39,7 +39,7 @@ def to_arrays(optimizer: Optimizer, names: Mapping[str, str]) -> tuple[dict[str,
     Raises TrainingError for an optimizer of another kind than KINDS and for state of a parameter outside `names`.
     """
     _require_kind(optimizer)
-    arrays = {key: np.array(tensor.numpy()) for key, tensor in _tensors(optimizer, names).items()}
+    arrays = {key: tensor.numpy() for key, tensor in _tensors(optimizer, names).items()}
     record: dict[str, Any] = {
         "kind": type(optimizer).__name__,
         "learning_rate": float(optimizer.get_lr()),

@@ -155,7 +155,7 @@ class Trainer:
         self._notify("on_epoch_end", row)
 
     def _train_epoch(self, data: Data) -> Row:
-        self.train_mode(-(-data.count // data.steps))
+        self.train_mode(-(-data.count // (data.steps * self.group.size * self.pieces)))
         for inputs, targets in data.epoch(self.epoch, start=self.batch):
             size = data.sizes[self.batch]
             loss = self.train_step(inputs, targets, size)

@@ -1,0 +1,94 @@
+"""Several processes train as one: two with batch size b take the steps of one with 2b, and measure the whole set."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hub.cli.main import main
+from hub.modules import weights
+from tests.pictures import folder, tiny_module
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        # Steps of at most 6 samples: normalization is then by moving statistics, in one process as in two.
+        ["--strategy", "full", "--learning-rate", "0.01"],
+        ["--strategy", "probe"],
+    ],
+    ids=["full", "probe"],
+)
+def test_two_processes_are_one_with_twice_the_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    module = tiny_module().save(tmp_path / "tiny")
+    data, valid = folder(tmp_path / "data", 9), folder(tmp_path / "valid", 3, seed=5)
+    for label in ("dot", "bar"):  # 7 to measure: the shares of two processes are uneven
+        next((valid / label).iterdir()).unlink()
+    line = [
+        "finetune", str(module), str(data), "--valid", str(valid), "--test", str(folder(tmp_path / "test", 9, seed=6)), "--epochs", "2", "--no-augment",
+        *options, "--device", "cpu", "--json",
+    ]  # fmt: skip
+    assert main([*line, "--batch-size", "6", "--output", str(tmp_path / "one")]) == 0
+    one = json.loads(capsys.readouterr().out)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "hub", *line, "--batch-size", "3", "--nproc", "2", "--output",
+         str(tmp_path / "two")],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    two = json.loads(done.stdout)
+
+    for here, there in zip(one["history"], two["history"], strict=True):
+        for name, value in here.items():
+            if name != "seconds":
+                assert there[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    assert two["metrics"]["count"] == 7
+    assert two["metrics"]["confusion_matrix"] == one["metrics"]["confusion_matrix"]
+    assert two["test_metrics"]["count"] == 27
+    first, second = (
+        weights.load(tmp_path / name / "best" / "weights.safetensors") for name in ("one", "two")
+    )
+    for name, array in first.items():
+        np.testing.assert_allclose(second[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) -> None:
+    module = tiny_module().save(tmp_path / "tiny")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "hub", "finetune", str(module), str(tmp_path / "nowhere"), "--nproc", "2",
+         "--output", str(tmp_path / "run")],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert (
+        f"error: one of 2 processes failed with status 1\nhint: what each of them said is in {tmp_path}"
+        in done.stderr
+    )
+    logs = "".join(
+        path.read_text(encoding="utf-8") for path in (tmp_path / "run" / "logs").glob("workerlog.*")
+    )
+    assert "no such file or folder" in logs
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nnodes", "2"], "--nnodes needs --master"),
+        (["--nnodes", "2", "--master", "10.0.0.1:6170"], "--nnodes needs --output"),
+    ],
+)
+def test_several_machines_need_to_know_of_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["finetune", "tiny", str(tmp_path), *options]) == 2
+    assert message in capsys.readouterr().err
