@@ -44,7 +44,7 @@ from hub.modules.archs import Backbone
 from hub.modules.bundle import Bundle
 from hub.modules.network import Network, infer
 from hub.modules.preprocessor import Preprocessor
-from hub.modules.spec import Head, ModuleSpec
+from hub.modules.spec import Head, ModuleSpec, Named
 from hub.registry import client
 from hub.tasks import Task
 from hub.tasks.base import Arrays
@@ -341,11 +341,7 @@ class Module:
             for name, part in (("valid", parts.valid), ("test", parts.test))
         }
         sets = Sets(_read(parts.train, items), **read, labels=task.labels, counts=parts.train.counts())
-        backbone = (
-            archs.shortened(self._base.backbone, config.drop_groups)
-            if config.drop_groups
-            else self._base.backbone
-        )
+        backbone = archs.shortened(self._base.backbone, config.drop_groups)
         plan = finetuning.plan(config, task, backbone, sets, early_stop=early_stop, ranks=group.size)
         answers = None if config.teacher is None else _teacher_answers(config.teacher, task, parts.train)
         folder = _run_folder(output_dir, self.name, ranks=group.size)
@@ -353,7 +349,7 @@ class Module:
         with checkpoints.owned() if group.first else nullcontext():
             if group.first and not resume:
                 _require_finished(folder, checkpoints)
-            self._retask(task, backbone, drop_groups=config.drop_groups, seed=seed)
+            self._retask(task, backbone, config)
             self.run = run = Run(folder, data=parts.describe(), samples=parts.valid)
             try:
                 finetuning.fit(
@@ -415,14 +411,24 @@ class Module:
         paddle.set_device(self.device)
         self.network.to(self.device)
 
-    def _retask(self, task: Task, backbone: Backbone, *, drop_groups: int, seed: int) -> None:
+    def _retask(self, task: Task, backbone: Backbone, config: Config) -> None:
         """Put a fresh head for other labels on the backbone; the module is then no longer the one that was loaded."""
-        paddle.seed(seed)
-        self.network = Network(backbone, task.build_head(backbone.feature_spec))
+        paddle.seed(config.seed)
+        head = task.build_head(backbone.feature_spec)
+        self.network = Network(backbone, head, dropout=config.dropout)
         several = task.multi_label
         origin = self.spec.source.get("finetuned_from") or f"{self.name} {self.version}"
+        arch = self.spec.arch
+        if config.drop_groups:
+            before = arch.arguments.get("drop_groups", 0)
+            dropped = {
+                "drop_groups": before + config.drop_groups,
+                "drop_channels": backbone.feature_spec.channels,
+            }
+            arch = Named(arch.name, {**arch.arguments, **dropped})
         spec = replace(
             self.spec,
+            arch=arch,
             name=self.name if self.run else f"{self.name[:54]}_finetuned",
             version="1.0.0",
             head=Head(bundle.LABELS_FILE, several),
@@ -431,7 +437,7 @@ class Module:
             source={"finetuned_from": origin},
         )
         self._task = task
-        self._base = replace(self._base, spec=spec, labels=task.labels, head_state={})
+        self._base = replace(self._base, spec=spec, backbone=backbone, labels=task.labels, head_state={})
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import paddle
@@ -12,8 +13,9 @@ from paddle import nn
 from paddle.vision import models
 
 from hub.errors import InputError, SpecError, UsageError, WeightsError
-from hub.modules import archs
+from hub.modules import archs, weights
 from hub.modules.archs.vision import Chain, split_published
+from hub.modules.network import Network, infer
 
 # The small variant of each, so that the contract runs in seconds; names that are not here take their defaults.
 SMALL = {
@@ -379,3 +381,60 @@ def test_a_layer_that_is_replaced_in_the_backbone_is_the_one_that_runs():
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(archs.build("resnet", depth=18))
     _, stem = converted.layer_groups()[0]
     assert isinstance(stem[1], nn.SyncBatchNorm)
+
+
+CUT = [
+    ("small_resnet", {"width": 2}),
+    ("resnet", {"depth": 18}),
+    ("mobilenet_v3_small", {"scale": 0.5}),
+    ("densenet", {}),
+    ("vgg", {"depth": 11}),
+    ("squeezenet", {}),
+    ("googlenet", {}),
+    ("alexnet", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), CUT, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_any_cut_gives_two_parts_that_are_the_network(name: str, arguments: dict[str, Any]) -> None:
+    backbone = archs.build(name, **arguments)
+    network = Network(backbone, nn.Linear(backbone.feature_spec.channels, 3))
+    network.eval()
+    x = np.random.default_rng(0).normal(size=(2, backbone.input_channels, 64, 64)).astype(np.float32)
+    whole = infer(network, x)
+    names = [name for name, _ in network.stages()]
+    assert names == [name for name, _ in network.layer_groups()]
+    for cut in range(1, len(names)):
+        prefix, rest = network.prefix(cut), network.rest(cut)
+        assert np.array_equal(infer(rest, infer(prefix, x)), whole), f"cut before {names[cut]}"
+        own = {id(parameter) for parameter in rest.parameters()}
+        assert not own & {id(parameter) for parameter in prefix.parameters()}
+        assert len(own) + len(prefix.parameters()) == len(network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), CUT[:3], ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_backbone_without_its_last_groups_is_what_comes_before_them(
+    name: str, arguments: dict[str, Any]
+) -> None:
+    backbone = archs.build(name, **arguments)
+    backbone.eval()
+    short = archs.shortened(backbone, 1)
+    x = np.random.default_rng(0).normal(size=(2, backbone.input_channels, 64, 64)).astype(np.float32)
+    before = infer(Network(backbone, nn.Identity()).prefix(len(backbone.layer_groups()) - 1), x)
+    maps = before if isinstance(before, tuple) else (before,)
+    expected = np.concatenate([m.mean(axis=(2, 3)) if m.ndim == 4 else m for m in maps], axis=1)
+    np.testing.assert_allclose(infer(short, x), expected, rtol=1e-4, atol=1e-5)
+    assert short.feature_spec.shape == (expected.shape[1],)
+    again = archs.build(name, drop_groups=1, drop_channels=expected.shape[1], **arguments)
+    weights.give(again, weights.state_of(short), what="the same architecture")
+    again.eval()
+    assert np.array_equal(infer(again, x), infer(short, x))
+
+
+def test_dropping_too_many_groups_is_refused() -> None:
+    with pytest.raises(SpecError, match="expected 1 to 4, found 5"):
+        archs.shortened(archs.build("small_resnet", width=2), 5)

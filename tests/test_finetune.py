@@ -350,3 +350,94 @@ def test_a_gpu_trains_and_answers_like_the_cpu(tmp_path: Path) -> None:
     array = samples(1)[0][0]
     on_gpu, on_cpu = module.embed(array), hub.Module(module.run.best, device="cpu").embed(array)
     np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-2, atol=1e-3)  # TF32 on the GPU
+
+
+def test_a_module_without_its_last_groups_is_saved_and_loaded_as_such(tmp_path: Path) -> None:
+    module = trained(tmp_path, drop_groups=2)
+    assert module.spec.arch.arguments["drop_groups"] == 2
+    again = hub.Module(module.run.best)
+    array = samples(1)[0][0]
+    assert again.predict(array) == module.predict(array)
+    assert again.verify().ok
+    again.finetune(samples(6), drop_groups=1, epochs=1, output_dir=tmp_path / "more", progress=False)
+    assert hub.Module(again.run.best).embed(array).shape == again.embed(array).shape
+
+
+@pytest.mark.parametrize("options", [
+    {"loss": "focal", "focal_gamma": 1.0}, {"loss": "logit_adjusted"}, {"sampler": "balanced"}, {"mixup": 0.2},
+    {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}, {"average": 0.9}, {"anchor": 0.1}, {"dropout": 0.3},
+    {"clip_norm": 0.1}, {"accumulate": 2}, {"schedule": "one_cycle", "warmup": 0.3}, {"to_static": True},
+    {"strategy": "gradual"}, {"freeze": 2, "views": 3}, {"batch_size": "auto"}, {"class_weight": "balanced"},
+], ids=str)  # fmt: skip
+def test_every_setting_changes_the_run_and_the_module_still_learns(tmp_path: Path, options: dict) -> None:
+    plain = trained(tmp_path / "plain", epochs=3, learning_rate=0.01, strategy="full")
+    module = trained(tmp_path / "run", **{"epochs": 3, "learning_rate": 0.01, "strategy": "full", **options})
+    for name, value in options.items():
+        assert module.run.config[name] == value, "it is written down"
+    losses = [[row["train_loss"] for row in one.run.history] for one in (plain, module)]
+    # The data is balanced, and compiled or averaged weights are for what comes after a step's loss.
+    same = ({"to_static": True}, {"class_weight": "balanced"}, {"loss": "logit_adjusted"}, {"average": 0.9})
+    assert np.allclose(*losses, rtol=1e-4) == (options in same)
+    assert hub.Module(module.run.best).predict(samples(1)[0][0])[0]["label"] in LABELS
+
+
+def test_a_teacher_is_learnt_from(tmp_path: Path) -> None:
+    teacher = trained(tmp_path / "teacher", epochs=8, learning_rate=0.01, strategy="full")
+    student = trained(
+        tmp_path / "run", strategy="full", learning_rate=0.01, epochs=8, teacher=teacher, valid=False
+    )
+    assert student.run.config["teacher"] == teacher.name
+    held = [array for array, _ in samples(8, seed=4)]
+    answers = [[row["label"] for row in one.predict(held)] for one in (teacher, student)]
+    assert np.mean(np.array(answers[0]) == np.array(answers[1])) > 0.6
+    other = tiny_module()
+    with pytest.raises(
+        UsageError, match="teacher tiny: expected the labels bar, dot, frame, found this, that"
+    ):
+        trained(tmp_path / "no", teacher=other)
+
+
+def test_early_stopping_ends_the_run_and_keeps_the_best(tmp_path: Path) -> None:
+    module = trained(tmp_path, epochs=30, learning_rate=0.5, strategy="full", early_stop=2)
+    assert len(module.run.history) < 30
+    assert module.run.metrics["accuracy"] == max(row["valid_accuracy"] for row in module.run.history)
+
+
+def test_the_report_shows_the_run(tmp_path: Path) -> None:
+    module = trained(tmp_path, learning_rate=0.5, strategy="full", test=samples(4, seed=9))
+    page = module.run.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    for text in ("accuracy", "bar", "Configuration", "item "):
+        assert text in page
+    assert page.count("<img") == len(module.run.misses) > 0
+
+
+def test_a_second_run_finds_the_features_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hub.finetune import features
+
+    asked: list[int] = []
+    real = features.compiled.forward
+
+    def count(layer, example, **options):
+        asked.append(1)
+        return real(layer, example, **options)
+
+    monkeypatch.setattr(features.compiled, "forward", count)
+    data = folder(tmp_path / "data", 8)
+
+    def train(**options):
+        return tiny_module().finetune(
+            data, epochs=2, strategy="probe", output_dir=tmp_path / "run", progress=False, **options
+        )
+
+    first = train()
+    assert len(asked) == 1
+    again = train()
+    assert len(asked) == 1, "nothing is computed twice"
+    assert again.run.metrics == first.run.metrics
+    Image.fromarray(samples(1, seed=77)[0][0]).save(sorted((data / "bar").iterdir())[0])
+    train()
+    assert len(asked) == 2, "a changed picture is"
+    without = train(cache=False)
+    assert without.run.metrics["accuracy"] == pytest.approx(train().run.metrics["accuracy"])

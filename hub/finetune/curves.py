@@ -23,7 +23,7 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, *, layout: str | None = "constrained") -> Figure:
     """Give an empty figure of this size in inches, apart from pyplot. Raises MissingDependencyError."""
     if not can_draw():
         raise MissingDependencyError(
@@ -33,7 +33,7 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -52,13 +52,12 @@ def plot(history: Sequence[dict[str, Any]], path: Path, *, metrics: Sequence[str
     chosen = _chosen(history, metrics)
     if not history or not can_draw():
         return False
-    figure = new_figure(9, 3.6)
+    figure = new_figure(9, 3.6, layout=None)  # finding the margins takes longer than all the rest
+    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.14, top=0.91, wspace=0.14)
     left, right = figure.subplots(1, 2)
     for key, colour in INK.items():
         _draw(left, history, key, label=key.replace("_", " "), color=colour)
-    for place, name in enumerate(
-        chosen
-    ):  # the first on top: some metrics are equal, as accuracy and micro F1
+    for place, name in enumerate(chosen):  # the first on top: accuracy and micro F1, for two, are equal
         _draw(right, history, f"valid_{name}", label=name.replace("_", " "), zorder=3 - 0.01 * place)
     left.set_title("loss")
     right.set_title("validation metrics")

@@ -43,27 +43,21 @@ class FeatureStore:
     ) -> Rows:
         """Give a row for each sample, from the entry `key` where it has one, else by `compute(indices)`.
 
-        `samples` are digests of contents. The arrays may be mapped from files: they are not to be written to. `about`
-        says by what preprocessing the samples were read, for `readable`.
+        What is computed is added to the entry. `samples` are digests of contents. The arrays may be mapped from files:
+        they are not to be written to. `about` says by what preprocessing the samples were read, for `readable`.
         """
-        kept = self._open(key)
-        if kept is not None and kept[0] == list(samples):
-            return kept[1]
-        row_of = {sample: row for row, sample in enumerate(kept[0])} if kept else {}
-        missing = np.array([i for i, sample in enumerate(samples) if sample not in row_of], np.int64)
-        fresh = compute(missing) if len(missing) else None
-        source = fresh if fresh is not None else kept[1] if kept else ()
-        rows = tuple(np.empty((len(samples), *array.shape[1:]), array.dtype) for array in source)
-        if fresh is not None:
-            for array, new in zip(rows, fresh, strict=True):
-                array[missing] = new
-        if kept is not None:
-            there = np.array([i for i, sample in enumerate(samples) if sample in row_of], np.int64)
-            where = np.array([row_of[samples[i]] for i in there.tolist()], np.int64)
-            for array, old in zip(rows, kept[1], strict=True):
-                array[there] = old[where]
-        self._keep(key, samples, rows, about)
-        return rows
+        kept, there = self._open(key) or ([], ())
+        if kept == list(samples):
+            return there
+        row_of = {sample: row for row, sample in enumerate(kept)}
+        missing = [i for i, sample in enumerate(samples) if sample not in row_of]
+        if missing:
+            row_of |= {samples[i]: len(kept) + n for n, i in enumerate(missing)}
+            fresh = compute(np.array(missing, np.int64))
+            there = tuple(map(np.concatenate, zip(there, fresh, strict=True))) if there else fresh
+            self._keep(key, [*kept, *(samples[i] for i in missing)], there, about)
+        chosen = np.array([row_of[sample] for sample in samples], np.int64)
+        return tuple(array[chosen] for array in there)
 
     def readable(self, about: str) -> set[str]:
         """Give the samples that were read before by this preprocessing: they can be read."""
@@ -101,7 +95,7 @@ class FeatureStore:
     def _keep(self, key: str, samples: Sequence[str], rows: Rows, about: str) -> None:
         """Write an entry if there is room; that it cannot be kept harms nobody."""
         size = sum(array.nbytes for array in rows)
-        if self.folder is None or not rows or size > self.limit:
+        if self.folder is None or size > self.limit:
             return
         with suppress(HubError, OSError):
             self.folder.mkdir(parents=True, exist_ok=True)

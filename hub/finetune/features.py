@@ -38,6 +38,7 @@ class Features:
         self.store, self.about, self.group = store, about, group or Group()
         self.progress, self.say = progress, say
         self._kept: dict[tuple[int, int, int], list[Arrays]] = {}
+        self._forward: dict[str, compiled.Forward] = {}
 
     def of(self, network: Network, cut: int, source: Read, *, views: int = 1) -> list[Arrays]:
         """Give for each view what the first `cut` groups of the network make of the set, float32 rows.
@@ -64,20 +65,19 @@ class Features:
         digest = hashlib.sha256()
         for part in (__version__, paddle.__version__, paddle.get_device(), self.about, str(cut)):
             digest.update(part.encode() + b"\0")
-        digest.update(b"" if source.seed is None else f"{source.seed} {view}".encode())
         for name, array in sorted(weights.state_of(prefix).items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
-        run: compiled.Forward | None = None
+        mark = digest.hexdigest()
+        digest.update(b"" if source.seed is None else f"{source.seed} {view}".encode())
 
         def compute(indices: np.ndarray) -> Rows:
-            nonlocal run
             parts: list[Rows] = []
             cuts = np.array_split(indices, max(1, -(-len(indices) // BATCH)))
             for part in tqdm(cuts, desc="features", unit=" batches", disable=not self.progress, leave=False):
                 given = source.take(part, view)[0]
-                if run is None:
-                    run = compiled.forward(prefix, given, samples=len(indices), say=self.say)  # type: ignore[arg-type]
-                parts.append(_tuple(run(given)))  # type: ignore[arg-type]
+                if mark not in self._forward:
+                    self._forward[mark] = compiled.forward(prefix, given, samples=len(indices), say=self.say)
+                parts.append(_tuple(self._forward[mark](given)))
             return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
         samples = (

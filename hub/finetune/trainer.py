@@ -127,11 +127,8 @@ class Trainer:
         self.has_valid = valid is not None
         with signals.held() as self._held:
             self._notify("on_train_begin")
-            if (
-                self.epoch == 0
-                or (self.batch == 0
-                and self.history
-                and self.history[-1]["epoch"] == self.epoch)
+            if self.epoch == 0 or (
+                self.batch == 0 and self.history and self.history[-1]["epoch"] == self.epoch
             ):
                 self.epoch += 1  # the epoch that it stands in is complete
             while self.epoch <= epochs and not self.stop:

@@ -27,10 +27,11 @@ TOLERANCE = 1e-4
 LEAST_SAMPLES = 64
 """Compiling is not worth its second for fewer."""
 
-Forward = Callable[[np.ndarray], Any]
+Batch = np.ndarray | tuple[np.ndarray, ...]
+Forward = Callable[[Any], Any]
 
 
-def forward(layer: nn.Layer, example: np.ndarray, *, samples: int, say: Callable[[str], None]) -> Forward:
+def forward(layer: nn.Layer, example: Batch, *, samples: int, say: Callable[[str], None]) -> Forward:
     """Give the fastest way to put batches through the layer as it predicts, for about so many samples.
 
     `example` is a first batch: the compiled layer must give for it what the layer itself gives. Where compiling
