@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import paddle
 from paddle import Tensor, nn
 
 from hub.errors import SpecError, did_you_mean, one_of
@@ -119,10 +120,63 @@ def names() -> list[str]:
     return sorted(_FAMILIES)
 
 
-def build(name: str, **arguments: object) -> Backbone:
+class Shortened(Backbone):
+    """A backbone without its last groups: what the last one left gives, averaged to a vector where it is a map.
+
+    Early layers see textures and edges, late ones the kinds of thing they were trained on: for targets unlike those,
+    fewer groups can be worth more.
+    """
+
+    def __init__(self, backbone: Backbone, drop: int, channels: int) -> None:
+        super().__init__()
+        groups = backbone.layer_groups()
+        if not 0 < drop < len(groups):
+            raise SpecError(
+                f"drop_groups: expected 1 to {len(groups) - 1}, found {drop}",
+                hint=f"the groups are {', '.join(name for name, _ in groups)}",
+            )
+        self.input_channels = backbone.input_channels
+        self.feature_spec = FeatureSpec("pooled", (channels,))
+        for name, layers in groups[:-drop]:
+            self.add_sublayer(name, nn.LayerList(layers))
+        self._kept = [name for name, _ in groups[:-drop]]
+        self._run = backbone.stages()[:-drop]
+        self._refuse = backbone.check
+
+    def check(self, x: Any) -> None:
+        self._refuse(x)
+
+    def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
+        return [(name, list(self._sub_layers[name])) for name in self._kept]
+
+    def stages(self) -> list[tuple[str, Stage]]:
+        *first, (name, last) = self._run
+        return [*first, (name, lambda x: _pooled(last(x)))]
+
+
+def _pooled(features: Any) -> Tensor:
+    if isinstance(features, tuple):
+        return paddle.concat([_pooled(one) for one in features], axis=1)
+    return features.mean(axis=[2, 3]) if features.ndim == 4 else features
+
+
+def shortened(backbone: Backbone, drop: int, *, side: int = 96) -> Backbone:
+    """Give a backbone without its last `drop` groups, with the same weights. Raises SpecError for too many."""
+    if drop == 0:
+        return backbone
+    short = Shortened(backbone, drop, channels=1)
+    short.eval()
+    with paddle.no_grad():
+        found = short.features(paddle.zeros([1, backbone.input_channels, side, side]))
+    short.feature_spec = FeatureSpec("pooled", (found.shape[1],))
+    return short
+
+
+def build(name: str, *, drop_groups: int = 0, drop_channels: int = 0, **arguments: object) -> Backbone:
     """Build an architecture from its name and arguments, with fresh random weights.
 
-    Raises UsageError for a name that no family has, SpecError for arguments that the architecture does not take.
+    With `drop_groups` it comes without its last groups; `drop_channels` is then the length of its features. Raises
+    UsageError for a name that no family has, SpecError for arguments that the architecture does not take.
     """
     if name not in _FAMILIES:
         raise one_of("arch.name", name, _FAMILIES)
@@ -133,4 +187,5 @@ def build(name: str, **arguments: object) -> Backbone:
         if argument not in allowed:
             hint = did_you_mean(argument, allowed) or f"it takes {', '.join(allowed) or 'no arguments'}"
             raise SpecError(f"arch.{argument}: {name} takes no such argument", hint=hint)
-    return builder(**arguments)
+    backbone = builder(**arguments)
+    return Shortened(backbone, drop_groups, drop_channels) if drop_groups else backbone
