@@ -37,6 +37,7 @@ from hub.finetune.config import Config
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.feature_store import FeatureStore
 from hub.finetune.features import Features
+from hub.finetune.range_test import RangeTest
 from hub.finetune.run import Run, Sets
 from hub.finetune.trainer import measure
 from hub.modules import archs, bundle, card, devices, golden, preprocessor, weights
@@ -366,6 +367,41 @@ class Module:
                 self.save(run.best, name=self.name)  # once more: its card now has the metrics
         say(run.summary())
         return self
+
+    def range_test(
+        self,
+        train: Any,
+        *,
+        low: float = 1e-6,
+        high: float = 1.0,
+        steps: int = 60,
+        multi_label: bool | None = None,
+        seed: int = 0,
+        workers: int = 0,
+        **settings: Any,
+    ) -> RangeTest:
+        """Try learning rates from `low` to `high` on the first steps of a training that is then thrown away.
+
+        Gives the losses, a suggestion for `finetune(learning_rate=…)` and `plot(path)`; the module stays as it was.
+        `settings` are those of `finetune`. Raises TrainingError where nothing can be suggested.
+        """
+        config = Config.of(**{"strategy": "full", "seed": seed, "workers": workers, **settings})
+        items = ItemCache(tasks.kind(self.task).examples(self.preprocessor))
+        parts = prepare(
+            train, valid=False, multi_label=multi_label, seed=seed, workers=workers, probe=items.item
+        )
+        task = tasks.create(self.task, parts.train.labels, multi_label=parts.train.multi_label)
+        sets = Sets(_read(parts.train, items), None, None, labels=task.labels, counts=parts.train.counts())
+        backbone = archs.shortened(self._base.backbone, config.drop_groups)
+        plan = finetuning.plan(config, task, backbone, sets)
+        before, state = (self._base, self._task, self.network), weights.state_of(self.network)
+        try:
+            self._retask(task, backbone, config)
+            return finetuning.range_test(self.network, plan, sets, low=low, high=high, steps=steps)
+        finally:
+            self._base, self._task, self.network = before
+            weights.give(self.network, state, what=self.name)
+            self.network.eval()
 
     def save(self, folder: str | Path, *, name: str | None = None) -> Path:
         """Write this module as a folder that `hub.Module`, `hub run` and `hub install` take, and give its path.

@@ -441,3 +441,21 @@ def test_a_second_run_finds_the_features_of_the_first(
     assert len(asked) == 2, "a changed picture is"
     without = train(cache=False)
     assert without.run.metrics["accuracy"] == pytest.approx(train().run.metrics["accuracy"])
+
+
+def test_the_range_test_suggests_a_rate_that_learns_and_leaves_the_module_alone(tmp_path: Path) -> None:
+    module = tiny_module()
+    before = weights.state_of(module.network)
+    found = module.range_test(samples(20), batch_size=10)
+    assert all(
+        np.array_equal(array, before[name]) for name, array in weights.state_of(module.network).items()
+    )
+    assert module.labels == ("this", "that")
+    assert 1e-4 < found.suggestion < 0.3
+    found.plot(tmp_path / "rates.png")
+    assert Image.open(tmp_path / "rates.png").size[0] > 300
+    module.finetune(
+        samples(12), strategy="full", learning_rate=found.suggestion, epochs=10, batch_size=10,
+        output_dir=tmp_path / "run", progress=False,
+    )  # fmt: skip
+    assert module.run.metrics["accuracy"] > 0.8

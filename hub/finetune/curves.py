@@ -6,7 +6,7 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hub.errors import MissingDependencyError, one_of
 from hub.files import write_file
@@ -23,7 +23,9 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def new_figure(width: float, height: float, *, layout: str | None = "constrained") -> Figure:
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
     """Give an empty figure of this size in inches, apart from pyplot. Raises MissingDependencyError."""
     if not can_draw():
         raise MissingDependencyError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 import platform
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,8 @@ from hub.finetune.early_stop import EarlyStop
 from hub.finetune.features import Features
 from hub.finetune.freezing import Frozen
 from hub.finetune.precision import Precision
+from hub.finetune.range_test import RangeTest
+from hub.finetune.range_test import range_test as measure_rates
 from hub.finetune.trainer import Interrupted, Trainer, measure
 from hub.finetune.worst import Miss, Worst
 from hub.modules.archs import Backbone
@@ -248,6 +251,7 @@ def fit(
     fit_head = plan.closed_form and closed_form.can_fit(network.head, task)
     if fit_head and checkpoint is None:
         whole = features.of(network, len(network.layer_groups()) - 1, sets.train)[0]
+        assert isinstance(whole, np.ndarray), "a pooled feature is one array"
         closed_form.fit_head(network.head, task, whole, sets.train.targets)
     cut = _cut(network, plan, sets, features, say)
     model: nn.Layer = network.rest(cut) if cut else network
@@ -306,6 +310,30 @@ def fit(
         write_text(run.folder / "metrics.json", dump_json(record))
 
 
+def range_test(network: Network, plan: Plan, sets: Sets, *, low: float, high: float, steps: int) -> RangeTest:
+    """Train the network with rates from `low` to `high`, one a step, and give the losses and a suggestion.
+
+    The network is of no use afterwards. Raises what hub.finetune.range_test.range_test raises.
+    """
+    freezing.apply(network, plan.frozen)
+    trainer = _trainer(network, network, plan, Group())
+    trainer.schedule, trainer.total_steps = (lambda position: 1.0), 1
+    train = _training_batches(network, plan, sets, None, 0, None, Group())
+    trainer.train_mode(-(-train.count // train.steps))
+    batches = (
+        (batch, size)
+        for epoch in itertools.count(1)
+        for batch, size in zip(train.epoch(epoch), train.sizes, strict=True)
+    )
+
+    def step(rate: float) -> float:
+        trainer.learning_rate = rate
+        (inputs, targets), size = next(batches)
+        return trainer.train_step(inputs, targets, size)
+
+    return measure_rates(step, low=low, high=high, steps=steps)
+
+
 def _cut(network: Network, plan: Plan, sets: Sets, features: Features, say: Callable[[str], None]) -> int:
     """Give before which group training begins on features that are computed once; 0 for none."""
     config, cut = plan.config, plan.frozen.groups
@@ -359,7 +387,7 @@ def _training_batches(
     network: Network,
     plan: Plan,
     sets: Sets,
-    features: Features,
+    features: Features | None,
     cut: int,
     teacher_answers: np.ndarray | None,
     group: Group,
@@ -367,7 +395,7 @@ def _training_batches(
     config, task, targets = plan.config, plan.task, sets.train.targets
     varied = Read(sets.train.samples, sets.train.items, targets, seed=config.seed if config.augment else None)
     source: Source = varied
-    if cut:
+    if cut and features is not None:
         views = config.views if config.augment and varied.items.examples.varies else 1
         variants = features.of(network, cut, sets.train if views == 1 else varied, views=views)
         source = Stored(variants, targets)

@@ -8,9 +8,10 @@ second (benchmarks/feature_cache.py).
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,7 @@ def forward(layer: nn.Layer, example: Batch, *, samples: int, say: Callable[[str
         with _quiet():
             compiled = _on_gpu(layer) if paddle.get_device() != "cpu" else _on_cpu(layer, example)
         expected, found = infer(layer, example[:2]), compiled(example[:2])
-    except (RuntimeError, TypeError, ValueError, NotImplementedError, SyntaxError, OSError) as problem:
-        # paddle's tracer raises whatever the construct it could not follow made it raise
+    except Exception as problem:  # the tracer raises whatever the construct that it cannot follow made it raise
         say(f"not compiled, which takes longer: {str(problem).strip().splitlines()[-1][:200]}")
         return plain
     difference = _difference(expected, found)
@@ -100,16 +100,18 @@ def _difference(expected: Any, found: Any) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Send what paddle's C++ part writes to stderr while it traces nowhere: remarks on its own insides."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # started without stderr
+    """Send what paddle's C++ part prints while it compiles nowhere: remarks on its own insides, some on stdout."""
+    with ExitStack() as stack:
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+            if stream is not None:
+                stream.flush()
+            try:
+                kept = os.dup(number)
+            except OSError:  # started without it
+                continue
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
         yield
-        return
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import paddle
@@ -85,7 +86,7 @@ class Chain(Backbone):
 
 
 def split_published(
-    name: str, arguments: Mapping[str, object], state: Mapping[str, np.ndarray]
+    name: str, arguments: Mapping[str, Any], state: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
     """Split a published state into that of the backbone and that of a linear head, {"weight": [C, K], "bias": [K]}.
 
