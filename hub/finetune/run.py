@@ -297,6 +297,8 @@ def fit(
         raise
     finally:
         keeper.put_back(trainer)
+        if config.to_static:
+            model.forward.rollback()  # what was compiled for training is not what predicts
         freezing.apply(network, Frozen())
         network.eval()
         run.best_epoch = keeper.epoch

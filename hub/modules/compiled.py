@@ -55,17 +55,29 @@ def forward(layer: nn.Layer, example: Batch, *, samples: int, say: Callable[[str
     return compiled
 
 
+class _Call(nn.Layer):
+    """Another layer, to be traced in its place: tracing leaves its mark on what it is given, also when it fails."""
+
+    def __init__(self, inner: nn.Layer) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
 def _on_gpu(layer: nn.Layer) -> Forward:
-    traced = paddle.jit.to_static(layer)
+    traced = paddle.jit.to_static(_Call(layer))
     return lambda batch: infer(traced, batch)
 
 
 def _on_cpu(layer: nn.Layer, example: np.ndarray) -> Forward:
-    layer.eval()
+    called = _Call(layer)
+    called.eval()
     spec = InputSpec([None, *example.shape[1:]], str(example.dtype))
     with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder:
         path = str(Path(folder, "layer"))
-        paddle.jit.save(paddle.jit.to_static(layer, input_spec=[spec], full_graph=True), path)
+        paddle.jit.save(paddle.jit.to_static(called, input_spec=[spec], full_graph=True), path)
         config = inference.Config(f"{path}.json", f"{path}.pdiparams")
         config.disable_gpu()
         config.disable_glog_info()
