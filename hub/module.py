@@ -46,13 +46,14 @@ from hub.modules.bundle import Bundle
 from hub.modules.network import Network, infer
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import Head, ModuleSpec, Named
+from hub.paddlehub_face import PaddleHubFace
 from hub.registry import client
 from hub.tasks import Task
 from hub.tasks.base import Arrays
 from hub.transforms import image
 
 
-class Module:
+class Module(PaddleHubFace):
     """A pretrained module in memory.
 
     `name`, `version`, `task` and `labels` say what it is; `spec` is the whole of its module.yaml; `folder` is where
@@ -61,17 +62,36 @@ class Module:
 
     run: Run | None = None
 
-    def __init__(self, name: str | Path, *, version: str | None = None, device: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str | Path,
+        *,
+        version: str | None = None,
+        device: str | None = None,
+        task: str | None = None,
+        label_list: Sequence[str] | None = None,
+        label_map: Mapping[int, str] | None = None,
+        num_classes: int | None = None,
+        load_checkpoint: str | Path | None = None,
+    ) -> None:
         """Load a module by name ("resnet50"), reference ("resnet50>=1,<2") or folder ("./my_flowers").
 
         A name that is not on this machine yet is installed first. `device` is None (a GPU when there is one),
         "cpu", "gpu" or "gpu:N". Raises NotFoundError, IntegrityError, SpecError, WeightsError or DeviceError.
+
+        The rest is as in PaddleHub, for `hub.Trainer`: a fresh head for other labels (a list, {0: "cat", …}, or their
+        number), and the weights of a checkpoint, .safetensors or .pdparams. Raises UsageError for a `task` that the
+        module does not do, and for labels that contradict each other.
         """
         self.device, self._why_device = devices.choose(device)
         paddle.set_device(self.device)
         located = client.locate(f"{name}=={version}" if version else name)
         self._set(bundle.load(located.folder, check_digests=not located.verified))
         self.folder: Path | None = located.folder
+        self._become(
+            task=task, label_list=label_list, label_map=label_map, num_classes=num_classes,
+            load_checkpoint=load_checkpoint,
+        )  # fmt: skip
 
     @classmethod
     def create(
@@ -350,8 +370,9 @@ class Module:
         with checkpoints.owned() if group.first else nullcontext():
             if group.first and not resume:
                 _require_finished(folder, checkpoints)
+            command = _written(self.name, train, valid, test, config)
             self._retask(task, backbone, config)
-            self.run = run = Run(folder, data=parts.describe(), samples=parts.valid)
+            self.run = run = Run(folder, data=parts.describe(), samples=parts.valid, command=command)
             try:
                 finetuning.fit(
                     self.network, plan, sets, run, checkpoints, save_best=lambda: self.save(run.best, name=self.name),
@@ -497,6 +518,26 @@ def _unless(probe: Callable[[Sample], object], readable: set[str]) -> Callable[[
 def _read(data: Dataset, items: ItemCache) -> Read:
     targets = data.targets()
     return Read(data, items, targets.astype(np.float32) if data.multi_label else targets)
+
+
+def _written(name: str, train: Any, valid: Any, test: Any, config: Config) -> str:
+    """Give the lines of Python that do a run again; data that is no path stands there by its name alone."""
+    words = []
+    for role, given in (("", train), ("valid=", valid), ("test=", test)):
+        if given is not None:
+            words.append(
+                role
+                + (
+                    repr(str(given))
+                    if isinstance(given, str | Path)
+                    else repr(given)
+                    if given is False
+                    else "…"
+                )
+            )
+    usual = Config().to_dict()
+    words += [f"{key}={value!r}" for key, value in config.to_dict().items() if value != usual[key]]
+    return f"import hub\n\nhub.Module({name!r}).finetune({', '.join(words)})"
 
 
 def _teacher_answers(teacher: Any, task: Task, train: Dataset) -> np.ndarray:

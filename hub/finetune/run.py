@@ -17,6 +17,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from hub import tasks
 from hub._version import __version__
 from hub.errors import TrainingError, UsageError, one_of
 from hub.files import dump_json, write_text
@@ -75,6 +76,8 @@ class Run:
     """The surest wrong answers on the validation set."""
     samples: Any = None
     """The validation set, in which `misses` are counted."""
+    command: str = ""
+    """What to write to do it again."""
 
     @property
     def best(self) -> Path:
@@ -107,8 +110,9 @@ class Run:
     def _mistake(self, miss: Miss) -> Mistake:
         from hub.finetune.report import Mistake
 
-        sample = self.samples[miss.index]
-        return Mistake(str(sample.origin), miss.expected, miss.found, miss.score, sample.input)
+        sample, kind = self.samples[miss.index], tasks.kind(self.task)
+        shown = kind.show(sample.input) if hasattr(kind, "show") else sample.input
+        return Mistake(str(sample.origin), miss.expected, miss.found, miss.score, shown)
 
 
 @dataclass(frozen=True)
@@ -464,7 +468,7 @@ def _record(run: Run, plan: Plan, network: Network, group: Group) -> None:
     run.config = {
         **plan.config.to_dict(), "metric": plan.metric, "environment": environment,
         "parameters": freezing.count(network)[1],
-        "command": run.config.get("command", ""),
+        "command": run.command,
     }  # fmt: skip
     if group.first:
         write_text(run.folder / "config.json", dump_json(run.config))
