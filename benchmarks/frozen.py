@@ -3,10 +3,10 @@
     python benchmarks/frozen.py [--repeats 3]
 
 Trains `Module.finetune` on 1,000 pictures of 128×128 in files, 10 epochs, three ways, one after the other in every
-repeat so that a machine that slows down slows all of them: without the cache (every epoch goes through the frozen layers
-in paddle's eager mode), with it, and with it once more in the same home, as a second run finds it. Prints the seconds of
-each, the median ratios and the accuracy of each on the validation set. The pictures are textures of 10 kinds; the
-network has random weights, which costs the same time as pretrained ones.
+repeat so that a machine that slows down slows all of them: without the cache (every epoch goes through the frozen
+layers in paddle's eager mode), with it, and with it once more in the same home, as a second run finds it. Prints the
+seconds of each, the median ratios and the accuracy of each on the validation set. The pictures are textures of 10
+kinds; the network has random weights, which costs the same time as pretrained ones.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def train(case: dict[str, Any], data: Path, output: Path, *, cache: bool, home: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
     with tempfile.TemporaryDirectory() as folder:
@@ -78,14 +80,18 @@ def main() -> None:
             for _ in range(repeats):
                 home = place / "home"
                 shutil.rmtree(home, ignore_errors=True)
-                ways = [train(case, data, place / "run", cache=kept, home=home) for kept in (False, True, True)]
+                ways = [
+                    train(case, data, place / "run", cache=kept, home=home) for kept in (False, True, True)
+                ]
                 rows.append(ways)
                 print(f"{name}: " + ", ".join(f"{seconds:.1f} s" for seconds, _ in ways), flush=True)
             seconds = np.array([[one for one, _ in ways] for ways in rows])
             accuracy = np.array([[one for _, one in ways] for ways in rows]).mean(axis=0)
             first, second = np.median(seconds[:, 0] / seconds[:, 1]), np.median(seconds[:, 1] / seconds[:, 2])
             print(f"{name}: {first:.1f} times faster with the cache, the second run {second:.1f} times more")
-            print(f"{name}: accuracy {accuracy[0]:.3f} without, {accuracy[1]:.3f} and {accuracy[2]:.3f} with it")
+            print(
+                f"{name}: accuracy {accuracy[0]:.3f} without, {accuracy[1]:.3f} and {accuracy[2]:.3f} with it"
+            )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python benchmarks/strategies.py [--seeds 3] [--part strategies settings imbalance]
 
-The module is the bundled glyphs_cnn, the target scikit-learn's handwritten digits, the same pictures for all settings of
-a seed, 500 others to measure on. Every run has 5 epochs, which is where the ways of starting differ; settings are run
-one after the other within each seed, so that a machine that slows down slows all of them. In the part "imbalance" the
-ten classes have 40, 28, 20, … 2 pictures, and what is printed is balanced accuracy and that of the three rarest classes.
+The module is the bundled glyphs_cnn, the target scikit-learn's handwritten digits, the same pictures for all settings
+of a seed, 500 others to measure on. Every run has 5 epochs, which is where the ways of starting differ; settings are
+run one after the other within each seed, so that a machine that slows down slows all of them. In the part "imbalance"
+the ten classes have 40, 28, 20, … 2 pictures, and what is printed is balanced accuracy and that of the three rarest.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ from PIL import Image
 
 from hub import inputs, settings, tasks
 from hub.datasets import Dataset, Sample
-from hub.datasets.prepare import prepare, prepare_evaluation
+from hub.datasets.by_task import prepare_evaluation_for, prepare_for
+from hub.datasets.kinds import KINDS
 from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.files import storage_errors
 from hub.finetune import distributed
@@ -50,7 +51,6 @@ from hub.paddlehub_face import PaddleHubFace
 from hub.registry import client
 from hub.tasks import Task
 from hub.tasks.base import Arrays
-from hub.transforms import image
 
 
 class Module(PaddleHubFace):
@@ -100,8 +100,8 @@ class Module(PaddleHubFace):
         *,
         task: str,
         arch: Mapping[str, Any],
-        labels: Sequence[str],
         preprocess: Sequence[Mapping[str, Any]],
+        labels: Sequence[str] = (),
         augment: Sequence[Mapping[str, Any]] = (),
         multi_label: bool = False,
         license: str = "unknown",
@@ -118,7 +118,8 @@ class Module(PaddleHubFace):
         paddle.set_device(module.device)
         spec = ModuleSpec.create(
             name=name, task=task, arch=arch, preprocess=preprocess, augment=augment, license=license,
-            summary=summary, head=Head(bundle.LABELS_FILE, multi_label),
+            summary=summary,
+            head=Head(bundle.LABELS_FILE, multi_label) if tasks.kind(task).has_labels else None,
         )  # fmt: skip
         paddle.seed(seed)
         backbone = archs.build(spec.arch.name, **spec.arch.arguments)
@@ -139,15 +140,23 @@ class Module(PaddleHubFace):
         self._base = loaded
         self._task: Task | None = None
         head: nn.Layer = nn.Identity()
-        if loaded.spec.head and loaded.head_state:
-            self._task = tasks.create(
-                loaded.spec.task, loaded.labels, multi_label=loaded.spec.head.multi_label
-            )
+        spec = loaded.spec
+        if (spec.head and loaded.head_state) or not self._kind.has_labels:
+            several = spec.head is not None and spec.head.multi_label
+            self._task = tasks.create(spec.task, loaded.labels, multi_label=several)
+            self._task.attach(loaded.backbone)
             head = self._task.build_head(loaded.backbone.feature_spec)
-            what = f"{loaded.spec.name}, head for {len(loaded.labels)} labels"
+            what = f"{spec.name}, head for {len(loaded.labels)} labels"
             weights.give(head, loaded.head_state, what=what)
         self.network = Network(loaded.backbone, head)
         self.network.eval()
+
+    def _answers(self) -> Callable[..., object] | None:
+        return None if self._task is None else self._task.answers
+
+    @property
+    def _kind(self) -> type[Task]:
+        return tasks.kind(self.task)
 
     def _answering(self) -> Task:
         if self._task is None:
@@ -230,8 +239,12 @@ class Module(PaddleHubFace):
         return np.concatenate(features) if features else np.zeros((0, size), np.float32)
 
     def draw(self, given: Any, result: Mapping[str, Any]) -> Image.Image:
-        """Give an input's picture with its result from `predict` drawn on."""
-        return self._answering().draw(image.read(given), result)
+        """Give an input's picture (of a sound, its spectrogram) with its result from `predict` drawn on."""
+        return self._answering().draw(self.preprocessor.picture(given), result)
+
+    def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
+        """Give what of a result from `predict` is kept as a picture of its own, such as a mask, by name."""
+        return self._answering().files(result)
 
     def _read(
         self, given: Any, batch_size: int
@@ -240,7 +253,7 @@ class Module(PaddleHubFace):
         themselves and what was read from them."""
         if batch_size < 1:
             raise UsageError(f"batch_size: expected at least 1, found {batch_size!r}")
-        every = inputs.expand(given)
+        every = inputs.expand(given, KINDS.get(self._kind.inputs, KINDS["pictures"]))
         for start in range(0, len(every), batch_size):
             names: list[str] = []
             problems: list[str | None] = []
@@ -267,9 +280,9 @@ class Module(PaddleHubFace):
         task = self._answering()
         config = Config(batch_size=batch_size, workers=workers)
         items = ItemCache(task.examples(self.preprocessor))
-        chosen = prepare_evaluation(
-            data, labels=self.labels, multi_label=task.multi_label, on_bad=on_bad, workers=workers,
-            probe=items.item,
+        chosen = prepare_evaluation_for(
+            self._kind.inputs, data, labels=self.labels, multi_label=task.multi_label, on_bad=on_bad,
+            workers=workers, probe=items.item,
         )  # fmt: skip
         batches = Batches(_read(chosen, items), batch_size=config.step_size, workers=workers)
         metrics, loss = measure(self.network, task, batches)
@@ -336,8 +349,10 @@ class Module(PaddleHubFace):
         checkpoint, leaves the best weights so far in the module and on disk, prints where, and raises
         KeyboardInterrupt; SIGTERM likewise, and raises SystemExit.
         """
+        takes = tasks.options(self.task)
+        options = {name: more.pop(name) for name in takes if name in more}
         config = Config.of(
-            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy, freeze=freeze,
+            takes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy, freeze=freeze,
             class_weight=class_weight, metric=metric, seed=seed, workers=workers, **more,
         )  # fmt: skip
         group = distributed.group()
@@ -345,18 +360,18 @@ class Module(PaddleHubFace):
         if device is not None:
             self._move(device)
         say(f"device: {self.device} ({self._why_device})")
-        items = ItemCache(tasks.kind(self.task).examples(self.preprocessor))
+        items = ItemCache(self._kind.examples(self.preprocessor))
         about = hashlib.sha256(f"{self.task} {self.spec.preprocess}".encode()).hexdigest()
         store = FeatureStore(settings.home() / "features" if config.cache else None)
         features = Features(
             store, about=about, group=group, progress=progress and sys.stderr.isatty(), say=say
         )
-        parts = prepare(
-            train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, seed=seed, workers=workers,
-            probe=_unless(items.item, store.readable(about)),
+        parts = prepare_for(
+            self._kind.inputs, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, seed=seed,
+            workers=workers, probe=_unless(items.item, store.readable(about)),
         )  # fmt: skip
         say(parts.describe())
-        task = tasks.create(self.task, parts.train.labels, multi_label=parts.train.multi_label)
+        task = tasks.create(self.task, parts.train.labels, multi_label=parts.train.multi_label, **options)
         read = {
             name: None if part is None else _read(part, items)
             for name, part in (("valid", parts.valid), ("test", parts.test))
@@ -407,9 +422,15 @@ class Module(PaddleHubFace):
         `settings` are those of `finetune`. Raises TrainingError where nothing can be suggested.
         """
         config = Config.of(**{"strategy": "full", "seed": seed, "workers": workers, **settings})
-        items = ItemCache(tasks.kind(self.task).examples(self.preprocessor))
-        parts = prepare(
-            train, valid=False, multi_label=multi_label, seed=seed, workers=workers, probe=items.item
+        items = ItemCache(self._kind.examples(self.preprocessor))
+        parts = prepare_for(
+            self._kind.inputs,
+            train,
+            valid=False,
+            multi_label=multi_label,
+            seed=seed,
+            workers=workers,
+            probe=items.item,
         )
         task = tasks.create(self.task, parts.train.labels, multi_label=parts.train.multi_label)
         sets = Sets(_read(parts.train, items), None, None, labels=task.labels, counts=parts.train.counts())
@@ -445,11 +466,14 @@ class Module(PaddleHubFace):
                 settings=self.run.config,
             )
         head_state = weights.state_of(self.network.head)
-        picture = golden.test_card()
+        given = golden.example(self._kind.inputs)
         return bundle.save(
             path,
             replace(self._base, spec=spec, head_state=head_state, card=text),
-            golden=({"picture": picture}, golden.answer(self.network, self.preprocessor, picture)),
+            golden=(
+                given,
+                golden.answer(self.network, self.preprocessor, given, self._answers()),
+            ),
         )
 
     def verify(self) -> golden.Replay:
@@ -460,7 +484,7 @@ class Module(PaddleHubFace):
         if self.folder is None or self.spec.golden is None:
             raise SpecError(f"{self.name}: has no golden values to replay", hint="Module.save() writes them")
         given, expected = bundle.read_golden(self.folder, self.spec.golden)
-        found = golden.answer(self.network, self.preprocessor, given["picture"])
+        found = golden.answer(self.network, self.preprocessor, given, self._answers())
         return golden.compare(found, expected, tolerance=self.spec.golden.rtol)
 
     def _move(self, device: str) -> None:
@@ -471,9 +495,11 @@ class Module(PaddleHubFace):
     def _retask(self, task: Task, backbone: Backbone, config: Config) -> None:
         """Put a fresh head for other labels on the backbone; the module is then no longer the one that was loaded."""
         paddle.seed(config.seed)
+        task.attach(backbone)
         head = task.build_head(backbone.feature_spec)
         self.network = Network(backbone, head, dropout=config.dropout)
         several = task.multi_label
+        with_labels = f" with {len(task.labels)} labels" if task.labels else ""
         origin = self.spec.source.get("finetuned_from") or f"{self.name} {self.version}"
         arch = self.spec.arch
         if config.drop_groups:
@@ -488,9 +514,9 @@ class Module(PaddleHubFace):
             arch=arch,
             name=self.name if self.run else f"{self.name[:54]}_finetuned",
             version="1.0.0",
-            head=Head(bundle.LABELS_FILE, several),
+            head=Head(bundle.LABELS_FILE, several) if task.labels else None,
             golden=None,
-            summary=f"{self.task.replace('_', ' ')} with {len(task.labels)} labels, fine-tuned from {origin}",
+            summary=f"{self.task.replace('_', ' ')}{with_labels}, fine-tuned from {origin}",
             source={"finetuned_from": origin},
         )
         self._task = task

@@ -34,8 +34,9 @@ def test_two_processes_are_one_with_twice_the_batch(
     data, valid = folder(tmp_path / "data", 9), folder(tmp_path / "valid", 3, seed=5)
     for label in ("dot", "bar"):  # 7 to measure: the shares of two processes are uneven
         next((valid / label).iterdir()).unlink()
+    test = folder(tmp_path / "test", 9, seed=6)
     line = [
-        "finetune", str(module), str(data), "--valid", str(valid), "--test", str(folder(tmp_path / "test", 9, seed=6)), "--epochs", "2", "--no-augment",
+        "finetune", str(module), str(data), "--valid", str(valid), "--test", str(test), "--epochs", "2", "--no-augment",
         *options, "--device", "cpu", "--json",
     ]  # fmt: skip
     assert main([*line, "--batch-size", "6", "--output", str(tmp_path / "one")]) == 0
@@ -65,8 +66,8 @@ def test_two_processes_are_one_with_twice_the_batch(
 def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) -> None:
     module = tiny_module().save(tmp_path / "tiny")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "hub", "finetune", str(module), str(tmp_path / "nowhere"), "--nproc", "2",
-         "--output", str(tmp_path / "run")],
+        [sys.executable, "-W", "ignore", "-m", "hub", "finetune", str(module), str(tmp_path / "nowhere"), "--nproc",
+         "2", "--output", str(tmp_path / "run")],
         cwd=ROOT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 1

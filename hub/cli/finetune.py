@@ -77,7 +77,7 @@ def _choice(name: str, words: Sequence[str], text: str) -> dict[str, Any]:
 OPTIONS: dict[str, dict[str, Any]] = {
     "valid": _option(
         "DATA",
-        lambda text: False if text == "none" else text,  # type: ignore[arg-type, return-value]
+        lambda text: False if text == "none" else text,
         "data that chooses the best epoch, or none to train on everything (default: a part of DATA)",
     ),
     "test": _option("DATA", None, "data that measures the result"),

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+RESULTS = Path("results")
+"""Where pictures go that are themselves the answer, when nothing else is said."""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a module name, name@version or ./folder")
     parser.add_argument(
@@ -35,7 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="inputs at once (default 32)")
     parser.add_argument("--device", help="cpu, gpu or gpu:1 (default: the best one there is)")
     parser.add_argument(
-        "--save", metavar="DIR", type=Path, help="write each picture with its answer drawn on"
+        "--save",
+        metavar="DIR",
+        type=Path,
+        help="write each picture with its answer drawn on (masks and pictures: results/)",
     )
 
 
@@ -52,12 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
         options["top_k"] = arguments.top_k
     results = module.predict(inputs, batch_size=arguments.batch_size, **options)
     failed = sum("error" in result for result in results)
-    if arguments.save:
+    folder = arguments.save or (RESULTS if any(map(_has_arrays, results)) else None)
+    if folder:
         for result in results:
             if "error" not in result:
-                picture = module.draw(result["input"], result)
-                result["saved"] = str(_save(picture, arguments.save, Path(result["input"]).stem))
-        say(f"{len(results) - failed} pictures saved in {arguments.save}")
+                _save_all(result, module.draw(result["input"], result), module.files(result), folder)
+        say(f"{len(results) - failed} pictures saved in {folder}")
     if arguments.json:
         write_json(results)
     else:
@@ -109,6 +116,22 @@ def _row(result: Mapping[str, Any]) -> tuple[object, object, object, object]:
 
 def _scores(entries: list[dict[str, Any]]) -> str:
     return ", ".join(f"{entry['label']} {entry['score']:.4f}" for entry in entries)
+
+
+def _has_arrays(result: Mapping[str, Any]) -> bool:
+    return any(hasattr(value, "shape") for value in result.values())
+
+
+def _save_all(
+    result: dict[str, Any], drawn: Image.Image, files: Mapping[str, Image.Image], folder: Path
+) -> None:
+    """Write the picture with the answer and what else is a file; the result has their paths in place of arrays."""
+    stem = Path(result["input"]).stem
+    for name in [name for name, value in result.items() if hasattr(value, "shape")]:
+        del result[name]
+    result["saved"] = str(_save(drawn, folder, stem))
+    for name, picture in files.items():
+        result[name] = str(_save(picture, folder, f"{stem}-{name}"))
 
 
 def _save(picture: Image.Image, folder: Path, stem: str) -> Path:

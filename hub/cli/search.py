@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hub.cli.list import print_records, say_count
+from hub.cli.list import print_records, say_count, without_collecting
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one row for each module that matches."""
     from hub.registry.client import search
 
-    records = search(" ".join(arguments.words), task=arguments.task)
-    print_records(records, as_json=arguments.json)
-    say_count(records)
+    with without_collecting():
+        records = search(" ".join(arguments.words), task=arguments.task)
+        print_records(records, as_json=arguments.json)
+        say_count(records)
     return 0

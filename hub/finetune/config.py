@@ -90,9 +90,12 @@ class Config:
     checkpoint_minutes: float = 10.0
 
     @classmethod
-    def of(cls, **settings: Any) -> Config:
-        """Give the configuration of these settings. Raises UsageError for a name that is none, with the nearest."""
-        names = [field.name for field in fields(cls)]
+    def of(cls, others: Sequence[str] = (), /, **settings: Any) -> Config:
+        """Give the configuration of these settings. Raises UsageError for a name that is none, with the nearest.
+
+        `others` are names that finetune takes elsewhere, to be named in the error.
+        """
+        names = [*(field.name for field in fields(cls)), *others]
         for name in settings:
             if name not in names:
                 hint = did_you_mean(name, names) or f"there are {', '.join(names)}"

@@ -7,6 +7,7 @@ second (benchmarks/feature_cache.py).
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import paddle
 from paddle import inference, nn
 from paddle.static import InputSpec
 
-from hub.modules.network import infer
+from hub.modules.network import infer, predicting
 
 TOLERANCE = 1e-4
 """Of the largest value: what the compiled layer may differ from the layer by."""
@@ -42,17 +43,20 @@ def forward(layer: nn.Layer, example: Batch, *, samples: int, say: Callable[[str
     if samples < LEAST_SAMPLES or not isinstance(example, np.ndarray):
         return plain
     try:
-        with _quiet():
+        with _quiet():  # the first run prints, too
             compiled = _on_gpu(layer) if paddle.get_device() != "cpu" else _on_cpu(layer, example)
-        expected, found = infer(layer, example[:2]), compiled(example[:2])
-    except Exception as problem:  # the tracer raises whatever the construct that it cannot follow made it raise
-        say(f"not compiled, which takes longer: {str(problem).strip().splitlines()[-1][:200]}")
+            found = compiled(example[:2])
+        expected = infer(layer, example[:2])
+    except Exception as problem:  # the tracer raises whatever what it cannot follow made it raise
+        lines = str(problem).strip().splitlines() or [type(problem).__name__]
+        say(f"not compiled, which takes longer: {lines[-1][:200]}")
         return plain
     difference = _difference(expected, found)
-    if difference > TOLERANCE:
+    if not difference <= TOLERANCE:  # NaN is not
         say(f"not compiled, which takes longer: compiled, it would differ by {difference:.1e}")
         return plain
-    return compiled
+    traced = example.shape[1:], example.dtype
+    return lambda batch: (compiled if (batch.shape[1:], batch.dtype) == traced else plain)(batch)
 
 
 class _Call(nn.Layer):
@@ -73,16 +77,15 @@ def _on_gpu(layer: nn.Layer) -> Forward:
 
 def _on_cpu(layer: nn.Layer, example: np.ndarray) -> Forward:
     called = _Call(layer)
-    called.eval()
     spec = InputSpec([None, *example.shape[1:]], str(example.dtype))
-    with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder, predicting(called):
         path = str(Path(folder, "layer"))
         paddle.jit.save(paddle.jit.to_static(called, input_spec=[spec], full_graph=True), path)
         config = inference.Config(f"{path}.json", f"{path}.pdiparams")
         config.disable_gpu()
         config.disable_glog_info()
         config.enable_mkldnn()
-        config.set_cpu_math_library_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+        config.set_cpu_math_library_num_threads(_threads())
         predictor = inference.create_predictor(config)
     [given] = [predictor.get_input_handle(name) for name in predictor.get_input_names()]
     wanted = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
@@ -97,17 +100,28 @@ def _on_cpu(layer: nn.Layer, example: np.ndarray) -> Forward:
     return run
 
 
+def _threads() -> int:
+    """Give the threads to compute with: what OMP_NUM_THREADS says ("4", or "4,2" by depth), else one a core."""
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if said.isdigit() and int(said):
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _difference(expected: Any, found: Any) -> float:
     """Give the largest difference, relative to the largest value, over one array or a tuple of them."""
     if not isinstance(expected, tuple):
         expected, found = (expected,), (found,)
     if [each.shape for each in expected] != [each.shape for each in found]:
         return float("inf")
-    worst = 0.0
-    for one, other in zip(expected, found, strict=True):
-        scale = max(float(np.abs(one).max(initial=0.0)), 1e-12)
-        worst = max(worst, float(np.abs(one - other).max(initial=0.0)) / scale)
-    return worst
+    return max(
+        (
+            float(np.abs(one - other).max(initial=0.0)) / max(float(np.abs(one).max(initial=0.0)), 1e-12)
+            for one, other in zip(expected, found, strict=True)
+        ),
+        key=lambda value: (value != value, value),  # NaN is the worst
+        default=0.0,
+    )
 
 
 @contextmanager
@@ -126,4 +140,8 @@ def _quiet() -> Iterator[None]:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
             os.close(nowhere)
+        if os.name == "posix":
+            stack.callback(
+                ctypes.CDLL(None).fflush, None
+            )  # C keeps what it prints, and would print it afterwards
         yield

@@ -1,13 +1,14 @@
-"""Golden values: a picture and what a module made of it when it was saved, replayed to see that it still does.
+"""Golden values: an input and what a module made of it when it was saved, replayed to see that it still does.
 
-The picture is drawn by a formula, never taken from anybody's data: gradients, a disc and noise, so that every
-step of the preprocessing and every channel has something to get wrong.
+The picture and the sound are made by a formula, never taken from anybody's data: gradients, a disc, a rising tone and
+noise, so that every step of the preprocessing and every channel has something to get wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from hub.modules.network import Network, infer
 from hub.modules.preprocessor import Preprocessor
 
 SIDE = 96
+RATE = 16_000
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,45 @@ def test_card() -> np.ndarray:
     return card.clip(0, 255).astype(np.uint8)
 
 
-def answer(network: Network, preprocessor: Preprocessor, picture: np.ndarray) -> dict[str, np.ndarray]:
-    """Give {"output": logits} for one picture."""
-    return {"output": infer(network, preprocessor.batch([preprocessor.read(picture)]))}
+def test_sound() -> np.ndarray:
+    """Give a second of sound, float32 [RATE]: a rising tone under noise, the same on every machine."""
+    time = np.arange(RATE) / RATE
+    noise = np.random.Generator(np.random.PCG64(0)).normal(0, 0.02, RATE)
+    return (0.4 * np.sin(2 * np.pi * (200 + 900 * time) * time) + noise).astype(np.float32)
+
+
+def example(inputs: str) -> dict[str, np.ndarray]:
+    """Give the input to be stored for a task that takes `inputs`, as arrays."""
+    if inputs == "sounds":
+        return {"samples": test_sound(), "rate": np.array([RATE], np.int64)}
+    return {"picture": test_card()}
+
+
+def answer(
+    network: Network,
+    preprocessor: Preprocessor,
+    given: Mapping[str, np.ndarray],
+    answers: Callable[..., object] | None = None,
+) -> dict[str, np.ndarray]:
+    """Give what the network puts out for a stored input: {"output": array}, or numbered ones where there are several.
+
+    `answers` is that of the module's task, which knows what the network takes; without one the input is a batch alone.
+    """
+    source: Any = (given["samples"], int(given["rate"][0])) if "samples" in given else given["picture"]
+    item = preprocessor.read(source)
+    if answers is None:
+        return {"output": infer(network, preprocessor.batch([item]))}
+    seen: list[Any] = []
+
+    def run(batch: Any) -> Any:
+        seen.append(infer(network, batch))
+        return seen[-1]
+
+    answers([source], [item], run=run, preprocessor=preprocessor)
+    outputs = seen[0]
+    if isinstance(outputs, tuple):
+        return {f"output{number}": array for number, array in enumerate(outputs)}
+    return {"output": outputs}
 
 
 def compare(

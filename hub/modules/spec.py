@@ -100,7 +100,7 @@ class ModuleSpec:
         arch: Mapping[str, Any],
         preprocess: Sequence[Mapping[str, Any]],
         license: str,
-        head: Head,
+        head: Head | None,
         augment: Sequence[Mapping[str, Any]] = (),
         summary: str = "",
     ) -> ModuleSpec:
@@ -112,11 +112,12 @@ class ModuleSpec:
             "task": task,
             "arch": dict(arch),
             "weights": [{"file": "weights.safetensors", "sha256": "0" * 64, "size": 0}],
-            "head": {"labels": head.labels, "multi_label": head.multi_label},
             "preprocess": [dict(step) for step in preprocess],
             "augment": [dict(step) for step in augment],
             "license": license,
         }
+        if head:
+            data["head"] = {"labels": head.labels, "multi_label": head.multi_label}
         return cls.parse(data | ({"summary": summary} if summary else {}))
 
     @classmethod

@@ -13,14 +13,14 @@ from hub.errors import SpecError, UsageError, did_you_mean, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import losses
-from hub.tasks.base import Examples, Loss, Meter, Run
+from hub.tasks.base import Examples, Loss, Meter, Plain, Run
 from hub.tasks.classification_metrics import TOP_K, MultiLabelMeter, SingleLabelMeter
 
 _METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted", "precision_macro", "recall_macro")
 FOCAL_GAMMA = 2.0
 
 
-class Classification:
+class Classification(Plain):
     """One label of several, or with `multi_label` any number of them."""
 
     default_strategy = "probe_then_full"
