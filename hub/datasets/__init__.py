@@ -4,6 +4,7 @@
     load("flower_photos/")                 # train_list.txt, validate_list.txt, test_list.txt, label_list.txt
     load("labels.csv")                     # .csv .tsv .jsonl with a path and a label column
     load([("a.png", "cat"), (image, 1)])   # any object with __len__ and __getitem__
+    load("ESC-50/", kind="sounds")         # sounds, in all these forms and two more: hub.datasets.sounds
 
     train, valid, test = load("flowers/")  # valid and test are None where the source has none
     print(train.describe())                # classes and counts
@@ -18,12 +19,13 @@ Samples are inputs and class numbers, never tensors: this package knows nothing 
 from __future__ import annotations
 
 from hub.datasets.base import Dataset, Origin, Problem, Sample
+from hub.datasets.kinds import KINDS, Kind
 from hub.datasets.preflight import Checked, check
 from hub.datasets.prepare import Prepared, prepare, prepare_evaluation
 from hub.datasets.sources import load
 from hub.datasets.splits import Splits, split
 
 __all__ = [
-    "Checked", "Dataset", "Origin", "Prepared", "Problem", "Sample", "Splits",
+    "KINDS", "Checked", "Dataset", "Kind", "Origin", "Prepared", "Problem", "Sample", "Splits",
     "check", "load", "prepare", "prepare_evaluation", "split",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """What a dataset is: samples by index, class labels, and for every sample the file and row it came from.
 
 A source (a folder, a list file, a table, a user's object) reads itself into `Rows`: labels as they were written,
-problems beside them. `Dataset` gives those labels numbers. Nothing in this file opens an image.
+problems beside them. `Dataset` gives those labels numbers. Nothing in this file opens an input.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
+from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.summary import summarize
 from hub.errors import UsageError, did_you_mean
 
@@ -62,7 +62,8 @@ class Origin:
 class Sample:
     """One input with its class: an index into `labels`, or for multi-label a tuple of them."""
 
-    input: Path | Image.Image | np.ndarray
+    input: Any
+    """A path, or what its kind has in memory: a PIL image, an array, (array, rate)."""
     label: int | tuple[int, ...]
     origin: Origin = Origin()
 
@@ -116,19 +117,33 @@ class Rows:
     raw: list[RawLabel] = field(default_factory=list)
     numbers: list[int] | None = None
     """Row or item numbers; None where every path is its own origin."""
-    fetch: Callable[[int], Image.Image | np.ndarray] | None = None
+    fetch: Callable[[int], Any] | None = None
     """Give the input of an item number that has no path."""
     labels: tuple[str, ...] = ()
     """The class names that the source itself lists, in its order, which integer labels count from 0."""
     problems: list[Problem] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     """Suffix to number of files that were passed over."""
+    kind: Kind = PICTURES
+    """What the inputs are."""
+    extra: dict[str, list[str]] = field(default_factory=dict)
+    """Further columns of a table, by name, one entry per sample."""
+
+    def part(self, chosen: Sequence[int]) -> Rows:
+        """Give the entries at `chosen` alone, with the problems of all."""
+        return dataclasses.replace(
+            self,
+            paths=[self.paths[k] for k in chosen],
+            raw=[self.raw[k] for k in chosen],
+            numbers=None if self.numbers is None else [self.numbers[k] for k in chosen],
+            extra={name: [column[k] for k in chosen] for name, column in self.extra.items()},
+        )
 
     def origin(self, k: int) -> Origin:
         """Give where entry `k` came from."""
         return Origin(self.paths[k] or "") if self.numbers is None else Origin(self.file, self.numbers[k])
 
-    def input(self, k: int) -> Path | Image.Image | np.ndarray:
+    def input(self, k: int) -> Any:
         """Give the input of entry `k`: its path, or what the user's object holds."""
         path = self.paths[k]
         if path is not None:
@@ -152,7 +167,7 @@ class Dataset:
     problems: tuple[Problem, ...]
     """What is known to be wrong, for `check` to report."""
     ignored: dict[str, int]
-    """The files that a folder holds besides images: suffix to number."""
+    """The files that a folder holds besides its inputs: suffix to number."""
 
     def __init__(
         self, rows: Rows, *, labels: Sequence[str] | None = None, multi_label: bool | None = None
@@ -185,6 +200,11 @@ class Dataset:
         target = self._targets[i]
         label = tuple(np.flatnonzero(target).tolist()) if self.multi_label else int(target)
         return Sample(self._rows.input(int(self._index[i])), label, self.origin(i))
+
+    @property
+    def kind(self) -> Kind:
+        """What the inputs are."""
+        return self._rows.kind
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}: {len(self)} samples, {len(self.labels)} classes>"
@@ -229,15 +249,7 @@ class Dataset:
 
     def relabel(self, labels: Sequence[str] | None = None, *, multi_label: bool | None = None) -> Dataset:
         """Give the same samples numbered by another class list; those it does not know become problems."""
-        rows, index = self._rows, self._index.tolist()
-        numbers = None if rows.numbers is None else [rows.numbers[k] for k in index]
-        chosen = dataclasses.replace(
-            rows,
-            paths=[rows.paths[k] for k in index],
-            raw=[rows.raw[k] for k in index],
-            numbers=numbers,
-            problems=list(self.problems),
-        )
+        chosen = dataclasses.replace(self._rows.part(self._index.tolist()), problems=list(self.problems))
         multi_label = self.multi_label if multi_label is None else multi_label
         return Dataset(chosen, labels=self.labels if labels is None else labels, multi_label=multi_label)
 

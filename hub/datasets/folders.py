@@ -1,4 +1,4 @@
-"""A folder per class: every image below `flowers/rose/` is a rose."""
+"""A folder per class: every input below `flowers/rose/` is a rose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hub.datasets.base import Origin, Problem, Rows
-from hub.datasets.images import SUFFIXES
+from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.summary import list_suffixes, several
 from hub.errors import DataError
 
@@ -21,12 +21,12 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def read_folder(folder: Path) -> Rows:
-    """Give every image below the class folders in `folder`, sorted by class and path.
+def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
+    """Give every file of the kind below the class folders in `folder`, sorted by class and path.
 
-    Raises DataError where there is nothing to read: no images, or images but no class folders.
+    Raises DataError where there is nothing to read: no such files, or files but no class folders.
     """
-    rows = Rows(name=str(folder))
+    rows = Rows(name=str(folder), kind=kind)
     loose: list[str] = []
     ignored: Counter[str] = Counter()
     classes = []
@@ -35,37 +35,37 @@ def read_folder(folder: Path) -> Rows:
             continue
         if entry.is_dir():
             classes.append(entry)
-        elif _suffix(entry.name) in SUFFIXES:
+        elif _suffix(entry.name) in kind.suffixes:
             loose.append(entry.path)
         else:
             ignored[_suffix(entry.name)] += 1
     for entry in classes:
-        images, others = _images_below(entry.path, rows.problems)
-        rows.paths += images
-        rows.raw += [entry.name] * len(images)
+        inputs, others = _inputs_below(entry.path, kind, rows.problems)
+        rows.paths += inputs
+        rows.raw += [entry.name] * len(inputs)
         ignored += others
-        if not images:
+        if not inputs:
             found = f"found {list_suffixes(others)}" if others else "the folder is empty"
             rows.problems.append(
-                Problem("empty class", Origin(entry.path), entry.name, f"no images; {found}")
+                Problem("empty class", Origin(entry.path), entry.name, f"no {kind.word}s; {found}")
             )
     rows.ignored = dict(ignored)
     if not rows.paths:
-        raise _nothing_to_read(folder, loose, classes=len(classes), ignored=ignored)
-    detail = "expected the image inside a folder named after its class"
+        raise _nothing_to_read(folder, kind, loose, classes=len(classes), ignored=ignored)
+    detail = f"expected the {kind.word} inside a folder named after its class"
     rows.problems += [Problem("no class", Origin(path), detail=detail) for path in loose]
     return rows
 
 
-def _images_below(top: str, problems: list[Problem]) -> tuple[list[str], Counter[str]]:
-    """Give the images at any depth below a folder, sorted, and the suffixes of all other files, counted."""
-    images, others = [], Counter[str]()
+def _inputs_below(top: str, kind: Kind, problems: list[Problem]) -> tuple[list[str], Counter[str]]:
+    """Give the files of the kind at any depth below a folder, sorted, and all other files' suffixes, counted."""
+    inputs, others = [], Counter[str]()
     for entry in _files_below(top, problems):
-        if _suffix(entry.name) in SUFFIXES:
-            images.append(entry.path)
+        if _suffix(entry.name) in kind.suffixes:
+            inputs.append(entry.path)
         else:
             others[_suffix(entry.name)] += 1
-    return sorted(images), others
+    return sorted(inputs), others
 
 
 def _files_below(top: str, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
@@ -93,12 +93,14 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _nothing_to_read(folder: Path, loose: list[str], *, classes: int, ignored: Counter[str]) -> DataError:
-    hint = "expected a folder for each class with its images inside: flowers/rose/1.jpg, flowers/tulip/1.jpg"
+def _nothing_to_read(
+    folder: Path, kind: Kind, loose: list[str], *, classes: int, ignored: Counter[str]
+) -> DataError:
+    hint = f"expected a folder for each class with its {kind.word}s inside: {kind.example}"
     if loose:
-        found = f"{several(len(loose), 'image')} but no class folders with images"
+        found = f"{several(len(loose), kind.word)} but no class folders with {kind.word}s"
     else:
         kinds = [several(classes, "folder")] if classes else []
         kinds += [list_suffixes(ignored)] if ignored else []
-        found = f"{', '.join(kinds)}, no images" if kinds else "the folder is empty"
+        found = f"{', '.join(kinds)}, no {kind.word}s" if kinds else "the folder is empty"
     return DataError(f"{folder}: {found}", hint=hint)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from hub.datasets.base import Sample
 from hub.errors import InputError
+
+if TYPE_CHECKING:
+    from hub.datasets.base import Sample
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 """The only formats that are handed to a decoder: Pillow knows some forty, and each is a target."""

@@ -6,20 +6,21 @@ import re
 from pathlib import Path
 
 from hub.datasets.base import Origin, Problem, Rows
+from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.textfiles import read_text
 
 LABEL_LIST = "label_list.txt"
 
 
-def read_list(path: Path) -> Rows:
+def read_list(path: Path, kind: Kind = PICTURES) -> Rows:
     """Give one sample for every line of a list file; paths are relative to its folder.
 
     The label is an integer that counts the lines of label_list.txt from 0; without that file the integer is the
     name. A path may contain spaces: the label is what follows the last one.
     """
     numbers: list[int] = []
-    rows = Rows(name=str(path), file=str(path), numbers=numbers)
-    rows.labels = _read_names(path.parent / LABEL_LIST, rows.problems)
+    rows = Rows(name=str(path), file=str(path), numbers=numbers, kind=kind)
+    rows.labels = read_names(path.parent, rows.problems)
     text = read_text(path, rows.problems)
     for number, line in enumerate(text.split("\n") if text else [], start=1):
         origin = Origin(rows.file, number)
@@ -38,7 +39,9 @@ def read_list(path: Path) -> Rows:
     return rows
 
 
-def _read_names(path: Path, problems: list[Problem]) -> tuple[str, ...]:
+def read_names(folder: Path, problems: list[Problem]) -> tuple[str, ...]:
+    """Give the class names of a folder's label_list.txt, one a line; () without the file."""
+    path = folder / LABEL_LIST
     if not path.exists():
         return ()
     text = read_text(path, problems)

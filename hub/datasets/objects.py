@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from hub.datasets.base import Origin, Problem, Rows, Sample, clean_label
-from hub.datasets.tables import LABEL_COLUMNS, PATH_COLUMNS, find_column
+from hub.datasets.kinds import PICTURES, Kind
+from hub.datasets.tables import LABEL_COLUMNS, find_column
 from hub.errors import DataError, InputError, UsageError
 
 NAMES = ("labels", "classes", "label_list")
 """Attributes in which datasets keep their class names."""
 
 
-def read_object(source: Any) -> Rows:
-    """Give one entry for every item, after one pass over the object; its images are not kept.
+def read_object(source: Any, kind: Kind = PICTURES) -> Rows:
+    """Give one entry for every item, after one pass over the object; its inputs are not kept.
 
     Raises UsageError for something that is no dataset, DataError where the object itself fails.
     """
@@ -28,12 +27,12 @@ def read_object(source: Any) -> Rows:
         found = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
         raise UsageError(f"data: expected a path or an object with __len__ and __getitem__, found {found}")
     numbers: list[int] = []
-    fetch = functools.partial(_image, source)
-    rows = Rows(name=type(source).__name__, numbers=numbers, fetch=fetch, labels=_names(source))
+    fetch = functools.partial(_input, source, kind)
+    rows = Rows(name=type(source).__name__, numbers=numbers, fetch=fetch, labels=_names(source), kind=kind)
     for i in range(len(source)):
         origin = Origin("", i)
         try:
-            image, label = _pair(_item(source, i))
+            given, label = _pair(_item(source, i), kind)
         except (OSError, InputError, Image.DecompressionBombError) as error:
             rows.problems.append(Problem("unreadable", origin, detail=str(error)))
             continue
@@ -45,7 +44,7 @@ def read_object(source: Any) -> Rows:
             detail = "expected a name, a class index, or a list of them without repeats"
             rows.problems.append(Problem("bad label", origin, repr(label), detail))
             continue
-        rows.paths.append(str(image) if isinstance(image, Path) else None)
+        rows.paths.append(str(given) if isinstance(given, Path) else None)
         rows.raw.append(raw)
         numbers.append(i)
     return rows
@@ -62,8 +61,8 @@ def _names(source: Any) -> tuple[str, ...]:
     return ()
 
 
-def _image(source: Any, i: int) -> Image.Image | np.ndarray:
-    return _pair(_item(source, i))[0]
+def _input(source: Any, kind: Kind, i: int) -> Any:
+    return _pair(_item(source, i), kind)[0]
 
 
 def _item(source: Any, i: int) -> Any:
@@ -75,26 +74,24 @@ def _item(source: Any, i: int) -> Any:
         raise DataError(f"item {i} of {type(source).__name__}: {type(error).__name__}: {error}") from error
 
 
-def _pair(item: Any) -> tuple[Any, Any]:
-    """Give the image and the label of an item as they are meant; raise TypeError for anything else."""
+def _pair(item: Any, kind: Kind) -> tuple[Any, Any]:
+    """Give the input and the label of an item as they are meant; raise TypeError for anything else."""
     if isinstance(item, Sample):
-        image, label = item.input, item.label
+        given, label = item.input, item.label
     elif isinstance(item, Mapping):
-        image_key, label_key = find_column(PATH_COLUMNS, item), find_column(LABEL_COLUMNS, item)
-        if image_key is None or label_key is None:
-            raise TypeError(f"expected the keys image and label, found {', '.join(map(str, item))}")
-        image, label = item[image_key], item[label_key]
+        key, label_key = find_column(kind.columns, item), find_column(LABEL_COLUMNS, item)
+        if key is None or label_key is None:
+            raise TypeError(f"expected the keys {kind.word} and label, found {', '.join(map(str, item))}")
+        given, label = item[key], item[label_key]
     elif isinstance(item, tuple | list) and len(item) == 2:
-        image, label = item
+        given, label = item
     else:
-        raise TypeError(f'expected (image, label) or {{"image": …, "label": …}}, found {_shown(item)}')
-    if isinstance(image, str | os.PathLike):
-        return Path(image), label
-    if isinstance(image, Image.Image):
-        return image, label
-    if hasattr(image, "__array__"):
-        return np.asarray(image), label
-    raise TypeError(f"expected the image as a path, a PIL image or an array, found {_shown(image)}")
+        wanted = f'({kind.word}, label) or {{"{kind.word}": …, "label": …}}'
+        raise TypeError(f"expected {wanted}, found {_shown(item)}")
+    taken = kind.take(given)
+    if taken is None:
+        raise TypeError(f"expected the {kind.word} as {kind.expected}, found {_shown(given)}")
+    return taken, label
 
 
 def _shown(value: Any) -> str:

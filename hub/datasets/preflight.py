@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from hub.datasets.base import Dataset, Origin, Problem, Sample
-from hub.datasets.images import decode_image
 from hub.datasets.summary import count_kinds
 from hub.errors import DataError, InputError, UsageError, one_of
 
@@ -54,7 +53,7 @@ def check(
     Args:
         splits: train, valid and test, in this order. A file of one must not be in a later one.
         probe: Reads one sample and raises InputError or OSError if it is bad; called from several threads, once
-            for every sample whose file is there. By default it decodes the image.
+            for every sample whose file is there. By default it decodes the input.
         on_bad: "raise", or "skip" to drop bad samples. What is wrong with a dataset as a whole is always raised.
         workers: Number of threads; by default one for every processor, at most 8.
         progress: Called with the number of samples read so far and their total.
@@ -67,7 +66,12 @@ def check(
     given = {name: each for name, each in zip(names, splits, strict=False) if each is not None}
     if not given:
         raise UsageError("check: expected at least one dataset, found none")
-    bad = _examine(given, probe or decode_image, workers or min(8, os.cpu_count() or 1), progress)
+    bad = _examine(
+        given,
+        probe or next(iter(given.values())).kind.decode,
+        workers or min(8, os.cpu_count() or 1),
+        progress,
+    )
     _find_repeats(given, bad)
     kept = {name: _without(dataset, bad[name]) for name, dataset in given.items()}
     problems = _whole_problems(given, given if on_bad == "raise" else kept) + _sample_problems(given, bad)

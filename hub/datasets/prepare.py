@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.datasets.base import Dataset, Sample
+from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.preflight import check
 from hub.datasets.sources import load
 from hub.datasets.splits import Splits, split
@@ -34,6 +35,7 @@ def prepare(
     *,
     valid: Any = None,
     test: Any = None,
+    kind: Kind | str = PICTURES,
     multi_label: bool | None = None,
     on_bad: str = "raise",
     seed: int = 0,
@@ -45,7 +47,7 @@ def prepare(
     `valid` None takes the validation part of `train`'s source, or else splits a fifth off, stratified; False
     goes without. Raises DataError that lists every problem of every part.
     """
-    source = load(train, multi_label=multi_label)
+    source = load(train, kind=kind, multi_label=multi_label)
     labels, several = source.train.labels, source.train.multi_label
     own = {"valid": valid, "test": test}
     parts: dict[str, Dataset | None] = {"valid": source.valid, "test": source.test}
@@ -53,7 +55,7 @@ def prepare(
         if given is False:
             parts[role] = None
         elif given is not None:
-            other = load(given, labels=labels, multi_label=several)
+            other = load(given, kind=kind, labels=labels, multi_label=several)
             # The source of a validation set may itself be split: a folder with train and valid in it.
             own_part: Dataset | None = getattr(other, role)
             parts[role] = other.train if own_part is None else own_part
@@ -76,12 +78,13 @@ def prepare_evaluation(
     *,
     labels: Sequence[str],
     multi_label: bool,
+    kind: Kind | str = PICTURES,
     on_bad: str = "raise",
     workers: int | None = None,
     probe: Probe | None = None,
 ) -> Dataset:
     """Give the test part of `data`, or else its validation part, or else all of it, with `labels` as its classes."""
-    source = load(data, labels=labels, multi_label=multi_label)
+    source = load(data, kind=kind, labels=labels, multi_label=multi_label)
     part = next(each for each in (source.test, source.valid, source.train) if each is not None)
     [checked] = check(part, probe=probe, on_bad=on_bad, workers=workers or None).splits
     assert checked is not None, "check gives back what it was given"

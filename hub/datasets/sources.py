@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hub.datasets import tables
 from hub.datasets.base import Dataset, Rows
 from hub.datasets.folders import is_litter, read_folder
+from hub.datasets.kinds import PICTURES, SOUNDS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
+from hub.datasets.sounds import TEST_FOLD, is_esc50, read_arrays, read_esc50
 from hub.datasets.splits import Splits
 from hub.datasets.tables import Columns, read_table
 from hub.errors import DataError, UsageError, did_you_mean
@@ -19,16 +22,20 @@ from hub.errors import DataError, UsageError, did_you_mean
 ROLES = {"train": ("train",), "valid": ("valid", "val", "validation", "validate", "dev"), "test": ("test",)}
 """The names under which the parts of a data set are found, as folders, list files and tables."""
 LIST_SUFFIXES = (".txt", ".lst", ".list")
+ARRAYS = ".npz"
 
 
 def load(
     source: Any,
+    kind: Kind | str = PICTURES,
     *,
     labels: Sequence[str] | None = None,
     multi_label: bool | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
     label_separator: str | None = None,
+    fold: int | None = None,
+    rate: int | None = None,
 ) -> Splits:
     """Give the splits of a path, of an object with `__len__` and `__getitem__`, or of what `load` gave before.
 
@@ -36,6 +43,9 @@ def load(
     dataset, and so does a label of valid or test that train does not have. `multi_label` None means: where a
     sample has a list of labels. In a multi-label table a cell holds labels parted by `label_separator`, which is
     "|" unless it is given; an empty cell is a sample without labels.
+
+    `kind` says what the inputs are: "pictures" or "sounds". For sounds, `fold` is the one of ESC-50's five that
+    becomes the test part, by default the last, and `rate` the sample rate of an .npz file that does not say it.
 
     Raises DataError only where nothing can be read at all; every other problem waits in `Dataset.problems` for
     `check`. Raises UsageError for arguments that do not fit the source.
@@ -48,17 +58,26 @@ def load(
         "label_separator": label_separator,
     }
     given = [option for option, value in for_tables.items() if value is not None]
+    kind = kind_of(kind)
+    of_sounds = _OfSounds(fold, rate)
     if isinstance(source, Dataset):
         source = Splits(source)
     if isinstance(source, Splits):
         _refuse_options(given, "a dataset that is already loaded")
+        of_sounds.refuse_unused()
+        if source.train.kind != kind:
+            raise UsageError(
+                f"kind: expected {kind.name}, found a dataset of {source.train.kind.name}",
+                hint=f'load it with load(…, kind="{kind.name}")',
+            )
         return source if labels is None and multi_label is None else _relabel(source, labels, multi_label)
     if isinstance(source, str | os.PathLike):
         columns = Columns(path_column, label_column, (label_separator or "|") if multi_label else None)
-        rows = _read_path(Path(source).expanduser(), columns, given)
+        rows = _read_path(Path(source).expanduser(), kind, columns, given, of_sounds)
     else:
         _refuse_options(given, type(source).__name__)
-        rows = {"train": read_object(source)}
+        rows = {"train": read_object(source, kind)}
+    of_sounds.refuse_unused()
     train = Dataset(rows.pop("train"), labels=labels, multi_label=multi_label)
     shared = labels or train.labels or None
     others = {
@@ -81,29 +100,52 @@ def _refuse_options(given: list[str], found: str) -> None:
         raise UsageError(f"{given[0]}: only tables (.csv .tsv .jsonl) have columns, found {found}")
 
 
-def _read_path(path: Path, columns: Columns, given: list[str]) -> dict[str, Rows]:
-    def read_columns(table: Path) -> Rows:
-        return read_table(table, columns)
+@dataclass
+class _OfSounds:
+    """The options that only some sources of sounds take; what is still here in the end was of no use."""
 
+    fold: int | None
+    rate: int | None
+
+    def take(self, name: str) -> Any:
+        value = getattr(self, name)
+        setattr(self, name, None)
+        return value
+
+    def refuse_unused(self) -> None:
+        if self.fold is not None:
+            raise UsageError("fold: only ESC-50's layout (meta/esc50.csv beside audio/) has folds")
+        if self.rate is not None:
+            raise UsageError("rate: only .npz files of sounds need it; other sounds say their own")
+
+
+def _read_path(
+    path: Path, kind: Kind, columns: Columns, given: list[str], of_sounds: _OfSounds
+) -> dict[str, Rows]:
     try:
         if path.is_dir():
-            form, parts = _parts_of(path)
+            form, parts = _parts_of(path, kind)
         else:
-            form, parts = _form_of(path), {"train": path}
+            form, parts = _form_of(path, kind), {"train": path}
         if form != "table":
             _refuse_options(given, f"{path}, a {form}")
+        if form == "folder of ESC-50":
+            fold = of_sounds.take("fold")
+            return read_esc50(path, fold=TEST_FOLD if fold is None else fold)
+        rate = of_sounds.take("rate") if form == "file of arrays" else None
         readers: dict[str, Callable[[Path], Rows]] = {
-            "folder": read_folder,
-            "list": read_list,
-            "table": read_columns,
+            "folder": lambda part: read_folder(part, kind),
+            "list": lambda part: read_list(part, kind),
+            "table": lambda part: read_table(part, columns, kind),
+            "file of arrays": lambda part: read_arrays(part, rate=rate),
         }
         return {role: readers[form](part) for role, part in parts.items()}
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
-def _form_of(path: Path) -> str:
-    """Say how a file is read: as a "list" or a "table"."""
+def _form_of(path: Path, kind: Kind) -> str:
+    """Say how a file is read: as a "list", a "table" or a "file of arrays"."""
     if not path.exists():
         raise _missing(path)
     suffix = path.suffix.lower()
@@ -111,16 +153,22 @@ def _form_of(path: Path) -> str:
         return "table"
     if suffix in LIST_SUFFIXES:
         return "list"
+    if suffix == ARRAYS and kind is SOUNDS:
+        return "file of arrays"
     hint = "expected a folder with a folder per class, a list file (.txt) or a table (.csv .tsv .jsonl)"
     raise DataError(f"{path}: a {suffix or 'suffixless'} file is no dataset", hint=hint)
 
 
-def _parts_of(folder: Path) -> tuple[str, dict[str, Path]]:
+def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     """Say how a folder is read and which of its entries are train, valid and test."""
     entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name)]
     files = {entry.name.lower(): Path(entry.path) for entry in entries if entry.is_file()}
     folders = {entry.name.lower(): Path(entry.path) for entry in entries if entry.is_dir()}
-    for form, among, endings in (("list", files, ["_list.txt"]), ("table", files, tables.SUFFIXES)):
+    if kind is SOUNDS and is_esc50(folder):
+        return "folder of ESC-50", {}
+    forms = [("list", files, ["_list.txt"]), ("table", files, list(tables.SUFFIXES))]
+    forms += [("file of arrays", files, [ARRAYS])] if kind is SOUNDS else []
+    for form, among, endings in forms:
         found = _roles(among, endings)
         if "train" in found:
             return form, found

@@ -25,7 +25,6 @@ class Splits(NamedTuple):
 
 ATTEMPTS = 20
 """How many orders are tried for a multi-label set whose labels hang together."""
-WAYS_OUT = "add images, pass valid=… with data of its own, or valid=False to train on everything"
 
 
 def split(dataset: Dataset, fraction: float = 0.2, *, seed: int) -> tuple[Dataset, Dataset]:
@@ -45,7 +44,8 @@ def split(dataset: Dataset, fraction: float = 0.2, *, seed: int) -> tuple[Datase
     alone = [label for label, count in dataset.counts().items() if count == 1]
     if alone:
         raise DataError(
-            f"{dataset.name}: {_classes(alone)} only one sample, which cannot be split", hint=WAYS_OUT
+            f"{dataset.name}: {_classes(alone)} only one sample, which cannot be split",
+            hint=_ways_out(dataset),
         )
     random = np.random.RandomState(seed)  # unlike default_rng, its stream never changes with numpy's version
     for _ in range(ATTEMPTS):
@@ -54,7 +54,8 @@ def split(dataset: Dataset, fraction: float = 0.2, *, seed: int) -> tuple[Datase
         if not one_sided:
             return dataset.select(np.sort(order[~in_valid])), dataset.select(np.sort(order[in_valid]))
     raise DataError(
-        f"{dataset.name}: {_classes(one_sided)} samples on one side only of every split", hint=WAYS_OUT
+        f"{dataset.name}: {_classes(one_sided)} samples on one side only of every split",
+        hint=_ways_out(dataset),
     )
 
 
@@ -82,6 +83,11 @@ def _deal(dataset: Dataset, order: np.ndarray, fraction: float) -> tuple[np.ndar
         if len(own) and in_valid[own].any() == in_valid[own].all()
     ]
     return in_valid, one_sided
+
+
+def _ways_out(dataset: Dataset) -> str:
+    word = dataset.kind.word
+    return f"add {word}s, pass valid=… with data of its own, or valid=False to train on everything"
 
 
 def _classes(names: list[str]) -> str:

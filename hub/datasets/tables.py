@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from hub.datasets.base import Origin, Problem, RawLabel, Rows, clean_label
+from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.textfiles import read_text
 from hub.errors import did_you_mean
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
-PATH_COLUMNS = (
-    "path", "image", "image_path", "image_name", "img", "img_path", "img_name",
-    "file", "filename", "file_name", "file_path", "filepath",
-)  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "category", "tag", "tags")
-"""The names by which columns are found, the likelier first; case, blanks and hyphens do not matter."""
+"""The names by which the label's column is found, the likelier first; case, blanks and hyphens do not matter."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,20 @@ class Columns:
     """None: a cell is one label."""
 
 
-def read_table(path: Path, columns: Columns) -> Rows:
-    """Give one sample for every row; relative paths count from the table's folder, rows are line numbers."""
+def read_table(
+    path: Path,
+    columns: Columns,
+    kind: Kind = PICTURES,
+    *,
+    folder: Path | None = None,
+    extra: Sequence[str] = (),
+) -> Rows:
+    """Give one sample for every row; rows are line numbers, and the columns `extra` are kept as text.
+
+    Relative paths count from `folder`, by default the table's own.
+    """
     numbers: list[int] = []
-    rows = Rows(name=str(path), file=str(path), numbers=numbers)
+    rows = Rows(name=str(path), file=str(path), numbers=numbers, kind=kind)
     text = read_text(path, rows.problems)
     if not text:
         return rows
@@ -47,7 +54,7 @@ def read_table(path: Path, columns: Columns) -> Rows:
             return rows
     else:
         header, records = _csv_records(text, rows, tabs=path.suffix.lower() == ".tsv")
-    path_column = _require_column("path", columns.path, PATH_COLUMNS, header, rows)
+    path_column = _require_column("path", columns.path, kind.columns, header, rows)
     label_column = _require_column("label", columns.label, LABEL_COLUMNS, header, rows)
     if path_column is None or label_column is None:
         return rows
@@ -56,9 +63,11 @@ def read_table(path: Path, columns: Columns) -> Rows:
         file, label = cells.path(path_column), cells.label(label_column)
         rows.problems += cells.problems
         if file is not None and label is not None:
-            rows.paths.append(str(path.parent / file))
+            rows.paths.append(str((folder or path.parent) / file))
             rows.raw.append(label)
             numbers.append(number)
+            for name in extra:
+                rows.extra.setdefault(name, []).append(str(record.get(name, "")))
     return rows
 
 

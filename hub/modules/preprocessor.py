@@ -6,6 +6,7 @@ kept. `batch` puts such results together. The last step in module.yaml says whic
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -34,9 +35,21 @@ class Preprocessor(Protocol):
     def batch(self, items: Sequence[Any]) -> np.ndarray | tuple[np.ndarray, ...]:
         """Give what the network takes for several results of `read`."""
 
+    def picture(self, source: Any) -> Image.Image:
+        """Give an input as a person can look at it, to draw answers on. Raises InputError."""
+
+
+# the last step in module.yaml: (file, class) of the preprocessor that it belongs to
+_LAST_STEPS = {"log_mel": ("sound_preprocessor", "SoundPreprocessor")}
+
 
 def build(preprocess: Sequence[Named], augment: Sequence[Named] = ()) -> Preprocessor:
     """Give the preprocessor that these steps describe. Raises SpecError for steps that make none."""
+    last = preprocess[-1].name if preprocess else ""
+    if last in _LAST_STEPS:
+        file, attribute = _LAST_STEPS[last]
+        kind: Callable[..., Preprocessor] = getattr(importlib.import_module(f"hub.modules.{file}"), attribute)
+        return kind(preprocess, augment)
     return PicturePreprocessor(preprocess, augment)
 
 
@@ -50,9 +63,9 @@ class PicturePreprocessor:
             raise SpecError(f"preprocess: expected the last step to be normalize, found {last.name!r}")
         self._mean = _channels(last, "mean", 0.0)
         self._std = _channels(last, "std", 1.0)
-        _refuse_unknown(last, {"mean", "std"}, "preprocess")
-        self._steps = [_look_up(step, image.STEPS, "preprocess", {"picture"}) for step in fixed]
-        self._random = [_look_up(step, image.RANDOM_STEPS, "augment", {"picture", "rng"}) for step in augment]
+        refuse_unknown(last, {"mean", "std"}, "preprocess")
+        self._steps = [look_up(step, image.STEPS, "preprocess", {"picture"}) for step in fixed]
+        self._random = [look_up(step, image.RANDOM_STEPS, "augment", {"picture", "rng"}) for step in augment]
 
     @property
     def augments(self) -> bool:
@@ -90,22 +103,28 @@ class PicturePreprocessor:
         pixels -= (self._mean / self._std).astype(np.float32)
         return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
+    def picture(self, source: Any) -> Image.Image:
+        """Give the picture as it was read, before the steps. Raises InputError."""
+        return image.read(source)
 
-def _look_up(
+
+def look_up(
     step: Named, table: Mapping[str, Callable[..., Any]], where: str, given: set[str]
 ) -> Callable[..., Any]:
+    """Give the step of that name with its arguments filled in, but for the `given` ones. Raises SpecError."""
     if step.name not in table:
         hint = did_you_mean(step.name, table) or f"there are {', '.join(sorted(table))}"
         raise SpecError(f"{where}: no step is called {step.name!r}", hint=hint)
     function, arguments = table[step.name], dict(step.arguments)
-    _refuse_unknown(step, set(inspect.signature(function).parameters) - given, where)
+    refuse_unknown(step, set(inspect.signature(function).parameters) - given, where)
     for key, value in arguments.items():
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise SpecError(f"{where}.{step.name}.{key}: expected a number, found {value!r}")
     return lambda *pictures: function(*pictures, **arguments)
 
 
-def _refuse_unknown(step: Named, allowed: set[str], where: str) -> None:
+def refuse_unknown(step: Named, allowed: set[str], where: str) -> None:
+    """Raise SpecError for an argument that the step does not take."""
     for key in step.arguments:
         if key not in allowed:
             hint = did_you_mean(key, allowed) or f"it takes {', '.join(sorted(allowed)) or 'no arguments'}"

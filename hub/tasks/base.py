@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from paddle import Tensor, nn
 from PIL import Image
 
 from hub.errors import SpecError, did_you_mean
-from hub.modules.archs import FeatureSpec
+from hub.modules.archs import Backbone, FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 
 Loss = Callable[[Any, Any], Tensor]
@@ -69,14 +70,35 @@ class Meter(Protocol):
         """Give the metrics of everything seen so far: plain numbers, lists and dicts that JSON can hold."""
 
 
-class Task(Protocol):
-    """One task for one set of labels.
+class Plain:
+    """What most tasks have in common; each may say otherwise."""
 
-    Two methods are optional. `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in closed
-    form; `misses(outputs, targets)` gives (row, expected, found, score) of each wrong answer, for the report.
+    inputs = "pictures"
+    """What its data is made of: a name that hub.datasets.by_task knows."""
+
+    has_labels = True
+    multi_label = False
+    default_strategy = "full"
+
+    def attach(self, backbone: Backbone) -> None:
+        """Take the backbone that is to be used or trained, for a task that keeps something in it."""
+
+    def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
+        """Give what of a result is kept as a picture of its own, by name."""
+        return {}
+
+
+class Task(Protocol):
+    """One task for one set of labels. `Plain` has what most of them share.
+
+    Three methods are optional. `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
+    closed form; `misses(outputs, targets)` gives (row, expected, found, score) of each wrong answer, for the report,
+    and then `show(source)` an input as a person looks at it: a picture, a text or a report.Audio.
     """
 
     name: str
+    inputs: str
+    has_labels: bool
     labels: tuple[str, ...]
     multi_label: bool
     default_metric: str
@@ -87,6 +109,9 @@ class Task(Protocol):
 
     metrics: Mapping[str, bool]
     """The single numbers that `meter().compute()` has, and whether larger is better."""
+
+    def attach(self, backbone: Backbone) -> None:
+        """Take the backbone that is to be used or trained."""
 
     def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
         """Give a fresh head from a backbone's features to this task's outputs."""
@@ -119,15 +144,25 @@ class Task(Protocol):
 
         `sources` are the inputs as they were given, `items` what `preprocessor.read` made of them, and `run` gives the
         network's outputs for a batch. Further keyword arguments are options of `Module.predict` for this task; without
-        any input they are checked all the same. Raises UsageError for one that means nothing. What a result holds can be JSON, but for arrays (a mask, a picture), which `hub run` writes to files.
+        any input they are checked all the same. Raises UsageError for one that means nothing. What a result holds can
+        be JSON, but for arrays (a mask, a picture), which `hub run` writes to files.
         """
 
     def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
         """Give the picture with the answer drawn on."""
 
+    def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
+        """Give what of a result is kept as a picture of its own, by name."""
+
 
 # name: (file, class); a task's file is imported when the task is asked for
-_TASKS = {"image_classification": ("image_classification", "ImageClassification")}
+_TASKS = {
+    "image_classification": ("image_classification", "ImageClassification"),
+    "audio_classification": ("audio_classification", "AudioClassification"),
+    "semantic_segmentation": ("segmentation", "SemanticSegmentation"),
+    "colorization": ("colorization", "Colorization"),
+    "style_transfer": ("style_transfer", "StyleTransfer"),
+}
 
 
 def names() -> list[str]:
@@ -145,6 +180,13 @@ def kind(name: str) -> type[Task]:
     return found
 
 
-def create(name: str, labels: Sequence[str], *, multi_label: bool = False) -> Task:
+def options(name: str) -> list[str]:
+    """Give what a task takes beside its labels, as keywords of `Module.finetune`: a style, a weight."""
+    return [
+        each for each in inspect.signature(kind(name)).parameters if each not in ("labels", "multi_label")
+    ]
+
+
+def create(name: str, labels: Sequence[str], *, multi_label: bool = False, **settings: Any) -> Task:
     """Give the task of this name for these labels. Raises SpecError for a task that this hub does not have."""
-    return kind(name)(labels, multi_label=multi_label)
+    return kind(name)(labels, multi_label=multi_label, **settings)

@@ -101,6 +101,15 @@ _FAMILIES = {
     "inception_v3": "vision",
     "googlenet": "vision",
     "alexnet": "vision",
+    "panns_cnn6": "panns",
+    "panns_cnn10": "panns",
+    "panns_cnn14": "panns",
+    "small_audio_cnn": "small_audio",
+    "fpn": "segmentation",
+    "user_guided_colorization": "colorization",
+    "small_colorizer": "colorization",
+    "msgnet": "style",
+    "small_stylizer": "style",
 }
 _BUILDERS: dict[str, Callable[..., Backbone]] = {}
 

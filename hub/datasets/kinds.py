@@ -1,0 +1,102 @@
+"""Kinds of data: which files are its inputs, how they are called, recognised and decoded.
+
+A task says by name what it learns from (`Task.inputs`, "pictures" or "sounds"), and `KINDS` has the rest, so that
+folders, lists, tables and objects are read by the same code for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from hub.datasets.images import SUFFIXES, decode_image
+from hub.errors import one_of
+from hub.transforms import audio
+
+if TYPE_CHECKING:
+    from hub.datasets.base import Sample
+
+_FILES = ("file", "filename", "file_name", "file_path", "filepath")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a dataset has to know about its inputs."""
+
+    name: str
+    """By which tasks and `KINDS` know it."""
+    word: str
+    """One of them, in messages and as the key of an item."""
+    suffixes: frozenset[str]
+    """The files that are taken from folders, in small letters."""
+    columns: tuple[str, ...]
+    """The names by which a table's column of inputs is found, the likelier first."""
+    example: str
+    """Two files of a folder per class, for hints."""
+    expected: str
+    """What an input may be, for messages."""
+    in_memory: Callable[[Any], Any]
+    """Give an input that is no path, in the form in which samples hold it, or None for what is no input."""
+    decode: Callable[[Sample], object]
+    """Read a sample to its end. Raises InputError."""
+
+    def take(self, given: Any) -> Any:
+        """Give an input as samples hold it: a Path, or what is in memory; None for what is no input."""
+        return Path(given) if isinstance(given, str | os.PathLike) else self.in_memory(given)
+
+
+def _picture(given: Any) -> Image.Image | np.ndarray | None:
+    if isinstance(given, Image.Image):
+        return given
+    return np.asarray(given) if hasattr(given, "__array__") else None
+
+
+def _sound(given: Any) -> audio.Sound | None:
+    """Take (array, rate), or the {"array": …, "sampling_rate": …} of Hugging Face's datasets."""
+    if isinstance(given, Mapping) and {"array", "sampling_rate"} <= set(given):
+        given = np.asarray(given["array"]), given["sampling_rate"]
+    if not audio.is_array_and_rate(given):
+        return None
+    return np.asarray(given[0]), int(given[1])
+
+
+def _decode_sound(sample: Sample) -> None:
+    audio.read(sample.input, rate=16_000)
+
+
+PICTURES = Kind(
+    name="pictures",
+    word="image",
+    suffixes=SUFFIXES,
+    columns=("path", "image", "image_path", "image_name", "img", "img_path", "img_name", *_FILES),
+    example="flowers/rose/1.jpg, flowers/tulip/1.jpg",
+    expected="a path, a PIL image or an array",
+    in_memory=_picture,
+    decode=decode_image,
+)
+SOUNDS = Kind(
+    name="sounds",
+    word="sound",
+    suffixes=audio.SUFFIXES,
+    columns=("path", "sound", "audio", "audio_path", "audio_file", "wav", "wav_path", "clip", *_FILES),
+    example="sounds/dog/1.wav, sounds/rain/1.wav",
+    expected="a path or (array, rate)",
+    in_memory=_sound,
+    decode=_decode_sound,
+)
+KINDS = {kind.name: kind for kind in (PICTURES, SOUNDS)}
+
+
+def kind_of(given: Kind | str) -> Kind:
+    """Give the kind of that name. Raises UsageError for a name that there is not."""
+    if isinstance(given, Kind):
+        return given
+    if given not in KINDS:
+        raise one_of("kind", given, KINDS)
+    return KINDS[given]

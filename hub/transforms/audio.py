@@ -1,0 +1,288 @@
+"""Sounds: reading them safely, fixed steps for every sound, random ones for training.
+
+`STEPS` and `RANDOM_STEPS` are the tables of names that module.yaml may use under `preprocess` and `augment`. A step
+takes float32 samples [N] and their rate in Hz and gives samples; a random step takes a numpy generator as well.
+
+soundfile, soxr and librosa (the audio extra) are imported when a sound is read, and not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hub.errors import InputError, MissingDependencyError
+
+DECODED = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64"}
+)
+"""What soundfile decodes by itself."""
+SUFFIXES = DECODED | {".m4a", ".aac", ".wma"}
+"""The rest goes through librosa, which needs a decoder such as ffmpeg on the machine."""
+
+MAX_SECONDS = 24 * 3600
+MAX_SAMPLES = 1 << 28
+"""A sound is held in memory as float32: 1 GiB at most, 4.6 hours at 16 kHz."""
+MAX_CHANNELS = 64
+RATES = (1_000, 768_000)
+BLOCK = 1 << 20
+"""Samples, over all channels, that are decoded at a time: a header that lies about its length costs nothing."""
+
+Samples = np.ndarray
+Sound = tuple[np.ndarray, int]
+"""(samples, rate in Hz)"""
+
+
+def is_array_and_rate(given: Any) -> bool:
+    """Say whether something is one sound in memory: (array, rate)."""
+    return (
+        isinstance(given, tuple)
+        and len(given) == 2
+        and hasattr(given[0], "__array__")
+        and isinstance(given[1], int | np.integer)
+        and not isinstance(given[1], bool)
+    )
+
+
+def read(source: Any, *, rate: int) -> Samples:
+    """Give float32 samples [N] from −1 to 1, mono, at `rate` Hz, from a path or an (array, rate).
+
+    Channels are averaged and the rate is converted with soxr's best quality. Arrays are [N], [channels, N] or
+    [N, channels], of integers (their whole range is −1 to 1) or of floating point from −1 to 1.
+    Raises InputError that names the file and what is wrong with it: not a sound, damaged, cut short, without samples,
+    all zeros, not finite, or longer than MAX_SECONDS or MAX_SAMPLES. Raises MissingDependencyError without the audio
+    extra.
+    """
+    if is_array_and_rate(source):
+        return _whole(_resampled(iter([_from_array(source[0])]), _checked_rate(int(source[1])), rate))
+    if not isinstance(source, str | Path):
+        raise InputError(f"expected a path or (array, rate), found {type(source).__name__}")
+    path = Path(source)
+    try:
+        if path.suffix.lower() in SUFFIXES - DECODED:
+            return _whole(_with_librosa(path, rate))
+        with _opened(path) as file:
+            _require_sane(file)
+            return _whole(_resampled(_blocks(file), file.samplerate, rate))
+    except InputError as problem:
+        raise InputError(f"{path}: {problem.message}", hint=problem.hint) from None
+
+
+def seconds_of(path: Path) -> float:
+    """Give the length that a file's header promises. Raises InputError."""
+    with _opened(path) as file:
+        return float(file.frames / file.samplerate)
+
+
+def _opened(path: Path) -> Any:
+    soundfile = _extra("soundfile")
+    if not path.exists():
+        raise InputError("no such file")
+    if path.is_dir():
+        raise InputError("expected a sound, found a folder")
+    try:
+        return soundfile.SoundFile(str(path))
+    except (soundfile.LibsndfileError, TypeError, OSError) as problem:  # TypeError: a .raw without a format
+        size = path.stat().st_size
+        found = "an empty file" if size == 0 else f"{size:,} bytes that cannot be decoded"
+        raise InputError(
+            f"expected a sound ({', '.join(sorted(DECODED))}), found {found}: {problem}"
+        ) from None
+
+
+def _require_sane(file: Any) -> None:
+    _checked_rate(file.samplerate)
+    if not 1 <= file.channels <= MAX_CHANNELS:
+        raise InputError(f"expected 1 to {MAX_CHANNELS} channels, found {file.channels}")
+    if file.frames == 0:
+        raise InputError("the sound has no samples")
+    if file.frames > MAX_SECONDS * file.samplerate:
+        raise InputError(
+            f"its header promises {file.frames / file.samplerate / 3600:,.1f} hours; at most 24 are read"
+        )
+
+
+def _checked_rate(rate: int) -> int:
+    low, high = RATES
+    if not low <= rate <= high:
+        raise InputError(f"expected a sample rate of {low:,} to {high:,} Hz, found {rate:,}")
+    return rate
+
+
+def _blocks(file: Any) -> Iterator[Samples]:
+    """Give the file's samples, mono, block by block. Raises InputError for a file that ends long before it should."""
+    soundfile = _extra("soundfile")
+    size, count = max(1, BLOCK // file.channels), 0
+    try:
+        while len(block := file.read(size, dtype="float32", always_2d=True)):
+            count += len(block)
+            yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+    except (soundfile.LibsndfileError, RuntimeError) as problem:
+        raise InputError(f"the sound is damaged after {count / file.samplerate:.2f} s: {problem}") from None
+    # Formats that do not store their length are estimated by the decoder, so a little less is no fault.
+    if count < 0.9 * file.frames:
+        there, promised = count / file.samplerate, file.frames / file.samplerate
+        raise InputError(f"the sound is cut short: {there:.2f} s of {promised:.2f} s are there")
+
+
+def _from_array(array: Any) -> Samples:
+    array = np.asarray(array)
+    if array.ndim == 2 and min(array.shape) <= MAX_CHANNELS:
+        scaled = _scaled(array)
+        return scaled.mean(axis=int(np.argmin(array.shape)), dtype=np.float32)
+    if array.ndim != 1:
+        raise InputError(
+            f"expected samples of shape [N], [channels, N] or [N, channels], found {array.shape}"
+        )
+    return _scaled(array)
+
+
+def _scaled(array: np.ndarray) -> Samples:
+    if array.dtype.kind in "iu":
+        limits = np.iinfo(array.dtype)
+        middle = 0 if limits.min < 0 else (limits.max + 1) // 2
+        return ((array.astype(np.float64) - middle) / (limits.max - middle)).astype(np.float32)
+    if array.dtype.kind != "f":
+        raise InputError(f"expected integers or floating point, found {array.dtype}")
+    if array.size and np.isfinite(array).all() and np.abs(array).max() > 16:
+        raise InputError(
+            f"expected floating-point samples from -1 to 1, found up to {np.abs(array).max():g}",
+            hint="divide by 32768 what was read as 16-bit integers",
+        )
+    return array.astype(np.float32)
+
+
+def _resampled(blocks: Iterator[Samples], rate: int, wanted: int) -> Iterator[Samples]:
+    """Give the blocks at another rate; what soxr keeps back comes with the last one."""
+    if rate == wanted:
+        yield from blocks
+        return
+    stream = _extra("soxr").ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(np.ascontiguousarray(block))
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _with_librosa(path: Path, rate: int) -> Iterator[Samples]:
+    if not path.is_file():
+        raise InputError("no such file")
+    librosa = _extra("librosa")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # that soundfile could not, and that audioread will be gone one day
+            samples, found = librosa.load(path, sr=None, mono=True, duration=MAX_SAMPLES / rate + 1)
+    except (
+        Exception
+    ) as problem:  # its decoders are programs and libraries of their own, with errors of their own
+        raise InputError(
+            f"no decoder for {path.suffix} on this machine: {type(problem).__name__} {problem}".rstrip(),
+            hint="install ffmpeg, or convert the file to .wav or .flac",
+        ) from None
+    yield from _resampled(iter([samples]), _checked_rate(int(found)), rate)
+
+
+def _whole(blocks: Iterator[Samples]) -> Samples:
+    """Put blocks together. Raises InputError for what is too long, empty, not finite or silent."""
+    kept, count = [], 0
+    for block in blocks:
+        kept.append(block)
+        count += len(block)
+        if count > MAX_SAMPLES:
+            raise InputError(
+                f"the sound has more than the {MAX_SAMPLES:,} samples that are read", hint="cut it into parts"
+            )
+    if not count:
+        raise InputError("the sound has no samples")
+    samples = np.concatenate(kept)
+    if not np.isfinite(samples).all():
+        raise InputError("the sound has samples that are no numbers (NaN or infinity)")
+    if not samples.any():
+        raise InputError(
+            "the sound is silent: every sample is 0",
+            hint="a recording of silence has noise; this one is empty",
+        )
+    return samples
+
+
+def _extra(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as problem:  # OSError: soundfile without its library
+        raise MissingDependencyError(
+            f"sounds are read with {name}, which cannot be imported: {problem}",
+            hint='pip install "hubtune[audio]"',
+        ) from None
+
+
+# ---- fixed steps ----
+
+
+def clip(samples: Samples, rate: int, *, seconds: float) -> Samples:
+    """Give that many seconds: of a longer sound the loudest stretch, of a shorter one all of it amid silence."""
+    length = max(1, round(seconds * rate))
+    if len(samples) <= length:
+        missing = length - len(samples)
+        return np.pad(samples, (missing // 2, missing - missing // 2))
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    step = max(1, rate // 100)  # a start every 10 ms
+    starts = np.append(np.arange(0, len(samples) - length, step), len(samples) - length)
+    start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
+    return samples[start : start + length]
+
+
+def trim_silence(samples: Samples, rate: int, *, db: float = 40.0) -> Samples:
+    """Give the sound without what is quieter, before and after, than its loudest 20 ms by more than `db`."""
+    size = max(1, rate // 50)
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
+    if not len(frames):
+        return samples
+    power = np.square(frames, dtype=np.float64).mean(axis=1)
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-db / 10))
+    return samples[loud[0] * size : (loud[-1] + 1) * size]
+
+
+def level(samples: Samples, rate: int, *, peak: float = 0.9) -> Samples:
+    """Give the sound with its largest sample at ±`peak`."""
+    return samples * np.float32(peak / max(float(np.abs(samples).max()), 1e-9))
+
+
+# ---- random steps: used while training, never while predicting ----
+
+
+def random_shift(samples: Samples, rate: int, rng: np.random.Generator, *, seconds: float = 0.1) -> Samples:
+    """Give the sound moved by up to ±`seconds`; what leaves it is lost, what comes in is silence."""
+    by = round(rng.uniform(-seconds, seconds) * rate)
+    moved = np.zeros_like(samples)
+    if by >= 0:
+        moved[by:] = samples[: len(samples) - by]
+    else:
+        moved[:by] = samples[-by:]
+    return moved
+
+
+def random_noise(
+    samples: Samples, rate: int, rng: np.random.Generator, *, low: float = 10.0, high: float = 40.0
+) -> Samples:
+    """Give the sound with white noise, `low` to `high` dB below its own mean power."""
+    power = float(np.square(samples, dtype=np.float64).mean())
+    deviation = (power * 10 ** (-rng.uniform(low, high) / 10)) ** 0.5
+    return samples + rng.standard_normal(len(samples), np.float32) * np.float32(deviation)
+
+
+def random_gain(samples: Samples, rate: int, rng: np.random.Generator, *, db: float = 6.0) -> Samples:
+    """Give the sound up to ±`db` louder."""
+    return samples * np.float32(10 ** (rng.uniform(-db, db) / 20))
+
+
+STEPS: Mapping[str, Callable[..., Samples]] = {s.__name__: s for s in (clip, trim_silence, level)}
+RANDOM_STEPS: Mapping[str, Callable[..., Samples]] = {
+    step.__name__: step for step in (random_shift, random_noise, random_gain)
+}
