@@ -1,0 +1,294 @@
+"""Semantic segmentation: every pixel of a picture gets one of the labels.
+
+A picture is answered at the size that preprocessing leaves it, large ones tile by tile, and the mask is brought to the
+picture's own size. The steps of preprocessing may change colours and sizes, but not cut or turn: a mask has to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+from PIL import Image, ImageDraw, ImageFont
+
+from hub.errors import InputError, SpecError, UsageError, did_you_mean, one_of
+from hub.modules.archs import FeatureSpec
+from hub.modules.preprocessor import Preprocessor
+from hub.tasks import segmentation_losses as losses
+from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample
+from hub.tasks.segmentation_metrics import PixelMeter
+from hub.transforms import image, joint
+from hub.transforms.joint import IGNORED
+
+MULTIPLE = 32
+"""Sides are padded to multiples of this: the coarsest map of every encoder then has whole cells."""
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class MaskedExamples(Examples):
+    """Pictures with masks: `read` and `vary` give (uint8 [H, W, C], uint8 [H, W])."""
+
+    def __init__(self, preprocessor: Preprocessor) -> None:
+        super().__init__(preprocessor)
+        if preprocessor.augments:
+            raise SpecError(
+                "augment: segmentation varies pictures and masks together, and takes no steps here",
+                hint="remove augment from module.yaml",
+            )
+
+    @property
+    def varies(self) -> bool:
+        """Whether `vary` changes anything: it always does."""
+        return True
+
+    def read(self, sample: Sample) -> Pair:
+        """Give the picture after the fixed steps and its mask at the same size. Raises InputError."""
+        picture = np.asarray(self.preprocessor.read(sample.input))
+        mask = joint.read_mask(sample.label)
+        height, width = picture.shape[:2]
+        if mask.shape != (height, width):  # preprocessing has a resize, or they never fitted
+            own = image.read(sample.input).size
+            if mask.shape != (own[1], own[0]):
+                raise InputError(
+                    f"the mask has {mask.shape[1]}×{mask.shape[0]} pixels, its picture {own[0]}×{own[1]}"
+                )
+            mask = joint.resized(mask, (width, height))
+        return picture, mask
+
+    def vary(self, item: Pair, rng: np.random.Generator) -> Pair:
+        """Give both scaled, cropped and mirrored in the same way, the picture lighter or darker."""
+        return joint.random_variant(*item, rng)
+
+    def batch(self, items: Sequence[Pair], targets: np.ndarray) -> tuple[Arrays, Arrays]:
+        """Give (float32 [N, C, H, W], int64 [N, H, W]) padded to the largest, with IGNORED in the masks."""
+        height, width = (_up(max(mask.shape[axis] for _, mask in items)) for axis in (0, 1))
+        pictures = [_padded(picture, height, width) for picture, _ in items]
+        masks = np.full((len(items), height, width), IGNORED, np.int64)
+        for row, (_, mask) in zip(masks, items, strict=True):
+            row[: mask.shape[0], : mask.shape[1]] = mask
+        return self.preprocessor.batch(pictures), masks
+
+
+class PixelHead(nn.Layer):
+    """A linear layer for every cell of a map, its logits enlarged to pixels: [N, L, H, W]."""
+
+    def __init__(self, feature_spec: FeatureSpec, count: int) -> None:
+        super().__init__()
+        self.stride = feature_spec.stride
+        small = nn.initializer.Normal(
+            std=0.01
+        )  # it begins with even shares, whatever the size of the features
+        self.classify = nn.Conv2D(feature_spec.channels, count, 1, weight_attr=small)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits = self.classify(features)
+        if self.stride == 1:
+            return logits
+        return F.interpolate(logits, scale_factor=self.stride, mode="bilinear")
+
+
+class SemanticSegmentation(Plain):
+    """One label for every pixel; pixels that are 255 in a mask count for nothing."""
+
+    inputs = "masks"
+    name = "semantic_segmentation"
+    multi_label = False
+    default_metric = "miou"
+    default_strategy = "full"
+    metrics: Mapping[str, bool] = {"miou": True, "dice": True, "pixel_accuracy": True}
+
+    def __init__(self, labels: Sequence[str], *, multi_label: bool = False) -> None:
+        if multi_label:
+            raise UsageError("semantic_segmentation: a pixel has one label, found multi_label=True")
+        if not 1 < len(labels) <= IGNORED:
+            raise UsageError(f"semantic_segmentation: expected 2 to {IGNORED} labels, found {len(labels)}")
+        self.labels = tuple(labels)
+
+    def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
+        """Give a linear layer over the channels of a map. Raises SpecError for features that are no map."""
+        if feature_spec.kind != "map":
+            raise SpecError(
+                f"arch: segmentation needs features with a layout, found {feature_spec.kind} ones",
+                hint="put a pyramid on the network: arch {name: fpn, encoder: {name: …}}",
+            )
+        return PixelHead(feature_spec, len(self.labels))
+
+    @staticmethod
+    def examples(preprocessor: Preprocessor) -> MaskedExamples:
+        """Give how pictures with masks become batches."""
+        return MaskedExamples(preprocessor)
+
+    def class_weight(
+        self, chosen: str | Mapping[str, float] | None, counts: Mapping[str, int]
+    ) -> np.ndarray | None:
+        """Give float64 [L] from "balanced" or {name: weight}; `counts` are pixels.
+
+        Balanced is 1 / sqrt(share), 1 in the mean over pixels: by the share itself a few pixels would rule everything.
+        """
+        if chosen is None:
+            return None
+        if isinstance(chosen, Mapping):
+            weights = dict.fromkeys(self.labels, 1.0)
+            for label, value in chosen.items():
+                if label not in weights:
+                    hint = (
+                        did_you_mean(str(label), weights) or f"the classes are {', '.join(self.labels[:20])}"
+                    )
+                    raise UsageError(f"class_weight: no class is called {label!r}", hint=hint)
+                if not value > 0:
+                    raise UsageError(f"class_weight[{label!r}]: expected a number above 0, found {value!r}")
+                weights[label] = float(value)
+            return np.array([weights[label] for label in self.labels])
+        if chosen != "balanced":
+            raise one_of("class_weight", chosen, ["balanced"])
+        share = np.array([max(1, counts[label]) for label in self.labels], np.float64)
+        share /= share.sum()
+        return share**-0.5 / (share * share**-0.5).sum()
+
+    def loss(self, kind: str = "cross_entropy", *, class_weight: np.ndarray | None = None) -> Loss:
+        """Give the loss of this kind (hub.tasks.segmentation_losses.LOSSES). Raises UsageError for another."""
+        if kind not in losses.LOSSES:
+            raise one_of("loss", kind, losses.LOSSES)
+        entropy = losses.cross_entropy(class_weight)
+        overlap = {"dice": losses.dice, "lovasz": losses.lovasz}.get(kind)
+        if overlap is None:
+            return entropy
+        return lambda logits, targets: entropy(logits, targets) + overlap(logits, targets)
+
+    def meter(self) -> PixelMeter:
+        """Give an empty meter."""
+        return PixelMeter(self.labels)
+
+    def answers(
+        self,
+        sources: Sequence[Any],
+        items: Sequence[Any],
+        *,
+        run: Run,
+        preprocessor: Preprocessor,
+        tile: int = 512,
+        overlap: int = 64,
+    ) -> list[dict[str, Any]]:
+        """Give {"mask": uint8 [H, W] of label numbers at the picture's own size, "areas": {label: share}}.
+
+        A picture with a side above `tile` pixels is answered in tiles of that side, which share `overlap` pixels with
+        their neighbours; there the answers fade into one another, so that no seam shows.
+        """
+        if tile < MULTIPLE or tile % MULTIPLE:
+            raise UsageError(f"tile: expected a multiple of {MULTIPLE}, found {tile!r}")
+        if not 0 <= overlap <= tile // 2:
+            raise UsageError(f"overlap: expected 0 to {tile // 2}, half a tile, found {overlap!r}")
+        results = []
+        for source, item in zip(sources, items, strict=True):
+            logits = _logits(np.asarray(item), run, preprocessor, tile, overlap)
+            mask = _at_size(logits, image.read(source).size)
+            counts = np.bincount(mask.ravel(), minlength=len(self.labels))
+            shares = (counts / mask.size).round(6).tolist()
+            results.append({"mask": mask, "areas": dict(zip(self.labels, shares, strict=True))})
+        return results
+
+    def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
+        """Give the mask as a picture with a palette, each pixel the number of its class."""
+        return {"mask": palette_picture(result["mask"])}
+
+    def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
+        """Give the picture with half-transparent colours of the labels, and a legend of those that occur."""
+        colours = palette(len(self.labels))
+        mask = np.asarray(result["mask"])
+        paint = Image.fromarray(colours[mask])
+        where = Image.fromarray(np.where(mask == 0, 0, 140).astype(np.uint8))  # label 0 is the ground
+        drawn = Image.composite(paint, picture.convert("RGB"), Image.new("L", picture.size))
+        drawn = Image.composite(paint, drawn, where)
+        size = max(12, min(picture.size) // 20)
+        there = [number for number in np.unique(mask).tolist() if number]
+        card = Image.new("RGB", (drawn.width, drawn.height + round(size * 1.5) * len(there)), "white")
+        card.paste(drawn)
+        pen, font = ImageDraw.Draw(card), ImageFont.load_default(size)
+        for row, number in enumerate(there):
+            top = drawn.height + round(size * 1.5) * row
+            pen.rectangle((4, top + 3, 4 + size, top + 3 + size), tuple(colours[number].tolist()))
+            text = f"{self.labels[number]}  {result['areas'][self.labels[number]]:.1%}"
+            pen.text((size + 10, top + 3 + size // 2), text, "black", font, anchor="lm")
+        return card
+
+
+def palette(count: int = 256) -> np.ndarray:
+    """Give uint8 [count, 3]: the colours of Pascal VOC, whose bits are those of the class number turned around."""
+    numbers = np.arange(count)
+    colours = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def palette_picture(mask: np.ndarray) -> Image.Image:
+    """Give a mask as a palette picture: its pixels are the label numbers, and viewers show colours."""
+    picture = Image.fromarray(mask, "L")
+    picture.putpalette(palette().tobytes())
+    return picture
+
+
+def _up(side: int) -> int:
+    return -(-side // MULTIPLE) * MULTIPLE
+
+
+def _padded(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    room = ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0))
+    return np.pad(picture, room, mode="edge")
+
+
+def _logits(picture: np.ndarray, run: Run, preprocessor: Preprocessor, tile: int, overlap: int) -> np.ndarray:
+    """Give float32 [L, H, W] for a picture [H, W, C], tile by tile where it is larger than one."""
+    height, width = picture.shape[:2]
+    if max(height, width) <= tile:
+        found = run(preprocessor.batch([_padded(picture, _up(height), _up(width))]))[0]
+        return np.asarray(found[:, :height, :width])
+    tops, lefts = _starts(height, tile, overlap), _starts(width, tile, overlap)
+    total, weights = None, np.zeros((height, width), np.float32)
+    for top in tops:
+        for left in lefts:
+            part = picture[top : top + tile, left : left + tile]
+            rows, columns = part.shape[:2]
+            found = run(preprocessor.batch([_padded(part, _up(rows), _up(columns))]))[0][:, :rows, :columns]
+            weight = np.minimum.outer(_ramp(rows, overlap), _ramp(columns, overlap))
+            if total is None:
+                total = np.zeros((len(found), height, width), np.float32)
+            total[:, top : top + rows, left : left + columns] += found * weight
+            weights[top : top + rows, left : left + columns] += weight
+    assert total is not None, "a picture has at least one tile"
+    return total / weights
+
+
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Give where tiles begin: each shares at least `overlap` with the next, and the last ends at the edge."""
+    if length <= tile:
+        return [0]
+    count = -(-(length - overlap) // (tile - overlap))
+    places = np.linspace(0, length - tile, count)
+    return [int(place) // MULTIPLE * MULTIPLE for place in places[:-1]] + [length - tile]
+
+
+def _ramp(length: int, overlap: int) -> np.ndarray:
+    """Give the weight of each row of a tile: little at its edges, where the network saw less around it."""
+    edge = np.minimum(np.arange(length), np.arange(length)[::-1]) + 1
+    return np.minimum(1.0, edge / max(1, overlap)).astype(np.float32)
+
+
+def _at_size(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Give uint8 [H, W] of the best label at (width, height)."""
+    if (logits.shape[2], logits.shape[1]) == size:
+        return logits.argmax(axis=0).astype(np.uint8)
+    best, mask = None, np.zeros((size[1], size[0]), np.uint8)
+    for number, plane in enumerate(logits):  # one label at a time: all of them at full size may not fit
+        scaled = np.asarray(Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+        if best is None:
+            best = scaled.copy()
+            continue
+        better = scaled > best
+        mask[better] = number
+        best[better] = scaled[better]
+    return mask

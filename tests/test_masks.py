@@ -1,0 +1,179 @@
+"""Pictures with masks: every layout reads the same, and every fault is named in one error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hub.datasets.masks import prepare_masks, prepare_masks_evaluation
+from hub.errors import DataError
+
+NAMES = ("ground", "road", "tree")
+
+
+def picture_and_mask(seed: int, *, size: tuple[int, int] = (12, 10)) -> tuple[Image.Image, Image.Image]:
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(0, 3, (size[1], size[0])).astype(np.uint8)
+    mask = Image.fromarray(numbers)
+    mask.putpalette(rng.integers(0, 255, 768, dtype=np.uint8).tobytes())
+    return Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)), mask
+
+
+def write(folder: Path, name: str, seed: int, pictures: str = "images", masks: str = "masks") -> None:
+    picture, mask = picture_and_mask(seed)
+    for where, what, suffix in ((pictures, picture, "jpg"), (masks, mask, "png")):
+        (folder / where).mkdir(parents=True, exist_ok=True)
+        what.save(folder / where / f"{name}.{suffix}")
+
+
+def folders(root: Path) -> Path:
+    for n in range(5):
+        write(root, f"p{n}", n)
+    (root / "labels.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    return root
+
+
+def voc(root: Path) -> Path:
+    for n in range(5):
+        write(root, f"p{n}", n, "JPEGImages", "SegmentationClass")
+    (root / "labels.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    return root
+
+
+def lists(root: Path) -> Path:
+    folders(root)
+    lines = [f"images/p{n}.jpg masks/p{n}.png\n" for n in range(5)]
+    (root / "train_list.txt").write_text("".join(lines[:4]), encoding="utf-8")
+    (root / "val_list.txt").write_text(lines[4], encoding="utf-8")
+    return root
+
+
+def split_folders(root: Path) -> Path:
+    for n in range(5):
+        part = "train" if n < 4 else "val"
+        write(root, f"p{n}", n, f"images/{part}", f"annotations/{part}")
+    (root / "labels.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize("layout", [folders, voc, lists, split_folders])
+def test_every_layout_gives_the_same_pairs(layout: object, tmp_path: Path) -> None:
+    found = prepare_masks(layout(tmp_path))  # type: ignore[operator]
+    assert found.valid is not None
+    assert (len(found.train), len(found.valid)) == (4, 1)
+    for data in (found.train, found.valid):
+        assert data.labels == NAMES
+        for sample in data:
+            seed = int(sample.input.stem[1:])  # type: ignore[union-attr]
+            assert np.array_equal(np.asarray(sample.label), np.asarray(picture_and_mask(seed)[1]))
+    assert sum(found.train.counts().values()) == 4 * 120
+    assert "4 pictures" in found.describe()
+
+
+def test_pairs_of_objects_number_their_classes() -> None:
+    pairs = [picture_and_mask(n) for n in range(5)]
+    found = prepare_masks(pairs, seed=3)
+    assert found.train.labels == ("0", "1", "2")
+    assert len(found.train) == 4
+    assert len(set(found.train.targets().tolist())) == 4
+    again = prepare_masks(pairs, seed=3)
+    assert np.array_equal(found.train.targets(), again.train.targets())
+
+
+def test_polygons_are_drawn_in_order_over_a_background(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "b.png")
+    square = [2, 2, 8, 2, 8, 8, 2, 8]
+    data = {
+        "images": [
+            {"id": n, "file_name": f"{name}.png", "width": 20, "height": 10} for n, name in enumerate("ab")
+        ],
+        "categories": [{"id": 7, "name": "car"}, {"id": 3, "name": "dog"}],
+        "annotations": [
+            {"id": 1, "image_id": 0, "category_id": 7, "segmentation": [square]},
+            {"id": 2, "image_id": 0, "category_id": 3, "segmentation": [[5, 2, 8, 2, 8, 8, 5, 8]]},
+        ],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(data), encoding="utf-8")
+    found = prepare_masks(tmp_path / "instances.json", valid=False)
+    assert found.train.labels == ("background", "dog", "car")
+    mask = np.asarray(found.train[0].label)
+    assert mask.shape == (10, 20)
+    assert (mask[5, 3], mask[5, 6], mask[0, 0]) == (2, 1, 0)
+    assert not np.asarray(found.train[1].label).any()
+
+
+def damage(root: Path) -> None:
+    Image.new("L", (5, 5)).save(root / "masks/p0.png")
+    bad = np.asarray(picture_and_mask(1)[1]).copy()
+    bad[0, :2] = 77
+    Image.fromarray(bad).save(root / "masks/p1.png")
+    (root / "masks/p2.png").unlink()
+    (root / "masks/p3.png").write_bytes(b"no picture")
+    (root / "images/p4.jpg").write_bytes(b"no picture")
+
+
+def test_every_fault_is_named_in_one_error(tmp_path: Path) -> None:
+    damage(folders(tmp_path))
+    with pytest.raises(DataError) as caught:
+        prepare_masks(tmp_path)
+    text = str(caught.value)
+    for said in (
+        "5 problems",
+        "p0.jpg: size of mask",
+        "the mask has 5×5 pixels, its picture 12×10",
+        "p1.jpg: unknown class in mask",
+        "found 77 (2 pixels); expected 0 to 2, or 255",
+        "p2.jpg: missing mask",
+        "p3.jpg: unreadable mask",
+        "p4.jpg: unreadable",
+    ):
+        assert said in text
+
+
+def test_bad_pictures_are_left_out_when_asked_for(tmp_path: Path) -> None:
+    damage(folders(tmp_path))
+    for n in range(5, 9):
+        write(tmp_path, f"p{n}", n)
+    found = prepare_masks(tmp_path, on_bad="skip")
+    assert found.valid is not None
+    assert len(found.train) + len(found.valid) == 4
+    assert "left out" in found.describe()
+
+
+def test_255_counts_for_no_class(tmp_path: Path) -> None:
+    pairs = []
+    for n in range(3):
+        picture, mask = picture_and_mask(n)
+        numbers = np.asarray(mask).copy()
+        numbers[:5] = 255
+        pairs.append((picture, numbers))
+    found = prepare_masks(pairs, valid=False)
+    assert found.train.labels == ("0", "1", "2")
+    assert sum(found.train.counts().values()) == 3 * 60
+
+
+def test_masks_of_0_and_255_say_what_to_do() -> None:
+    picture, mask = picture_and_mask(0)
+    numbers = (np.asarray(mask) > 0).astype(np.uint8) * 255
+    with pytest.raises(DataError, match="should be saved as 0 and 1"):
+        prepare_masks([(picture, numbers)] * 2, valid=False)
+
+
+def test_evaluation_numbers_classes_by_the_modules_names(tmp_path: Path) -> None:
+    folders(tmp_path)
+    found = prepare_masks_evaluation(tmp_path, labels=("tree", "ground", "road"))
+    mine, written = np.asarray(found[0].label), np.asarray(picture_and_mask(0)[1])
+    assert np.array_equal(mine, np.array([1, 2, 0])[written])
+    with pytest.raises(DataError, match="unknown class in mask"):
+        prepare_masks_evaluation(tmp_path, labels=("tree", "ground"))
+
+
+def test_a_path_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
+    folders(tmp_path / "roads")
+    with pytest.raises(DataError, match="did you mean 'roads'"):
+        prepare_masks(tmp_path / "road")
