@@ -1,0 +1,265 @@
+"""Pictures without labels: any folder of them, with all its folders, or any list of paths, pictures or arrays."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hub.datasets.base import Dataset, Rows, Sample
+from hub.datasets.folders import is_litter
+from hub.datasets.images import SUFFIXES
+from hub.datasets.preflight import check
+from hub.datasets.prepare import Prepared, Probe
+from hub.datasets.sources import ROLES
+from hub.datasets.summary import list_suffixes, several
+from hub.errors import DataError, UsageError, did_you_mean
+
+
+class Pictures(Dataset):
+    """Pictures by index. The label of each is its number, by which a run can tell one from another."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.name, self.ignored = rows.name, rows.ignored
+        self.labels, self.multi_label = (), False
+        self.problems = tuple(rows.problems)
+        self._index = np.arange(len(rows.paths), dtype=np.int64)
+        self._targets: np.ndarray = self._index.copy()
+
+    def __repr__(self) -> str:
+        return f"<Pictures {self.name}: {len(self)} pictures>"
+
+    def counts(self) -> dict[str, int]:
+        """Give {}: there are no classes to count."""
+        return {}
+
+    def describe(self) -> str:
+        """Give a line for a person."""
+        return _described(self.name, {"samples": self})
+
+    def numbered(self, step: int) -> Pictures:
+        """Give the same pictures with labels of their own (1), or with 0 for all: then a repeat is only a repeat."""
+        changed = copy.copy(self)
+        changed._targets = self._index * step
+        return changed
+
+
+def prepare_unlabelled(
+    train: Any,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    on_bad: str = "raise",
+    seed: int = 0,
+    workers: int | None = None,
+    probe: Probe | None = None,
+) -> Prepared:
+    """Find, check and split the pictures of a run.
+
+    `train` is a folder, a list file of paths (.txt), or a list of paths, PIL pictures and arrays. A folder that has
+    train and valid or test folders in it is split as they say. `valid` None takes the source's own part, or else a
+    fifth of the pictures; False goes without. Raises DataError that lists every picture that cannot be read or that
+    `probe` refuses (a greyscale picture where colours are to be learnt), or with on_bad="skip" leaves them out.
+    """
+    parts = _parts(train)
+    for role, given in (("valid", valid), ("test", test)):
+        if given is False:
+            parts.pop(role, None)
+        elif given is not None:
+            own = _parts(given)
+            parts[role] = own.get(role, own["train"])
+    checked, notes = _checked(parts, on_bad=on_bad, workers=workers, probe=probe)
+    whole, chosen = checked["train"], checked.get("valid")
+    if chosen is None and valid is not False:
+        whole, chosen = _split(whole, seed=seed)
+        notes.append(
+            f"no validation data was given: {len(chosen)} of {len(whole) + len(chosen)} pictures were held out"
+        )
+    return PreparedPictures(whole, chosen, checked.get("test"), tuple(notes))
+
+
+def prepare_unlabelled_evaluation(
+    data: Any, *, on_bad: str = "raise", workers: int | None = None, probe: Probe | None = None
+) -> Pictures:
+    """Give the test part of `data`, or else its validation part, or else all of it."""
+    parts = _parts(data)
+    part = next(parts[role] for role in ("test", "valid", "train") if role in parts)
+    checked, _ = _checked({"train": part}, on_bad=on_bad, workers=workers, probe=probe)
+    return checked["train"]
+
+
+class PreparedPictures(Prepared):
+    """Prepared pictures, described without classes."""
+
+    def describe(self) -> str:
+        """Give a line with the number of pictures of each part, and the notes below it."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        return "\n".join([_described(self.train.name, parts), *self.notes])
+
+
+def load_pictures(source: Any) -> Pictures:
+    """Give the pictures of a folder (and of all folders in it), a list file, or a list. Raises DataError."""
+    if isinstance(source, Pictures):
+        return source
+    if isinstance(source, Dataset):  # a labelled set serves as well: its labels are not looked at
+        return _from_items(source.name, source)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source).expanduser()
+        return _from_list_file(path) if path.is_file() else _from_folder(path)
+    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(source, np.ndarray):
+        raise UsageError(
+            f"expected a folder, a list file or a list of pictures, found {type(source).__name__}"
+        )
+    return _from_items(type(source).__name__, source)
+
+
+def _parts(source: Any) -> dict[str, Pictures]:
+    """Give the parts of a source: those that folders of a folder are named for, or all of it as train."""
+    if isinstance(source, str | os.PathLike) and (folder := Path(source).expanduser()).is_dir():
+        inside = {entry.name.lower(): Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()}
+        found = {
+            role: inside[name] for role, names in ROLES.items() for name in names[::-1] if name in inside
+        }
+        if "train" in found and len(found) > 1:
+            return {role: load_pictures(part) for role, part in found.items()}
+    return {"train": load_pictures(source)}
+
+
+def _from_folder(folder: Path) -> Pictures:
+    if not folder.is_dir():
+        siblings = [entry.name for entry in os.scandir(folder.parent)] if folder.parent.is_dir() else []
+        raise DataError(
+            f"{folder}: no such file or folder",
+            hint=did_you_mean(folder.name, siblings) or "expected a folder of pictures",
+        )
+    rows, ignored = Rows(str(folder)), Counter[str]()
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_litter(name))
+        for name in sorted(names):
+            if is_litter(name):
+                continue
+            suffix = Path(name).suffix.lower()
+            if suffix in SUFFIXES:
+                rows.paths.append(os.path.join(place, name))
+            else:
+                ignored[suffix] += 1
+    rows.ignored = dict(ignored)
+    if not rows.paths:
+        found = f"found {list_suffixes(ignored)}" if ignored else "found no files"
+        raise DataError(f"{folder}: expected pictures ({' '.join(sorted(SUFFIXES))}), {found}")
+    return Pictures(rows)
+
+
+def _from_list_file(path: Path) -> Pictures:
+    """Read one path a line, relative to the file; what follows a tab or stands as a label behind it is no path."""
+    rows = Rows(str(path), file=str(path), numbers=[])
+    assert rows.numbers is not None, "set one line above"
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (UnicodeDecodeError, OSError) as problem:
+        raise DataError(f"{path}: expected a list of paths as UTF-8 text: {problem}") from problem
+    for number, line in enumerate(lines, 1):
+        if text := line.split("\t")[0].strip():
+            rows.paths.append(str(path.parent / Path(text).expanduser()))
+            rows.numbers.append(number)
+    if not rows.paths:
+        raise DataError(f"{path}: expected one path a line, found no lines")
+    return Pictures(rows)
+
+
+def _from_items(name: str, items: Any) -> Pictures:
+    """Take a list of inputs, or of samples and (input, label) pairs whose labels are passed over."""
+
+    def fetch(number: int) -> Image.Image | np.ndarray:
+        return _input(items[number])
+
+    rows = Rows(name, numbers=list(range(len(items))), fetch=fetch)
+    for number in range(len(items)):
+        given = _input(items[number])
+        if not isinstance(given, str | os.PathLike | Image.Image | np.ndarray):
+            raise DataError(
+                f"item {number}: expected a path, a PIL picture or an array, found {type(given).__name__}"
+            )
+        rows.paths.append(os.fspath(given) if isinstance(given, str | os.PathLike) else None)
+    if not rows.paths:
+        raise DataError(f"{name}: expected pictures, found none")
+    return Pictures(rows)
+
+
+def _input(item: Any) -> Any:
+    if isinstance(item, Sample):
+        return item.input
+    return item[0] if isinstance(item, tuple) else item
+
+
+def _checked(
+    parts: dict[str, Pictures], *, on_bad: str, workers: int | None, probe: Probe | None
+) -> tuple[dict[str, Pictures], list[str]]:
+    """Give the parts without what cannot be used, and notes that say what that was."""
+    kinds: dict[str, str] = {}  # origin to kind: dict writes from threads are safe
+    look: Callable[[Sample], object] | None = None
+    if probe is not None:
+
+        def look(sample: Sample) -> object:
+            try:
+                return probe(sample)
+            except Exception as problem:
+                if kind := getattr(problem, "kind", None):
+                    kinds[str(sample.origin)] = kind
+                raise
+
+    roles = [role for role in ROLES if role in parts]
+    ordered = (parts[role].numbered(0) if role in parts else None for role in ROLES)
+    try:
+        checked = check(*ordered, probe=look, on_bad=on_bad, workers=workers or None)
+    except DataError as problem:
+        if not kinds:
+            raise
+        raise DataError(f"{problem.message}\n  {_counted(kinds)}", hint=problem.hint) from None
+    notes = [str(checked)] if checked.dropped else []
+    notes += [_counted(kinds)] if kinds else []
+    found = dict(zip(ROLES, checked.splits, strict=True))
+    return {role: _pictures(found[role]).numbered(1) for role in roles}, notes
+
+
+def _pictures(part: Dataset | None) -> Pictures:
+    assert isinstance(part, Pictures), "check gives back what it was given"
+    return part
+
+
+def _counted(kinds: dict[str, str]) -> str:
+    counts = Counter(kinds.values())
+    return "of these, " + ", ".join(f"{several(count, kind + ' picture')}" for kind, count in counts.items())
+
+
+def _split(whole: Pictures, *, seed: int, fraction: float = 0.2) -> tuple[Pictures, Pictures]:
+    if len(whole) < 2:
+        raise DataError(
+            f"{whole.name}: one picture alone cannot be split",
+            hint="add pictures, pass valid=… with pictures of its own, or valid=False to train on everything",
+        )
+    order = np.random.RandomState(seed).permutation(
+        len(whole)
+    )  # its stream never changes with numpy's version
+    held = max(1, round(fraction * len(whole)))
+    return whole.select(np.sort(order[held:])), whole.select(np.sort(order[:held]))  # type: ignore[return-value]
+
+
+def _described(name: str, parts: dict[str, Any]) -> str:
+    """Give "photos: 120 pictures for train, 30 for valid; ignored: 2 .txt files"."""
+    counts = [(role, part) for role, part in parts.items() if part is not None]
+    if len(counts) == 1:
+        text = several(len(counts[0][1]), "picture")
+    else:
+        text = ", ".join(f"{several(len(part), 'picture')} for {role}" for role, part in counts)
+    ignored: Counter[str] = Counter()
+    for each in {id(part.ignored): part.ignored for _, part in counts}.values():
+        ignored.update(each)
+    return f"{name}: {text}" + (f"; ignored: {list_suffixes(ignored)}" if ignored else "")

@@ -1,0 +1,74 @@
+"""Colours as lightness and two colour planes: sRGB to CIE L*a*b* and back, in numpy.
+
+White is D65, the observer the 2° one; the matrix and the constants are those of scikit-image, so that its values are
+ours to rounding. L is from 0 to 100; a (green to red) and b (blue to yellow) of a colour that a screen can show stay
+within ±110.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import ImageColor
+
+from hub.errors import UsageError
+
+_TO_XYZ = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+_FROM_XYZ = np.linalg.inv(_TO_XYZ)
+_WHITE = np.array([0.95047, 1.0, 1.08883])
+
+GREY = 4.0
+"""A picture in which hardly a pixel is further than this from grey has no colours to learn (in a, b; a scan's noise and
+JPEG stay below it)."""
+
+
+def from_rgb(rgb: np.ndarray) -> np.ndarray:
+    """Give float32 [..., 3] of L, a, b for uint8 colours, or floating-point ones from 0 to 1, of the same shape."""
+    colour = rgb / 255.0 if rgb.dtype == np.uint8 else rgb.astype(np.float64)
+    linear = np.where(colour > 0.04045, ((colour + 0.055) / 1.055) ** 2.4, colour / 12.92)
+    xyz = linear @ _TO_XYZ.T / _WHITE
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    x, y, z = f[..., 0], f[..., 1], f[..., 2]
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float32)
+
+
+def to_rgb(lab: np.ndarray) -> np.ndarray:
+    """Give float32 [..., 3] of red, green and blue from 0 to 1; what a screen cannot show is clipped."""
+    lightness, a, b = (lab[..., n].astype(np.float64) for n in range(3))
+    y = (lightness + 16) / 116
+    f = np.stack([y + a / 500, y, np.maximum(y - b / 200, 0)], axis=-1)
+    xyz = np.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787) * _WHITE
+    linear = xyz @ _FROM_XYZ.T
+    above = np.maximum(linear, 0.0031308) ** (1 / 2.4) * 1.055 - 0.055
+    return np.where(linear > 0.0031308, above, linear * 12.92).clip(0, 1).astype(np.float32)
+
+
+def to_pixels(lab: np.ndarray) -> np.ndarray:
+    """Give uint8 [..., 3] for L, a, b."""
+    return np.rint(to_rgb(lab) * 255).astype(np.uint8)
+
+
+def is_grey(lab: np.ndarray) -> bool:
+    """Say whether a picture has no colours, or only a tint that all of it shares (a sepia print)."""
+    ab = lab[..., 1:].reshape(-1, 2)
+    return bool(np.percentile(np.abs(ab - np.median(ab, axis=0)).max(axis=1), 99) < GREY)
+
+
+def ab_of(colour: str) -> np.ndarray:
+    """Give float32 (a, b) of a colour as CSS writes it: "#c04030", "red". Raises UsageError for another text."""
+    try:
+        red, green, blue = ImageColor.getrgb(colour)[:3]
+    except (ValueError, TypeError) as problem:
+        raise UsageError(f"expected a colour such as '#c04030' or 'red', found {colour!r}") from problem
+    return from_rgb(np.array([red, green, blue], np.uint8))[1:]
+
+
+def colourfulness(rgb: np.ndarray) -> float:
+    """Give M³ of Hasler and Süsstrunk 2003 ("Measuring colourfulness in natural images") for uint8 [H, W, 3].
+
+    0 is grey; they call 15 slightly, 45 averagely, 82 highly and 109 extremely colourful.
+    """
+    red, green, blue = (rgb[..., n].astype(np.float64) for n in range(3))
+    first, second = red - green, (red + green) / 2 - blue
+    return float(np.hypot(first.std(), second.std()) + 0.3 * np.hypot(first.mean(), second.mean()))

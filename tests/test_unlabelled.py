@@ -1,0 +1,122 @@
+"""Pictures without labels: what is found, how it is split, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hub.datasets import Sample
+from hub.datasets.unlabelled import load_pictures, prepare_unlabelled, prepare_unlabelled_evaluation
+from hub.errors import DataError, InputError, UsageError
+
+
+class NoColourError(InputError):
+    kind = "greyscale"
+
+
+def probe(sample: Sample) -> None:
+    pixels = np.asarray(
+        sample.input if not isinstance(sample.input, Path) else Image.open(sample.input).convert("RGB")
+    )
+    if (pixels == pixels[..., :1]).all():
+        raise NoColourError("a greyscale picture")
+
+
+def write(folder: Path, count: int, *, grey: int = 0, first: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count + grey):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 8, 3)).astype(np.uint8)
+        picture = Image.fromarray(pixels)
+        (picture if number < first + count else picture.convert("L")).save(folder / f"{number:02d}.png")
+    return folder
+
+
+def test_all_folders_in_a_folder_are_gone_through(tmp_path: Path) -> None:
+    write(tmp_path / "a", 2)
+    write(tmp_path / "b" / "c", 3, first=2)
+    write(tmp_path / ".thumbnails", 1)
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    found = load_pictures(tmp_path)
+    assert len(found) == 5
+    assert found.describe() == f"{tmp_path}: 5 pictures; ignored: 1 .txt file"
+    assert found.labels == ()
+    assert found.counts() == {}
+    assert not found.multi_label
+    assert found.targets().tolist() == [0, 1, 2, 3, 4]
+    assert found.select([3, 1])[0].label == 3
+
+
+def test_a_fifth_is_held_out_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    write(tmp_path, 10)
+    first, again, other = (prepare_unlabelled(tmp_path, seed=seed) for seed in (0, 0, 1))
+    assert (len(first.train), len(first.valid)) == (8, 2)  # type: ignore[arg-type]
+    assert first.valid.targets().tolist() == again.valid.targets().tolist()  # type: ignore[union-attr]
+    assert first.valid.targets().tolist() != other.valid.targets().tolist()  # type: ignore[union-attr]
+    every = [*first.train.targets(), *first.valid.targets()]  # type: ignore[union-attr]
+    assert sorted(every) == list(range(10))
+    assert "2 of 10 pictures were held out" in first.describe()
+    assert prepare_unlabelled(tmp_path, valid=False).valid is None
+
+
+def test_folders_named_for_the_parts_are_the_parts(tmp_path: Path) -> None:
+    write(tmp_path / "train", 3)
+    write(tmp_path / "val", 2, first=10)
+    write(tmp_path / "test", 1, first=20)
+    parts = prepare_unlabelled(tmp_path)
+    assert (len(parts.train), len(parts.valid), len(parts.test)) == (3, 2, 1)  # type: ignore[arg-type]
+    assert "3 pictures for train, 2 pictures for valid, 1 picture for test" in parts.describe()
+    assert len(prepare_unlabelled_evaluation(tmp_path)) == 1
+
+
+def test_greyscale_pictures_are_counted_and_refused_or_left_out(tmp_path: Path) -> None:
+    write(tmp_path, 4, grey=2)
+    with pytest.raises(DataError, match="of these, 2 greyscale pictures"):
+        prepare_unlabelled(tmp_path, probe=probe)
+    parts = prepare_unlabelled(tmp_path, probe=probe, on_bad="skip", valid=False)
+    assert len(parts.train) == 4
+    assert "of these, 2 greyscale pictures" in parts.describe()
+    assert len(prepare_unlabelled_evaluation(tmp_path, probe=probe, on_bad="skip")) == 4
+
+
+def test_lists_hold_paths_pictures_arrays_or_pairs(tmp_path: Path) -> None:
+    folder = write(tmp_path, 3)
+    array = np.zeros((4, 4, 3), np.uint8)
+    given = [folder / "00.png", str(folder / "01.png"), Image.fromarray(array), array, (array, "label")]
+    found = load_pictures(given)
+    assert [type(found[i].input).__name__ for i in range(2, 5)] == ["Image", "ndarray", "ndarray"]
+    assert found[1].input == folder / "01.png"
+    names = tmp_path / "names.txt"
+    names.write_text("00.png\n\n02.png\tanything\n", encoding="utf-8")
+    listed = load_pictures(names)
+    assert [listed[i].input for i in range(2)] == [folder / "00.png", folder / "02.png"]
+    assert str(listed.origin(1)) == f"{names}, row 3"
+
+
+def test_a_damaged_picture_is_named_and_a_repeat_is_a_repeat(tmp_path: Path) -> None:
+    folder = write(tmp_path, 3)
+    (folder / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"broken\.png: unreadable"):
+        prepare_unlabelled(folder)
+    paths = [folder / "00.png", folder / "00.png", folder / "01.png"]
+    with pytest.raises(DataError, match="duplicate"):
+        prepare_unlabelled(paths)
+    assert len(prepare_unlabelled(paths, on_bad="skip", valid=False).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda folder: folder / "nowhere", DataError, "no such file"),
+        (lambda folder: folder, DataError, "expected pictures"),
+        (lambda folder: [], DataError, "found none"),
+        (lambda folder: [3], DataError, "item 0"),
+        (lambda folder: 3, UsageError, "found int"),
+        (lambda folder: [np.zeros((4, 4, 3), np.uint8)], DataError, "one picture alone"),
+    ],
+)
+def test_what_is_no_set_of_pictures_is_refused(tmp_path: Path, make: object, error: type, says: str) -> None:
+    with pytest.raises(error, match=says):
+        prepare_unlabelled(make(tmp_path))  # type: ignore[operator]
