@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hub import datasets, errors, transforms
     from hub.module import Module
     from hub.registry.client import install, list_modules, search
+    from hub.trainer import Trainer
 
 _SITE = os.path.dirname(os.path.dirname(__file__))
 if any(name.startswith("hub-") and name.endswith(".dist-info") for name in os.listdir(_SITE)):
@@ -40,6 +41,7 @@ warnings.filterwarnings("ignore", message="When training, we now always track gl
 # name: (module, attribute); the attribute None stands for the module itself
 _LAZY: dict[str, tuple[str, str | None]] = {
     "Module": ("hub.module", "Module"),
+    "Trainer": ("hub.trainer", "Trainer"),
     "datasets": ("hub.datasets", None),
     "errors": ("hub.errors", None),
     "install": ("hub.registry.client", "install"),

@@ -1,0 +1,142 @@
+"""What PaddleHub's scripts ask of a module beside its own methods: labels by argument, and steps for `hub.Trainer`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from paddle import Tensor
+
+from hub import tasks
+from hub.errors import UsageError, one_of
+from hub.finetune.config import Config
+from hub.modules import weights
+from hub.modules.archs import Backbone
+from hub.modules.bundle import Bundle
+from hub.modules.network import Network
+from hub.tasks import Task
+
+TASKS = {
+    "seq-cls": "text_classification",
+    "sequence_classification": "text_classification",
+    "token-cls": "token_classification",
+    "text-matching": "text_matching",
+}
+"""PaddleHub's names of tasks, and ours."""
+
+
+class PaddleHubFace:
+    """The methods of PaddleHub's fine-tunable modules, on our network and task."""
+
+    network: Network
+    _base: Bundle
+
+    if TYPE_CHECKING:
+
+        def _answering(self) -> Task: ...
+
+        def _retask(self, task: Task, backbone: Backbone, config: Config) -> None: ...
+
+    def _become(
+        self,
+        *,
+        task: str | None,
+        label_list: Sequence[str] | None,
+        label_map: Mapping[int, str] | None,
+        num_classes: int | None,
+        load_checkpoint: str | Path | None,
+    ) -> None:
+        """Take the labels and the weights that PaddleHub's arguments ask for. A fresh head is the same every time."""
+        own = self._base.spec.task
+        if task is not None and TASKS.get(task, task) != own:
+            raise one_of("task", task, [own, *(theirs for theirs, ours in TASKS.items() if ours == own)])
+        labels = chosen_labels(label_list, label_map, num_classes)
+        if labels is not None and labels != self._base.labels:
+            self._retask(tasks.create(own, labels), self._base.backbone, Config())
+            self.network.eval()
+        if load_checkpoint is not None:
+            path = checkpoint_file(load_checkpoint)
+            self.set_state_dict(weights.load(path), what=str(path))
+
+    def parameters(self) -> list[Tensor]:
+        """Give the parameters of backbone and head, for an optimizer."""
+        parameters: list[Tensor] = self.network.parameters()
+        return parameters
+
+    def train(self) -> None:
+        """Put the network into training: dropout, and batch statistics."""
+        self.network.train()
+
+    def eval(self) -> None:
+        """Put the network into prediction, as it is after loading."""
+        self.network.eval()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Give parameters and buffers by name."""
+        state: dict[str, Tensor] = self.network.state_dict()
+        return state
+
+    def set_state_dict(self, state: Mapping[str, Any], *, what: str = "state") -> None:
+        """Take parameters and buffers. Raises WeightsError unless every name and shape agrees."""
+        weights.give(self.network, {name: np.asarray(value) for name, value in state.items()}, what=what)
+
+    def training_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
+        """Give {"loss": mean loss, "metrics": …} of a batch [inputs, targets], as `hub.Trainer` wants it.
+
+        The metric is "acc", the share of right answers, where an answer is one label of several.
+        """
+        inputs, targets = batch[0], batch[1]
+        task = self._answering()
+        outputs = self.network(inputs)
+        if "accuracy" not in task.metrics or task.multi_label:
+            return {"loss": task.loss()(outputs, targets), "metrics": {}}
+        targets = targets.flatten().astype("int64")  # PaddleHub's datasets give [N] or [N, 1]
+        right = (outputs.argmax(-1) == targets).astype("float32").mean()
+        return {"loss": task.loss()(outputs, targets), "metrics": {"acc": right}}
+
+    def validation_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
+        """Give the same as `training_step`; the trainer has switched to prediction."""
+        return self.training_step(batch, batch_idx)
+
+
+def chosen_labels(
+    label_list: Sequence[str] | None, label_map: Mapping[int, str] | None, num_classes: int | None
+) -> tuple[str, ...] | None:
+    """Give the labels that were asked for, None when none were.
+
+    Without names `num_classes` makes "0", "1", …. Raises UsageError for a map whose numbers do not count from 0, and
+    for arguments that contradict each other.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    if label_list is not None:
+        if isinstance(label_list, str):
+            raise UsageError(f"label_list: expected a list of class names, found {label_list!r}")
+        found["label_list"] = tuple(map(str, label_list))
+    if label_map is not None:
+        if set(label_map) != set(range(len(label_map))):
+            raise UsageError(
+                f"label_map: expected the keys 0 to {len(label_map) - 1}, found {sorted(map(str, label_map))[:10]}"
+            )
+        found["label_map"] = tuple(str(label_map[number]) for number in range(len(label_map)))
+    if num_classes is not None:
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
+            raise UsageError(f"num_classes: expected 2 or more, found {num_classes!r}")
+        for name, labels in found.items():
+            if len(labels) != num_classes:
+                raise UsageError(f"num_classes={num_classes} and {name} with {len(labels)} names contradict")
+        found.setdefault("num_classes", tuple(map(str, range(num_classes))))
+    if {"label_list", "label_map"} <= set(found) and found["label_list"] != found["label_map"]:
+        raise UsageError("label_list and label_map contradict each other", hint="pass one of them")
+    return next(iter(found.values()), None)
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """Give the file of a checkpoint; for a .pdparams that is not there, the .safetensors that is there instead.
+
+    PaddleHub's scripts name best_model/model.pdparams, and `hub.Trainer` writes best_model/model.safetensors.
+    """
+    path = Path(path).expanduser()
+    ours = path.with_suffix(".safetensors")
+    return ours if path.suffix == ".pdparams" and not path.is_file() and ours.is_file() else path

@@ -1,0 +1,751 @@
+"""`hub.Trainer`: scripts written for PaddleHub run on our loop, and what was broken there works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+import hub
+from hub import errors
+from hub.finetune import optimizer_state
+from hub.modules import weights
+from hub.trainer.steps import remaining
+from tests.pictures import LABELS, picture, tiny_module
+
+ROOT = Path(__file__).parents[1]
+WORDS = 12
+
+
+class BagOfWords(nn.Layer):
+    """Counts of words to one of two classes: PaddleHub's demo in small, with dropout to make randomness matter."""
+
+    def __init__(self, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.hidden, self.drop, self.out = nn.Linear(WORDS, 8), nn.Dropout(dropout), nn.Linear(8, 2)
+
+    def forward(self, counts: Any) -> Any:
+        return self.out(self.drop(paddle.tanh(self.hidden(counts))))
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        logits = self(batch[0])
+        right = (logits.argmax(-1) == batch[1]).astype("float32").mean()
+        return {"loss": nn.functional.cross_entropy(logits, batch[1]), "metrics": {"acc": right}}
+
+    validation_step = training_step
+
+
+class Texts(paddle.io.Dataset):
+    """Class 1 says the first half of the words more often; with `noise` a sample differs whenever it is read."""
+
+    def __init__(self, count: int, *, noise: bool = False, seed: int = 0) -> None:
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        self.labels = rng.integers(0, 2, count)
+        self.counts = rng.poisson(2, (count, WORDS)).astype(np.float32)
+        self.counts[self.labels == 1, : WORDS // 2] += 5
+        self.noise = noise
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Any:
+        noise = np.random.rand(WORDS).astype(np.float32) if self.noise else 0
+        return self.counts[index] + noise, int(self.labels[index])
+
+
+def trainer(
+    folder: Path | str, *, kind: type = hub.Trainer, dropout: float = 0.0, rate: Any = 0.01, **options: Any
+) -> Any:
+    paddle.seed(5)
+    model = options.pop("model", None) or BagOfWords(dropout=dropout)
+    optimizer = paddle.optimizer.Adam(learning_rate=rate, parameters=model.parameters())
+    return kind(model, optimizer, checkpoint_dir=str(folder), **{"use_vdl": False, **options})
+
+
+def equal(one: Any, other: Any) -> bool:
+    a, b = (weights.state_of(each.layer) for each in (one, other))
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def moments(one: Any) -> dict[str, np.ndarray]:
+    names = {name: parameter.name for name, parameter in one.layer.named_parameters()}
+    return optimizer_state.to_arrays(one.optimizer, names)[0]
+
+
+# ---- a script as PaddleHub's demos have it ----
+
+
+def test_a_text_classifier_of_ones_own_learns_and_is_evaluated(tmp_path: Path) -> None:
+    one = trainer(tmp_path)
+    rows = one.train(Texts(200), epochs=5, batch_size=8, eval_dataset=Texts(31, seed=1), log_interval=3)
+    result = one.evaluate(Texts(31, seed=1), batch_size=4)
+    assert result["metrics"]["acc"] > 0.9
+    assert result["loss"] == pytest.approx(rows[-1]["valid_loss"], rel=1e-5)
+    assert len(rows) == 5, "an evaluation after every epoch, whatever save_interval is"
+    assert all("valid_acc" in row for row in rows)
+    assert (tmp_path / "best_model/model.safetensors").is_file()
+    assert (tmp_path / "epoch_5/model.safetensors").is_file(), "the last epoch is always saved"
+    assert not (tmp_path / "epoch_4").exists()
+
+
+def test_the_mean_is_over_samples_and_not_over_batches(tmp_path: Path) -> None:
+    one, data = trainer(tmp_path), Texts(7)
+    whole = one.evaluate(data, batch_size=7)
+    assert one.evaluate(data, batch_size=4)["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+    with paddle.no_grad():
+        logits = one.layer(paddle.to_tensor(data.counts))
+        direct = float(nn.functional.cross_entropy(logits, paddle.to_tensor(data.labels)))
+    assert whole["loss"] == pytest.approx(direct, rel=1e-5)
+
+
+class Pictures(paddle.io.Dataset):
+    """(float32 [1, H, W], class number), as PaddleHub's image datasets give them."""
+
+    def __init__(self, each: int, shape: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.items = [
+            (picture(label, n)[None].astype(np.float32) / 255 / 0.3 - 1, np.full(shape, number, np.int64))
+            for n in range(each)
+            for number, label in enumerate(LABELS)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+@pytest.mark.parametrize("shape", [(), (1,)], ids=["labels [N]", "labels [N, 1]"])
+def test_a_module_with_other_labels_is_trained_and_its_checkpoint_predicts(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    folder = str(tiny_module().save(tmp_path / "tiny"))
+    module = hub.Module(name=folder, label_list=list(LABELS))
+    assert module.labels == LABELS
+    one = trainer(tmp_path / "ckpt", model=module)
+    before = one.evaluate(Pictures(5, shape), batch_size=5)
+    one.train(Pictures(10, shape), epochs=3, batch_size=10, eval_dataset=Pictures(5, shape))
+    after = one.evaluate(Pictures(5, shape), batch_size=5)
+    assert set(after["metrics"]) == {"acc"}
+    assert after["loss"] < before["loss"]
+    # the path that PaddleHub's predict.py has
+    best = tmp_path / "ckpt/best_model/model.pdparams"
+    loaded = hub.Module(folder, label_map=dict(enumerate(LABELS)), load_checkpoint=str(best))
+    assert loaded.predict([picture("dot", 0)])[0]["label"] in LABELS
+    state = weights.load(best.with_suffix(".safetensors"))
+    assert all(np.array_equal(value.numpy(), state[name]) for name, value in loaded.state_dict().items())
+
+
+def test_a_module_reads_our_own_datasets_as_finetune_does(tmp_path: Path) -> None:
+    from tests.pictures import folder
+
+    data = hub.datasets.load(folder(tmp_path / "data", 4)).train
+    module = tiny_module(labels=list(LABELS))
+    one = trainer(tmp_path / "ckpt", model=module)
+    result = one.evaluate(data, batch_size=5)
+    theirs = module.evaluate(tmp_path / "data", batch_size=5)
+    assert result["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+    assert result["metrics"]["acc"] == pytest.approx(theirs["accuracy"])
+    one.train(data, epochs=1, batch_size=4)
+    with pytest.raises(errors.UsageError, match="expected the labels this, that, found bar, dot, frame"):
+        trainer(tmp_path / "other", model=tiny_module()).train(data)
+    with pytest.raises(errors.UsageError, match="collate_fn"):
+        trainer(tmp_path / "third").train(data)
+
+
+# ---- resuming ----
+
+
+def schedule() -> Any:
+    return paddle.optimizer.lr.CosineAnnealingDecay(0.05, T_max=40)
+
+
+def begin(seed: int = 11) -> None:
+    np.random.seed(seed)
+    paddle.seed(seed)
+
+
+class Signalled(hub.Trainer):
+    """Gets a Ctrl-C in the middle of the second epoch."""
+
+    def optimizer_step(self, epoch_idx: int, batch_idx: int, optimizer: Any, loss: Any) -> None:
+        super().optimizer_step(epoch_idx, batch_idx, optimizer, loss)
+        if (epoch_idx, batch_idx) == (2, 3):
+            signal.raise_signal(signal.SIGINT)
+
+
+class Failing(hub.Trainer):
+    """Has a hook that fails there, when the weights are changed already."""
+
+    def optimizer_zero_grad(self, epoch_idx: int, batch_idx: int, optimizer: Any) -> None:
+        if (epoch_idx, batch_idx) == (2, 3):
+            raise ZeroDivisionError("of the user's own")
+        super().optimizer_zero_grad(epoch_idx, batch_idx, optimizer)
+
+
+class Vanishing(Texts):
+    """Has a sample that cannot be read: the first of the fourth step of the second epoch."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.left = 30 + 12
+
+    def __getitem__(self, index: int) -> Any:
+        if not self.left:
+            raise FileNotFoundError("a drive that is gone")
+        self.left -= 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("rate", [lambda: 0.01, schedule], ids=["constant", "schedule"])
+@pytest.mark.parametrize(
+    ("epochs", "kind", "data", "error"),
+    [
+        (2, hub.Trainer, Texts, None),
+        (4, Signalled, Texts, KeyboardInterrupt),
+        (4, Failing, Texts, ZeroDivisionError),
+        (4, hub.Trainer, Vanishing, FileNotFoundError),
+    ],
+    ids=["after an epoch", "by a signal", "by a hook", "by the dataset"],
+)
+def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(
+    tmp_path: Path, epochs: int, kind: Any, data: Any, error: Any, rate: Any
+) -> None:
+    def run(folder: str, epochs: int, kind: Any = hub.Trainer, data: Any = Texts) -> Any:
+        begun = (tmp_path / folder).exists()
+        one = trainer(tmp_path / folder, kind=kind, dropout=0.3, rate=rate())
+        begin(seed=99 if begun else 11)  # a resumed run must not care
+        one.train(
+            data(30, noise=True), epochs=epochs, batch_size=4, eval_dataset=Texts(9, noise=True, seed=1),
+            save_interval=1,
+        )  # fmt: skip
+        return one
+
+    whole = run("whole", 4)
+    with pytest.raises(error) if error else nullcontext():
+        run("broken", epochs, kind, data)
+    resumed = run("broken", 4)
+    assert equal(whole, resumed)
+    assert whole._loop.step == resumed._loop.step == 32
+    a, b = moments(whole), moments(resumed)
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert whole.best_metrics == resumed.best_metrics
+    assert [{**row, "seconds": 0} for row in whole._loop.history] == [
+        {**row, "seconds": 0} for row in resumed._loop.history
+    ]
+
+
+def test_epochs_is_where_a_run_ends_and_not_how_many_more(tmp_path: Path) -> None:
+    one = trainer(tmp_path)
+    assert len(one.train(Texts(8), epochs=2)) == 2
+    assert len(one.train(Texts(8), epochs=2)) == 2
+    assert len(one.train(Texts(8), epochs=3)) == 3
+    again = trainer(tmp_path)
+    assert again.current_epoch == 3
+    assert len(again.train(Texts(8), epochs=3)) == 3
+    assert equal(one, again)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"batch_size": 4}, "batch_size was 2 and is 4"),
+        ({"seed": 1}, "seed was 0 and is 1"),
+        ({"count": 9}, "the data"),
+    ],
+)
+def test_a_run_is_not_gone_on_with_by_other_settings(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    trainer(tmp_path).train(Texts(8), epochs=1, batch_size=2)
+    settings = {"batch_size": 2, "count": 8, **change}
+    with pytest.raises(errors.UsageError, match=said):
+        trainer(tmp_path).train(Texts(settings.pop("count")), epochs=2, **settings)
+
+
+# ---- PaddleHub's own checkpoints ----
+
+
+def write_paddlehub(folder: Path, one: Any, *, epoch: int = 3) -> None:
+    place = folder / f"epoch_{epoch}"
+    place.mkdir(parents=True)
+    paddle.save(one.layer.state_dict(), str(place / "model.pdparams"))
+    paddle.save(one.optimizer.state_dict(), str(place / "model.pdopt"))
+
+
+def steps(one: Any, count: int) -> None:
+    for number in range(count):
+        batch = [
+            paddle.to_tensor(Texts(8, seed=number).counts),
+            paddle.to_tensor(Texts(8, seed=number).labels),
+        ]
+        loss, _ = one.training_step(batch, number)
+        one.optimizer_step(1, number, one.optimizer, loss)
+        one.optimizer_zero_grad(1, number, one.optimizer)
+
+
+@pytest.mark.parametrize("rate", [lambda: 0.01, schedule], ids=["constant", "schedule"])
+def test_a_checkpoint_of_paddlehub_is_gone_on_with(
+    tmp_path: Path, rate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = trainer(tmp_path / "unused", rate=rate())
+    steps(old, 4)
+    write_paddlehub(tmp_path / "ckpt", old, epoch=3)
+    write_paddlehub(tmp_path / "ckpt", trainer(tmp_path / "unused2"), epoch=2)
+    (tmp_path / "ckpt/metrics.pkl").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    nn.Linear(2, 2)  # this process numbers its layers on: paddle's names are other ones here
+    new = trainer(tmp_path / "ckpt", rate=rate())
+    assert "metrics.pkl is not read" in capsys.readouterr().err
+    assert new.current_epoch == 3
+    assert equal(old, new)
+    steps(old, 2)
+    steps(new, 2)
+    assert equal(old, new), "the moments of Adam and the schedule are those of the old run"
+    assert len(new.train(Texts(8), epochs=5, batch_size=4)[1:]) == 2
+    assert new._loop.step == 10
+    assert (tmp_path / "ckpt/epoch_5/model.safetensors").is_file()
+    assert trainer(tmp_path / "ckpt", rate=rate()).current_epoch == 5, "ours is newer than epoch_3 now"
+
+
+def test_what_paddlehub_left_is_not_taken_for_the_new_best(tmp_path: Path) -> None:
+    old = trainer(tmp_path / "unused")
+    write_paddlehub(tmp_path, old)
+    (tmp_path / "epoch_3").rename(tmp_path / "best_model")
+    trainer(tmp_path).train(Texts(8), eval_dataset=Texts(4))
+    assert sorted(path.name for path in (tmp_path / "best_model").iterdir()) == ["model.safetensors"]
+
+
+def test_a_checkpoint_of_another_network_is_refused_with_both_sides(tmp_path: Path) -> None:
+    old = trainer(tmp_path / "unused")
+    old.layer.out = nn.Linear(8, 5)
+    old.layer.more = nn.Linear(2, 2)
+    paddle.save(old.layer.state_dict(), str(tmp_path / "epoch_1/model.pdparams"))
+    with pytest.raises(errors.WeightsError, match=r"out.weight: expected \(8, 2\), found \(8, 5\)") as caught:
+        trainer(tmp_path)
+    assert "unexpected more.weight" in str(caught.value)
+
+
+def test_a_hostile_checkpoint_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "epoch_1").mkdir()
+    mark = tmp_path / "pwned"
+    (tmp_path / "epoch_1/model.pdparams").write_bytes(f"cos\nsystem\n(S'touch {mark}'\ntR.".encode())
+    with pytest.raises(errors.UnsafeFileError):
+        trainer(tmp_path)
+    assert not mark.exists()
+
+
+def test_an_optimizer_state_that_does_not_fit_names_the_file(tmp_path: Path) -> None:
+    old = trainer(tmp_path / "unused")
+    steps(old, 1)
+    write_paddlehub(tmp_path, old)
+    model = BagOfWords()
+    sgd = paddle.optimizer.SGD(0.1, parameters=model.parameters())
+    with pytest.raises(errors.TrainingError, match=r"(?s)model\.pdopt.*remove") as caught:
+        hub.Trainer(model, sgd, use_vdl=False, checkpoint_dir=str(tmp_path))
+    assert "unexpected beta1_pow_acc/hidden.bias" in str(caught.value)
+
+
+# ---- hooks ----
+
+
+def test_every_hook_is_called_with_what_it_is_told(tmp_path: Path) -> None:
+    calls: dict[str, list[Any]] = {}
+
+    class Watched(hub.Trainer):
+        def note(self, name: str, *given: Any) -> None:
+            calls.setdefault(name, []).append(given)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            self.note("training_step", batch_idx, self.layer.training)
+            return super().training_step(batch, batch_idx)
+
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            self.note("validation_step", batch_idx, self.layer.training, paddle.is_grad_enabled())
+            return super().validation_step(batch, batch_idx)
+
+        def optimizer_step(self, epoch_idx: int, batch_idx: int, optimizer: Any, loss: Any) -> None:
+            self.note("optimizer_step", epoch_idx, batch_idx, optimizer is self.optimizer)
+            super().optimizer_step(epoch_idx, batch_idx, optimizer, loss)
+
+        def learning_rate_step(self, epoch_idx: int, batch_idx: int, learning_rate: Any, loss: Any) -> None:
+            self.note("learning_rate_step", epoch_idx, batch_idx, type(learning_rate).__name__)
+            super().learning_rate_step(epoch_idx, batch_idx, learning_rate, loss)
+
+        def optimizer_zero_grad(self, epoch_idx: int, batch_idx: int, optimizer: Any) -> None:
+            self.note("optimizer_zero_grad", epoch_idx, batch_idx)
+            super().optimizer_zero_grad(epoch_idx, batch_idx, optimizer)
+
+        def save_model(self, save_dir: str) -> None:
+            self.note("save_model", Path(save_dir).name)
+            super().save_model(save_dir)
+
+        def load_model(self, load_dir: str) -> None:
+            self.note("load_model", Path(load_dir).name)
+            super().load_model(load_dir)
+
+        def _compare_metrics(self, old: Any, new: Any) -> bool:
+            self.note("_compare_metrics", list(old), list(new))
+            return True
+
+    rates = paddle.optimizer.lr.StepDecay(0.1, step_size=1, gamma=0.5)
+    one = trainer(tmp_path, kind=Watched, rate=rates)
+    one.train(Texts(4), epochs=2, batch_size=2, eval_dataset=Texts(2), save_interval=1)
+    trainer(tmp_path, kind=Watched, rate=paddle.optimizer.lr.StepDecay(0.1, step_size=1))
+    every = [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert calls == {
+        "training_step": [(0, True), (1, True)] * 2,
+        "validation_step": [(0, False, False), (1, False, False)][:1] * 2,
+        "optimizer_step": [(*at, True) for at in every],
+        "learning_rate_step": [(*at, "StepDecay") for at in every],
+        "optimizer_zero_grad": every,
+        "save_model": [("best_model",), ("epoch_1",), ("best_model",), ("epoch_2",)],
+        "_compare_metrics": [(["acc", "loss"], ["acc", "loss"])],
+        "load_model": [("epoch_2",)],
+    }
+    assert one.optimizer.get_lr() == pytest.approx(0.1 * 0.5**4), "one step of the schedule a batch"
+
+
+def test_a_training_step_of_ones_own_decides_what_is_learnt(tmp_path: Path) -> None:
+    class Frozen(hub.Trainer):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            loss = (self.layer.out.bias**2).sum() + batch[0].sum() * 0
+            loss.backward()
+            return loss, {"mine": 1.0}
+
+    class Bare(nn.Layer):
+        """Has neither step: the trainer brings its own."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(2, 2, bias_attr=nn.initializer.Constant(1.0))
+
+    one = trainer(tmp_path, kind=Frozen, model=Bare())
+    before = weights.state_of(one.layer)
+    one.train(Texts(4))
+    after = weights.state_of(one.layer)
+    assert np.array_equal(before["out.weight"], after["out.weight"])
+    assert (np.abs(after["out.bias"]) < np.abs(before["out.bias"])).all()
+
+
+def test_gradients_accumulate_when_the_hooks_say_so(tmp_path: Path) -> None:
+    class Every2(hub.Trainer):
+        def optimizer_step(self, epoch_idx: int, batch_idx: int, optimizer: Any, loss: Any) -> None:
+            if batch_idx % 2:
+                super().optimizer_step(epoch_idx, batch_idx, optimizer, loss)
+
+        def optimizer_zero_grad(self, epoch_idx: int, batch_idx: int, optimizer: Any) -> None:
+            if batch_idx % 2:
+                super().optimizer_zero_grad(epoch_idx, batch_idx, optimizer)
+
+    def after(kind: type, batch_size: int) -> dict[str, np.ndarray]:
+        model = BagOfWords()
+        model.set_state_dict(start)
+        sgd = paddle.optimizer.SGD(0.1 if batch_size == 8 else 0.05, parameters=model.parameters())
+        kind(model, sgd, use_vdl=False, checkpoint_dir=str(tmp_path / str(batch_size))).train(
+            Texts(16), batch_size=batch_size
+        )
+        return weights.state_of(model)
+
+    start = weights.state_of(BagOfWords())
+    halves, whole = after(Every2, 4), after(hub.Trainer, 8)
+    for name, value in whole.items():
+        np.testing.assert_allclose(halves[name], value, rtol=1e-4, atol=1e-6)
+
+
+# ---- what is best ----
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "better"),
+    [
+        ({"acc": 0.8, "loss": 1.0}, {"acc": 0.9, "loss": 2.0}, True),
+        ({"acc": 0.8, "loss": 1.0}, {"acc": 0.7, "loss": 0.1}, False),
+        ({"acc": 0.8, "loss": 1.0}, {"acc": 0.8, "loss": 0.9}, True),
+        ({"acc": 0.8, "loss": 1.0}, {"acc": 0.8, "loss": 1.0}, False),
+        ({"loss": 1.0}, {"loss": 0.9}, True),
+        ({"loss": 1.0}, {"loss": 1.1}, False),
+        ({"style gap": 1.0}, {"style gap": 0.5}, True),
+        ({"acc": 0.8}, {"acc": float("nan")}, False),
+        ({"acc": float("nan")}, {"acc": 0.1}, True),
+        ({"acc": float("nan")}, {"acc": float("nan")}, False),
+        ({"other": 0.8}, {"acc": 0.1}, True),
+    ],
+)
+def test_the_better_of_two(tmp_path: Path, old: Any, new: Any, better: bool) -> None:
+    assert trainer(tmp_path)._compare_metrics(old, new) is better
+
+
+def test_the_best_epoch_by_a_rule_of_ones_own_is_the_one_that_is_kept(tmp_path: Path) -> None:
+    one = trainer(tmp_path, rate=0.3, compare_metrics=lambda old, new: new["loss"] > old["loss"])
+    rows = one.train(Texts(20), epochs=5, batch_size=5, eval_dataset=Texts(10, seed=2), save_interval=1)
+    worst = max(rows, key=lambda row: row["valid_loss"])
+    kept = weights.load(tmp_path / "best_model/model.safetensors")
+    same = weights.load(tmp_path / f"epoch_{worst['epoch']}/model.safetensors")
+    assert all(np.array_equal(kept[name], same[name]) for name in same)
+    assert one.best_metrics["loss"] == worst["valid_loss"]
+
+
+# ---- batches of any kind ----
+
+
+class Halves(nn.Layer):
+    """Learns nothing but its input's mean; takes a bare tensor, a dict or a nested list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = self.create_parameter([3])
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        while not isinstance(batch, paddle.Tensor):
+            batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
+        return {"loss": ((batch - self.mean) ** 2).mean()}
+
+    validation_step = training_step
+
+
+@pytest.mark.parametrize(
+    ("wrap", "collate"),
+    [
+        (lambda row: row, None),
+        (lambda row: {"x": row}, None),
+        (lambda row: (row, 1), None),
+        (lambda row: row, lambda rows: {"x": [np.stack(rows), ["a", "name"]]}),
+        (lambda row: row, lambda rows: (paddle.to_tensor(np.stack(rows)),)),
+        (paddle.to_tensor, None),
+    ],
+    ids=["bare array", "dict", "pair", "nested with text", "tensors by collate", "tensors"],
+)
+def test_batches_of_any_structure_are_weighed_by_their_samples(
+    tmp_path: Path, wrap: Any, collate: Any
+) -> None:
+    rows = np.arange(15, dtype=np.float32).reshape(5, 3)
+    data = [wrap(row) for row in rows]
+    one = trainer(tmp_path, model=Halves())
+    mean = one.layer.mean.numpy()
+    assert one.evaluate(data, batch_size=2, collate_fn=collate) == {
+        "loss": pytest.approx(float(((rows - mean) ** 2).mean()), rel=1e-5),
+        "metrics": {},
+    }
+    one.train(data, batch_size=2, eval_dataset=data, collate_fn=collate)
+    assert one.best_metrics.keys() == {"loss"}
+
+
+def test_a_loss_of_zero_and_no_loss_at_all_are_told_apart(tmp_path: Path) -> None:
+    class Fixed(Halves):
+        result: Any = None
+
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.result
+
+    model = Fixed()
+    one = trainer(tmp_path, model=model)
+    rows = list(np.ones((2, 3), np.float32))
+    for result, expected in (
+        ({"loss": paddle.zeros([])}, {"loss": 0.0, "metrics": {}}),
+        ({"metrics": {"acc": np.float32(0.5)}}, {"metrics": {"acc": 0.5}}),
+        ({"loss": paddle.ones([1]), "metrics": {"loss": 3}}, {"loss": 1.0, "metrics": {"loss": 3.0}}),
+    ):
+        model.result = result
+        assert one.evaluate(rows) == expected
+    for result, said in (
+        (None, "expected a dict with 'loss', 'metrics' or both, found NoneType"),
+        ({"metric": 1}, r"found \['metric'\]"),
+        ({"metrics": {"acc": np.ones(2)}}, "acc: expected one number"),
+    ):
+        model.result = result
+        with pytest.raises(errors.UsageError, match=said):
+            one.evaluate(rows)
+
+
+# ---- what is refused ----
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda one, data: one.train(data, epoch=3), "did you mean 'epochs'"),
+        (lambda one, data: one.train(data, batchsize=3), "did you mean 'batch_size'"),
+        (lambda one, data: one.evaluate(data, batch=3), "found 'batch'"),
+        (
+            lambda one, data: one.train(data, epochs=0),
+            "epochs: expected a whole number of at least 1, found 0",
+        ),
+        (lambda one, data: one.train(data, batch_size=0), "batch_size"),
+        (lambda one, data: one.train(data, save_interval=0), "save_interval"),
+        (lambda one, data: one.train(data, num_workers=-1), "num_workers"),
+        (lambda one, data: one.evaluate([]), "eval_dataset: expected at least one sample, found none"),
+        (lambda one, data: one.train(data, eval_dataset=[]), "eval_dataset: expected at least one"),
+        (lambda one, data: one.train([]), "train_dataset: expected at least one"),
+        (lambda one, data: one.train(iter(data)), "__len__ and __getitem__"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_a_step(tmp_path: Path, call: Any, said: str) -> None:
+    one = trainer(tmp_path)
+    before = weights.state_of(one.layer)
+    with pytest.raises(errors.UsageError, match=re.escape(said)):
+        call(one, Texts(4))
+    assert all(np.array_equal(before[name], value) for name, value in weights.state_of(one.layer).items())
+
+
+def test_what_a_trainer_is_made_of_is_checked(tmp_path: Path) -> None:
+    model = BagOfWords()
+    sgd = paddle.optimizer.SGD(0.1, parameters=model.parameters())
+    for given, options, said in (
+        ((model, sgd), {"checkpoints_dir": "x"}, "did you mean 'checkpoint_dir'"),
+        ((BagOfWords(), sgd), {}, "parameters that the model does not have"),
+        (("model", sgd), {}, r"expected a hub\.Module or a paddle\.nn\.Layer, found str"),
+        ((model, None), {}, r"expected a paddle\.optimizer, found NoneType"),
+    ):
+        with pytest.raises(errors.UsageError, match=said):
+            hub.Trainer(*given, use_vdl=False, **options)
+    with pytest.raises(errors.UsageError, match=r"expected a method training_step\(batch, batch_idx\)"):
+        trainer(tmp_path, model=nn.Linear(2, 2)).train(Texts(4))
+
+
+@pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="has a GPU build")
+def test_a_gpu_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(errors.DeviceError, match="GPU"):
+        trainer(tmp_path, use_gpu=True)
+
+
+def test_no_validation_step_is_said_before_the_first_epoch(tmp_path: Path) -> None:
+    model = Halves()
+    model.validation_step = None
+    rows = list(np.ones((2, 3), np.float32))
+    with pytest.raises(errors.UsageError, match="validation_step"):
+        trainer(tmp_path, model=model).train(rows, eval_dataset=rows)
+    assert len(trainer(tmp_path, model=model).train(rows)) == 1
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    rows = list(np.full((2, 3), np.inf, np.float32))
+    with pytest.raises(errors.TrainingError, match=r"the loss became inf in epoch 1, step 1.*the input"):
+        trainer(tmp_path, model=Halves()).train(rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"task": "seq-cls"}, "task: expected one of image_classification, found 'seq-cls'"),
+        ({"label_list": "cat"}, "label_list: expected a list"),
+        ({"label_map": {1: "a", 2: "b"}}, "label_map: expected the keys 0 to 1"),
+        ({"label_list": ["a", "b"], "num_classes": 3}, "contradict"),
+        ({"label_list": ["a", "b"], "label_map": {0: "b", 1: "a"}}, "contradict"),
+        ({"num_classes": 1}, "num_classes: expected 2 or more"),
+    ],
+)
+def test_arguments_of_a_module_that_contradict_are_refused(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    folder = tiny_module().save(tmp_path / "tiny")
+    with pytest.raises(errors.UsageError, match=said):
+        hub.Module(folder, **options)
+
+
+def test_the_labels_of_a_module_by_each_argument(tmp_path: Path) -> None:
+    folder = tiny_module().save(tmp_path / "tiny")
+    own = hub.Module(folder, label_list=["this", "that"], task="image_classification")
+    assert np.array_equal(
+        own.state_dict()["head.weight"].numpy(), tiny_module().state_dict()["head.weight"].numpy()
+    )
+    assert hub.Module(folder, num_classes=4).labels == ("0", "1", "2", "3")
+    assert hub.Module(folder, label_map={1: "b", 0: "a"}).labels == ("a", "b")
+    with pytest.raises(errors.WeightsError, match=r"head.weight: expected \(\d+, 4\), found"):
+        hub.Module(folder, num_classes=4, load_checkpoint=folder / "weights.safetensors")
+
+
+# ---- the log ----
+
+
+@pytest.mark.parametrize(
+    ("done", "left", "seconds", "text"),
+    [(10, 30, 20.0, "0:01:00"), (1, 0, 5.0, "0:00:00"), (1, 7200, 1.0, "2:00:00")],
+)
+def test_eta_is_the_time_that_is_left(done: int, left: int, seconds: float, text: str) -> None:
+    assert remaining(done, left, seconds) == text
+
+
+def test_the_log_has_a_line_every_few_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(tmp_path).train(Texts(12), epochs=2, batch_size=2, log_interval=3, eval_dataset=Texts(3))
+    found = capsys.readouterr()
+    lines = [line for line in found.err.splitlines() if "Step=" in line]
+    at = [
+        re.match(r"Epoch=(\d)/2, Step=(\d)/6 loss=[\d.]+ acc=[\d.]+ lr=0.010000 step/sec=", line)
+        for line in lines
+    ]
+    assert [match.groups() for match in at if match] == [("1", "3"), ("1", "6"), ("2", "3"), ("2", "6")]
+    assert lines[-1].endswith("| ETA 0:00:00")
+    assert not found.out
+    assert len([line for line in found.err.splitlines() if "[Evaluation]" in line]) == 2
+
+
+def test_curves_are_written_where_visualdl_is_there(tmp_path: Path) -> None:
+    trainer(tmp_path / "auto", use_vdl=None).train(Texts(4), batch_size=2)
+    assert (tmp_path / "auto/visualization").is_dir() == bool(find_spec("visualdl"))
+    if find_spec("visualdl") is None:
+        with pytest.raises(errors.MissingDependencyError, match="pip install visualdl"):
+            trainer(tmp_path / "asked", use_vdl=True)
+
+
+# ---- several processes ----
+
+SCRIPT = """
+import json
+import sys
+import paddle
+import hub
+from hub.finetune.distributed import group
+from tests.test_paddlehub_trainer import BagOfWords, Texts
+
+model = BagOfWords()
+paddle.seed(7 + group().rank)  # the processes begin with other weights, and go on with those of the first
+for parameter in model.parameters():
+    parameter.set_value(paddle.randn(parameter.shape))
+optimizer = paddle.optimizer.SGD(0.1, parameters=model.parameters())
+trainer = hub.Trainer(model, optimizer, use_vdl=False, checkpoint_dir=sys.argv[1])
+rows = trainer.train(Texts(13), epochs=3, batch_size=int(sys.argv[2]), eval_dataset=Texts(5, seed=1))
+one = trainer.evaluate(Texts(1, seed=2))  # fewer samples than processes
+five = trainer.evaluate(Texts(5, seed=1), batch_size=2)
+curve = [[row["train_loss"], row["valid_loss"], row["valid_acc"]] for row in rows]
+print("RESULT", json.dumps([curve, [[each["loss"], each["metrics"]["acc"]] for each in (one, five)]]))
+"""
+
+
+def test_two_processes_average_their_gradients_and_both_get_the_evaluation(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    alone = [sys.executable, "-W", "ignore", str(tmp_path / "script.py"), str(tmp_path / "one"), "4"]
+    several = [
+        sys.executable, "-W", "ignore", "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend",
+        "gloo", "--log_dir", str(tmp_path / "logs"), str(tmp_path / "script.py"), str(tmp_path / "two"), "2",
+    ]  # fmt: skip
+    output = ""
+    for command in (alone, several):
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        output = output or done.stdout
+    logs = [path.read_text(encoding="utf-8") for path in sorted((tmp_path / "logs").glob("workerlog.*"))]
+    one, first, second = (json.loads(text.split("RESULT ")[1].splitlines()[0]) for text in (output, *logs))
+    assert first == second
+    for here, there in zip(one, first, strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-4)
+    a, b = (weights.load(tmp_path / name / "epoch_3/model.safetensors") for name in ("one", "two"))
+    for name, array in a.items():
+        np.testing.assert_allclose(b[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
