@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -66,22 +68,30 @@ class Part(nn.Layer):
         return x
 
 
+@contextmanager
+def predicting(layer: nn.Layer) -> Iterator[None]:
+    """Let the layer predict in the block: no dropout, fixed statistics, no gradients; afterwards it is as it was.
+
+    Each of its parts is: `layer.train()` would put back into training what the caller has frozen.
+    """
+    modes = [(each, each.training) for each in layer.sublayers(include_self=True)]
+    layer.eval()
+    try:
+        with paddle.no_grad():
+            yield
+    finally:
+        for each, training in modes:
+            each.training = training
+
+
 def infer(layer: nn.Layer, batch: np.ndarray | tuple[np.ndarray, ...]) -> Any:
     """Give what the layer computes for a batch as it will when it predicts: no dropout, fixed statistics.
 
     A tuple of arrays is handed over as a tuple of tensors; several outputs come back as a tuple of arrays.
     """
-    was_training = layer.training
-    layer.eval()
-    try:
-        with paddle.no_grad():
-            given = (
-                tuple(map(paddle.to_tensor, batch)) if isinstance(batch, tuple) else paddle.to_tensor(batch)
-            )
-            outputs = layer(given)
-    finally:
-        if was_training:
-            layer.train()
+    with predicting(layer):
+        given = tuple(map(paddle.to_tensor, batch)) if isinstance(batch, tuple) else paddle.to_tensor(batch)
+        outputs = layer(given)
     if isinstance(outputs, tuple | list):
         return tuple(np.asarray(output.numpy()) for output in outputs)
     return np.asarray(outputs.numpy())

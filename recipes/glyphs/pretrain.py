@@ -50,7 +50,13 @@ class RenderedBatches:
     """Pictures of every letter in equal numbers, drawn afresh for each epoch, as the module preprocesses them."""
 
     def __init__(
-        self, glyphs: render.Glyphs, preprocessor: PicturePreprocessor, *, per_letter: int, seed: int, fresh: bool
+        self,
+        glyphs: render.Glyphs,
+        preprocessor: PicturePreprocessor,
+        *,
+        per_letter: int,
+        seed: int,
+        fresh: bool,
     ) -> None:
         self.glyphs, self.preprocessor, self.seed, self.fresh = glyphs, preprocessor, seed, fresh
         self.targets = np.tile(np.arange(len(glyphs.letters)), per_letter)
