@@ -228,7 +228,7 @@ def _launch(arguments: argparse.Namespace) -> Path:
         command += ["--nnodes", str(arguments.nnodes), "--master", arguments.master]
     if getattr(arguments, "device", None) in (None, "cpu") and not _has_gpu():
         command += ["--backend", "gloo"]
-    command += [str(Path(__file__).with_name("launched.py")), *words]
+    command += [str(Path(__file__).parents[1] / "launched.py"), *words]
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with open(folder / "logs" / "launch.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)

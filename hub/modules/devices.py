@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 
 import paddle
 
@@ -22,7 +23,9 @@ def choose(asked: str | None) -> tuple[str, str]:
         return "cpu", "as asked"
     if asked is not None and asked != "gpu" and not (asked.startswith("gpu:") and asked[4:].isdigit()):
         raise UsageError(f"device: expected None, 'cpu', 'gpu' or 'gpu:N', found {asked!r}")
-    number = int(asked[4:]) if asked and ":" in asked else 0
+    # A launcher of several processes gives each a GPU of its own.
+    own = int(os.environ.get("FLAGS_selected_gpus", "0").split(",")[0] or 0)
+    number = int(asked[4:]) if asked and ":" in asked else own
     if not paddle.is_compiled_with_cuda():
         if asked:
             raise DeviceError(

@@ -2,9 +2,8 @@
 
 import sys
 
-sys.path.pop(
-    0
-)  # this file's folder, put there because a script was started: its files are no modules of their own
+# The folder of a script that is started is searched first, and the names in this one are the package's own.
+sys.path.pop(0)
 
 from hub.cli.main import main
 
