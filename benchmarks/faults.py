@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,7 +149,16 @@ def start(name: str, url: str, to: Path, body: bytes) -> subprocess.Popen:
         "size": len(body),
     }
     command = [sys.executable, __file__, "--job", json.dumps(job)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    # A session of its own, so that what it has started (curl) ends with it.
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill a downloader and what it has started, as `kill -9` of the group does."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def finish(process: subprocess.Popen, body: bytes) -> str:
@@ -156,7 +166,7 @@ def finish(process: subprocess.Popen, body: bytes) -> str:
     try:
         out, _ = process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        kill(process)
         process.communicate()
         return "waits"
     if process.returncode:
@@ -187,11 +197,11 @@ def run_kills(name: str, body: bytes, to: Path, count: int) -> list[int]:
             server.headers = dict(COMMIT)
             children: list[subprocess.Popen] = []
 
-            def kill(children: list[subprocess.Popen] = children) -> None:
+            def kill_first(children: list[subprocess.Popen] = children) -> None:
                 with contextlib.suppress(IndexError):
-                    children[0].kill()
+                    kill(children[0])
 
-            server.always(PATH, Reply(at=(offset, kill)))
+            server.always(PATH, Reply(at=(offset, kill_first)))
             children.append(start(name, f"{server.url}{PATH}", place, body))
             children[0].wait()
             server.always(PATH, Reply())

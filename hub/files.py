@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from hub.errors import HubError, SpecError, StorageError
 
 MAX_TEXT_BYTES = 1_000_000
+SYNCS_AT_ONCE = 16
 
 
 def read_text(path: Path, error: type[HubError] = SpecError) -> str:
@@ -86,18 +87,40 @@ def _free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Make a file appear whole or not at all: `write` fills a temporary one, which is then renamed over `path`."""
+def write_file(path: Path, write: Callable[[Path], object], *, durable: bool = True) -> None:
+    """Make a file appear whole or not at all: `write` fills a temporary one, which is then renamed over `path`.
+
+    Without `durable` that holds for killed processes but not for a power cut, and takes no wait for the disk.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     with storage_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            if durable:
+                _sync(temporary)
             os.replace(temporary, path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    number = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _sync_all(paths: Iterable[Path]) -> None:
+    """Wait until many files are on the disk: several at once, since a disk writes down together what waits together."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+        for _ in pool.map(_sync, paths):
+            pass
 
 
 def write_text(path: Path, text: str) -> None:
@@ -121,10 +144,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         try:
             staging.mkdir(parents=True)
             yield staging
-            for path in staging.rglob("*"):
-                if path.is_file():
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
+            _sync_all(path for path in staging.rglob("*") if path.is_file())
             if folder.exists():
                 os.replace(folder, replaced)
             os.replace(staging, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -9,22 +10,26 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faultserver import FaultServer
 from folders import file_of, module_folder, tree
 from hypothesis import given
 from hypothesis import strategies as st
+from locking import check_lock
 
 from hub import settings
 from hub.cli.main import main
 from hub.errors import IndexFormatError, IntegrityError, NotFoundError, OfflineError
 from hub.registry import cache, client, lockfile
+from hub.registry.archive import pack
 from hub.registry.catalog import entry as catalog
-from hub.registry.catalog.entry import NOT_BUILT
-from hub.registry.index import File
+from hub.registry.index import File, dump_search
 from hub.registry.lockfile import Locked
+from hub.registry.sources.catalog import CatalogSource
 
 Capture = pytest.CaptureFixture[str]
 FILES = (file_of("labels.txt", b"a"), file_of("module.yaml", b"b"))
@@ -269,13 +274,85 @@ def test_a_module_from_a_folder_is_checked_against_its_lock(
     assert module.source == str(tmp_path / "made")
 
 
-def test_a_checkpoint_of_the_catalog_is_fetched_before_it_is_compared(
+def test_archives_of_the_web_and_of_this_machine_can_be_locked(tmp_path: Path, capsys: Capture) -> None:
+    packed = tmp_path / "packed.tar.gz"
+    pack(module_folder(tmp_path / "made"), packed)
+    check_lock(str(packed), tmp_path, capsys)
+    with FaultServer({"/glyphs.tar.gz": packed.read_bytes()}) as server:
+        check_lock(f"{server.url}/glyphs.tar.gz", tmp_path, capsys)
+
+
+def test_a_folder_that_is_still_there_is_where_its_lock_leads(tmp_path: Path, capsys: Capture) -> None:
+    check_lock(f"{module_folder(tmp_path / 'made')}/", tmp_path, capsys)
+
+
+def test_an_index_that_gave_the_module_is_not_taken_for_the_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with FaultServer({}) as server:
+        module = Locked("glyphs", "1.0.0", f"{server.url}/index", FILES)
+        with pytest.raises(NotFoundError, match=f"no index has it; it came from {server.url}/index"):
+            lockfile.install_locked(module, lock_file=tmp_path / "hub.lock")
+        assert server.log == []
+
+
+# ---- checkpoints of the catalog, whose digest nobody knows before their first use ----
+
+CHECKPOINT = b"weights of a publisher"
+
+
+@pytest.fixture
+def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    """A catalog of one checkpoint without an md5, on a server of this machine."""
+    shipped, folder = catalog.FOLDER, tmp_path / "catalog"
+    folder.mkdir()
+    facts = json.loads((shipped / catalog.TABLES[0]).read_text(encoding="utf-8"))["alexnet_imagenet"]
+    with FaultServer({"/net.pdparams": CHECKPOINT}) as server:
+        table = {"net": {**facts, "url": f"{server.url}/net.pdparams", "md5": "", "labels": ""}}
+        for name, content in zip(catalog.TABLES, (table, {}, {}), strict=True):
+            (folder / name).write_text(json.dumps(content), encoding="utf-8")
+        (folder / catalog.SEARCH).write_text(dump_search([]), encoding="utf-8")
+        monkeypatch.setattr(catalog, "FOLDER", folder)
+        catalog._read_table.cache_clear()
+        yield server
+    catalog._read_table.cache_clear()
+
+
+def test_a_first_use_is_locked_and_no_other_checkpoint_will_do(
+    publisher: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["install", "net", "--lock", "hub.lock"]) == 0
+    shutil.rmtree(settings.home())
+    publisher.documents["/net.pdparams"] = CHECKPOINT[::-1]
+    assert main(["install", "--locked"]) == 1
+    assert f"expected sha256 {hashlib.sha256(CHECKPOINT).hexdigest()}" in capsys.readouterr().err
+    assert installed() == []
+    left = [path for path in tree(settings.home()) if not path.endswith(".lock")]
+    assert left == [], "neither a blob nor a first use"
+    publisher.documents["/net.pdparams"] = CHECKPOINT
+    assert main(["install", "--locked"]) == 0
+    assert installed() == [("net", "1.0.0")]
+
+
+def test_a_checkpoint_that_cannot_be_the_locked_one_is_not_asked_for(
+    publisher: FaultServer, tmp_path: Path
+) -> None:
+    weights = file_of("weights.pdparams", CHECKPOINT)
+    module = Locked("net", "1.0.0", "catalog", (*FILES, weights))
+    with pytest.raises(IntegrityError, match=r"catalog has other README\.md, labels\.txt, module\.yaml"):
+        lockfile.install_locked(module, lock_file=tmp_path / "hub.lock")
+    assert publisher.log == []
+
+
+def test_a_locked_checkpoint_is_not_asked_for_without_a_network(
+    publisher: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HUB_OFFLINE", "1")
-    row = next(row for row in catalog.rows() if not row.summary.startswith(NOT_BUILT))
-    module = Locked(row.name, row.version, "catalog", FILES)
-    with pytest.raises(OfflineError, match=f"{row.name} {row.version}: HUB_OFFLINE forbids to fetch"):
+    weights = file_of("weights.pdparams", CHECKPOINT)
+    [release] = CatalogSource().expected("net", weights).releases
+    module = Locked("net", "1.0.0", "catalog", release.files)
+    with pytest.raises(OfflineError, match=r"net 1\.0\.0: HUB_OFFLINE forbids to fetch"):
         lockfile.install_locked(module, lock_file=tmp_path / "hub.lock")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from folders import module_folder, tree
+from locking import check_lock
 
 from hub.errors import (
     BadReferenceError,
@@ -218,6 +219,14 @@ def test_the_recorded_origin_gives_the_same_bytes_when_the_branch_has_moved(
     again = git.fetch(Reference.parse(found.origin), tmp_path / "2")
     assert again.origin == found.origin
     assert tree(again.folder) == tree(found.folder)
+
+
+def test_a_lock_brings_the_same_bytes_or_none(
+    repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module_folder(repository.folder)
+    repository.commit()
+    check_lock(f"git+{repository.server.url}/glyphs", tmp_path, capsys)
 
 
 def test_only_the_files_that_module_yaml_names_and_the_cards_are_taken(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faultserver import FaultServer, Reply
 from folders import module_folder, tree
+from locking import check_lock
 
 from hub.errors import (
     HubError,
@@ -80,6 +81,14 @@ def test_a_module_folder_on_the_server_arrives_as_it_is(
     assert client.install(found.folder).version == "1.0.0"
     assert found.origin == "paddlehub://glyphs@1.0.0"
     assert Reference.parse(found.origin) == Reference.parse("paddlehub://glyphs==1.0.0")
+
+
+def test_a_lock_brings_the_same_bytes_or_none(
+    server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(server, module_folder(tmp_path / "glyphs"))
+    answer(server, "info", {"info": [release("1.0.0")]})
+    check_lock("paddlehub://glyphs", tmp_path, capsys)
 
 
 @pytest.mark.parametrize(

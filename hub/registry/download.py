@@ -103,6 +103,7 @@ def fetch(
     transport: Transport | None = None,
     progress: Progress | None = None,
     demoted: set[str] | None = None,
+    durable: bool = True,
     policy: Policy | None = None,
     clock: Clock | None = None,
 ) -> Fetched:
@@ -115,6 +116,8 @@ def fetch(
             one of them transfers, and the next one goes on where a killed one stopped.
         sha256: 64 hex digits. Without it, and without `md5`, the digest found is trusted and returned.
         progress: is called with the bytes that have arrived and the size (None while nobody has said it).
+        durable: wait until the file is on the disk before it appears. False for a file in a temporary folder, whose
+            way from there waits (as cache.publish does) or which is thrown away.
         demoted: origins that failed; they are asked last, and new ones are added. Pass one set to many calls.
 
     Raises:
@@ -123,7 +126,9 @@ def fetch(
         StorageError: no room, no permission, or another process holds the lock for ten minutes.
     """
     want = _checked(urls, sha256=sha256, size=size, md5=md5)
-    engine = Engine(transport or default_transport(), policy or Policy(), clock or Clock(), progress)
+    engine = Engine(
+        transport or default_transport(), policy or Policy(), clock or Clock(), progress, durable=durable
+    )
     key = sha256 or "url-" + hashlib.sha256(urls[0].encode()).hexdigest()[:40]
 
     def present() -> Fetched | None:
@@ -194,11 +199,8 @@ def _fetch_small(url: str, to: Path, want: Want, engine: Engine) -> Fetched:
     if (wrong := want.mismatch(digest.result())) is not None:
         raise TransferFault("digest", f"{redact(url)}: {wrong}")
 
-    def fill(temporary: Path) -> None:
-        temporary.write_bytes(document.body)
-        temporary.chmod(0o444)
-
-    write_file(to, fill)
+    write_file(to, lambda temporary: temporary.write_bytes(document.body), durable=engine.durable)
+    to.chmod(0o444)
     if engine.progress is not None:
         engine.progress(size, size)
     return Fetched(to, digest.result()["sha256"], size, redact(url))
@@ -225,7 +227,7 @@ def _fetch_large(url: str, to: Path, partial: Partial, want: Want, engine: Engin
             continue
         if (wrong := want.mismatch(found)) is None:
             size = partial.size or 0
-            _publish(partial, to)
+            _publish(partial, to, durable=engine.durable)
             return Fetched(to, found["sha256"], size, redact(url))
         condemned = not (partial.mixed and second_chance)  # a mirror is condemned for what it sent in one go
         second_chance = False
@@ -234,14 +236,16 @@ def _fetch_large(url: str, to: Path, partial: Partial, want: Want, engine: Engin
             raise TransferFault("digest", f"{redact(url)}: {wrong}")
 
 
-def _publish(partial: Partial, to: Path) -> None:
-    """Make a verified file appear under its final name: on the disk, read-only, in one rename."""
+def _publish(partial: Partial, to: Path, *, durable: bool) -> None:
+    """Make a verified file appear under its final name: read-only, in one rename, on the disk if it is to last."""
     partial.close()
-    flush(partial.data)
+    if durable:
+        flush(partial.data)
     partial.data.chmod(0o444)
     to.parent.mkdir(parents=True, exist_ok=True)
     partial.data.replace(to)
-    flush(to.parent)
+    if durable:
+        flush(to.parent)
     partial.discard()
 
 

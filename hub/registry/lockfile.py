@@ -4,28 +4,34 @@
       {"name", "version", "source", "files": [{"path", "sha256", "size"}, …]}, …]}
 
 One version of each module, sorted, one fact a line, so that a change reads well in a diff. The digests decide;
-`source` only says where the module once came from.
+`source` only says where the module came from, which is where it is looked for when no index has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from hub.errors import IntegrityError, NotFoundError, StorageError
+from hub.errors import BadReferenceError, IntegrityError, NotFoundError, StorageError
 from hub.files import dump_json, write_text
 from hub.registry import resolve
+from hub.registry.catalog.entry import WEIGHTS_FILE
 from hub.registry.client import Located, install
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, read_files
 from hub.registry.install import install_release
+from hub.registry.manifest import FILE_NAME as MANIFEST
 from hub.registry.notice import warn
-from hub.registry.reference import is_module_name
+from hub.registry.reference import Reference, is_module_name
 from hub.registry.sources.base import Source
 from hub.registry.sources.catalog import CatalogSource
+from hub.registry.sources.folder import FolderSource
 from hub.registry.strict import SCHEMA, Place, check_schema, load_json
+from hub.registry.workspace import temporary
 
 FILE_NAME = "hub.lock"
 MAX_BYTES = 10 * MAX_MODULE_BYTES
@@ -97,8 +103,10 @@ def lock(module: Located) -> Locked:
 def install_locked(module: Locked, *, lock_file: Path) -> Located:
     """Put exactly this module on this machine; without a network and a word when it is here already.
 
+    Any source will do that has the locked bytes: the bundled modules, the indexes of HUB_INDEX in order, the catalog,
+    then the place that the lock names (hf://, git+https://, paddlehub://, an archive, a folder).
     Raises IntegrityError when what is here, or what every source has, are other bytes; NotFoundError when no source
-    has this version; and what client.install raises.
+    has this version; and what client.install raises. Nothing is visible before its digest agreed.
     """
     where = f"{lock_file}: {module.name} {module.version}"
     here = resolve.versions_here(module.name).get(module.version)
@@ -111,25 +119,72 @@ def install_locked(module: Locked, *, lock_file: Path) -> Located:
         return install(f"{module.name}@{module.version}")  # which puts right what was changed
     others = []
     for source, offer in resolve.known(module.name):
-        release = offer.release(module.version)
-        if release and isinstance(source, CatalogSource) and not release.files:
-            [release] = source.pin(
-                module.name
-            ).releases  # a checkpoint's digest is known from its first use on
-        if release and set(release.files) == set(module.files):
+        if (release := _release(source, offer, module)) is None:
+            continue
+        if set(release.files) == set(module.files):
+            if isinstance(source, CatalogSource):  # fetched, and refused if it is not the locked file
+                offer = source.pin(module.name, weights=_weights(module))
             return _install(source, offer, release)
-        if release:
-            others.append(f"{source.name} has other {_differing(module, release.files)}")
+        others.append(f"{source.name} has other {_differing(module, release.files)}")
+    if origin := _origin(module):
+        with _fetched(origin) as folder:
+            found = folder.module
+            same = (found.name, found.releases[0].version) == (module.name, module.version)
+            if same and set(found.releases[0].files) == set(module.files):
+                return _install(folder, found, found.releases[0])
+            others.append(f"{folder.name} has other {_differing(module, found.releases[0].files)}")
     if others:
         raise IntegrityError(
             f"{where}: expected the locked files, but {'; '.join(others)}",
             hint="if its publisher meant to change them, lock it again: "
-            f"hub install {module.name} --lock {lock_file}",
+            f"hub install {origin or module.name} --lock {lock_file}",
         )
     raise NotFoundError(
         f"{where}: no index has it; it came from {module.source}",
         hint="set HUB_INDEX to an index that has it, or hub install it from a file and try again",
     )
+
+
+def _release(source: Source, offer: Module, module: Locked) -> Release | None:
+    """Give what a source has under this version; of a checkpoint that was never here, what the lock says it is."""
+    release = offer.release(module.version)
+    weights = _weights(module)
+    if release and isinstance(source, CatalogSource) and not release.files and weights:
+        expected = source.expected(module.name, weights)
+        return expected.release(module.version) if expected else None
+    return release
+
+
+def _weights(module: Locked) -> File | None:
+    """Give the checkpoint of a module from the catalog."""
+    return next((file for file in module.files if file.path == WEIGHTS_FILE), None)
+
+
+def _origin(module: Locked) -> Reference | None:
+    """Give where a module came from, if that is one place that can be gone to again and not an index."""
+    try:
+        reference = Reference.parse(module.source)
+        if reference.kind == "url":  # an index has a URL too
+            name = urlsplit(reference.location).path.rpartition("/")[2]
+            return reference if Reference.parse(f"./{name}").kind == "archive" else None
+    except BadReferenceError:
+        return None
+    path = Path(reference.location)
+    is_there = {"name": False, "folder": (path / MANIFEST).is_file(), "archive": path.is_file()}
+    return reference if is_there.get(reference.kind, True) else None
+
+
+@contextmanager
+def _fetched(origin: Reference) -> Iterator[FolderSource]:
+    """Give the module of one place as a source, for as long as the block lasts."""
+    if origin.kind == "folder":
+        yield FolderSource(Path(origin.location))
+        return
+    from hub.registry.sources import afar
+
+    with temporary(origin.kind) as work:
+        found = afar.fetch(origin, work)
+        yield FolderSource(found.folder, name=found.origin)
 
 
 def _install(source: Source, offer: Module, release: Release) -> Located:

@@ -51,6 +51,7 @@ class Engine:
     policy: Policy
     clock: Clock
     progress: Progress | None = None
+    durable: bool = True
 
 
 class Digest:
@@ -133,7 +134,7 @@ class Transfer:
                     partial.changed.wait_for(news, timeout=ramp.interval_s)
                 self._hire_more(ramp)
                 digest.follow(file, partial.prefix)
-                if digest.position - synced >= SYNC_BYTES:
+                if self._engine.durable and digest.position - synced >= SYNC_BYTES:
                     synced = digest.position
                     partial.sync()  # a little now and then, so that the end need not wait for the whole file
                 self._report()

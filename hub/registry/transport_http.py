@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urljoin, urlsplit
 
 from hub import settings
@@ -14,11 +15,19 @@ from hub.registry.credentials import Credentials, address, is_loopback, origin, 
 from hub.registry.transport import CHUNK, Response, TransferFault
 
 if TYPE_CHECKING:
-    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool
+    from urllib3.response import BaseHTTPResponse
 
 MAX_REDIRECTS = 10
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
+HEADERS = {
+    "User-Agent": "hubtune",
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "keep-alive",
+}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 DECODED = frozenset({"gzip", "x-gzip", "deflate"})
 
@@ -52,8 +61,8 @@ class HttpTransport:
     ) -> None:
         self._credentials = credentials
         self._timeouts = (connect_timeout_s, read_timeout_s)
-        self._session: requests.Session | None = None
-        self._proxies: dict[str, dict[str, str]] = {}
+        self._adapter: HTTPAdapter | None = None
+        self._sites: dict[tuple[str, str | bool], _Site] = {}
 
     def open(
         self,
@@ -75,7 +84,7 @@ class HttpTransport:
         for _ in range(MAX_REDIRECTS + 1):
             reply = self._send(url, headers)
             location = reply.headers.get("location")
-            if reply.status_code not in REDIRECTS or not location:
+            if reply.status not in REDIRECTS or not location:
                 return _response(reply, url)
             reply.close()
             url = _redirected(url, location, allow_http=allow_http)
@@ -83,55 +92,70 @@ class HttpTransport:
             "redirect", f"{redact(url)}: expected at most {MAX_REDIRECTS} redirects, found more"
         )
 
-    def _send(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+    def _send(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         import requests  # here: `hub list` answers without it
+        from requests.utils import requote_uri
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError
 
-        session = self._session or self._start_session()
+        try:
+            site = self._site(url)
+            parts = urlsplit(requote_uri(without_userinfo(url)))
+            path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+            return site.pool.urlopen(
+                "GET",
+                site.before_path + path,
+                headers={**site.headers, **headers},
+                redirect=False,
+                retries=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=Timeout(*self._timeouts),
+            )
+        except (requests.RequestException, HTTPError, ValueError, OSError) as problem:
+            raise _fault(problem, url) from None  # the original quotes the URL with its query
+
+    def _site(self, url: str) -> _Site:
+        """Give the way to an origin, found once: requests takes longer over it than a small file takes to arrive."""
+        key = (origin(url), _trusted_certificates())
+        if key not in self._sites:
+            self._sites[key] = self._find(url, key[1])
+        return self._sites[key]
+
+    def _find(self, url: str, verify: str | bool) -> _Site:
+        """Let requests decide how an origin is reached: proxies, certificates, names that are not ASCII."""
+        import requests
+        from requests.adapters import HTTPAdapter
+        from requests.utils import get_environ_proxies
+
         if self._credentials is None:
             self._credentials = Credentials.load()
         authorization = self._credentials.authorization(url)
+        adapter = self._adapter = self._adapter or HTTPAdapter(pool_maxsize=32)
+        parts = urlsplit(without_userinfo(url))
+        request = requests.Request("GET", f"{parts.scheme}://{parts.netloc}").prepare()
+        place = request.url or url
+        proxies = get_environ_proxies(url)
+        # The stubs promise less than what every pool of requests is.
+        pool = cast(
+            "HTTPConnectionPool", adapter.get_connection_with_tls_context(request, verify, proxies=proxies)
+        )
+        adapter.cert_verify(pool, place, verify, None)
+        return _Site(
+            pool=pool,
+            before_path=adapter.request_url(request, proxies).removesuffix("/"),
+            headers=HEADERS | ({"Authorization": authorization} if authorization else {}),
+        )
 
-        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            if authorization:
-                request.headers["Authorization"] = authorization
-            return request
 
-        try:
-            request = session.prepare_request(
-                # having any `auth` keeps requests from sending what ~/.netrc says
-                requests.Request("GET", without_userinfo(url), headers=headers, auth=authorize)
-            )
-            place = request.url or url
-            # The adapter and not Session.send: that one reads the whole body of a redirect, which may have no end.
-            return session.get_adapter(place).send(
-                request,
-                stream=True,
-                timeout=self._timeouts,
-                verify=_trusted_certificates(),
-                proxies=self._proxies_for(place),
-            )
-        except (requests.RequestException, ValueError, OSError) as problem:
-            raise _fault(problem, url) from None  # the original quotes the URL with its query
+@dataclass(frozen=True)
+class _Site:
+    """How to ask an origin: its connections, what stands before the path (a proxy wants the whole URL), its token."""
 
-    def _proxies_for(self, url: str) -> dict[str, str]:
-        """Give the proxies of an origin, read once: looking through the environment costs as much as a small file."""
-        from requests.utils import get_environ_proxies
-
-        here = origin(url)
-        if here not in self._proxies:
-            self._proxies[here] = get_environ_proxies(url)
-        return self._proxies[here]
-
-    def _start_session(self) -> requests.Session:
-        import requests
-        from requests.adapters import HTTPAdapter
-
-        session = requests.Session()
-        session.headers.update({"User-Agent": "hubtune", "Accept-Encoding": "identity"})
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=32))
-        self._session = session
-        return session
+    pool: HTTPConnectionPool
+    before_path: str
+    headers: Mapping[str, str]
 
 
 def _range_headers(
@@ -187,11 +211,14 @@ def _redirected(url: str, location: str, *, allow_http: bool) -> str:
     return target
 
 
-def _response(reply: requests.Response, url: str) -> Response:
+def _response(reply: BaseHTTPResponse, url: str) -> Response:
     headers = {name.lower(): value for name, value in reply.headers.items()}
-    response = Response(
-        url=url, status=reply.status_code, headers=headers, chunks=iter(()), close=reply.close
-    )
+
+    def close() -> None:
+        reply.close()  # also the connection, unless the body was read to its end
+        reply.release_conn()
+
+    response = Response(url=url, status=reply.status, headers=headers, chunks=iter(()), close=close)
     encoding = headers.get("content-encoding", "").strip().lower()
     if response.encoded and encoding not in DECODED:
         reply.close()
@@ -202,13 +229,13 @@ def _response(reply: requests.Response, url: str) -> Response:
     return response
 
 
-def _chunks(reply: requests.Response, url: str, *, expected: int | None) -> Iterator[bytes]:
+def _chunks(reply: BaseHTTPResponse, url: str, *, expected: int | None) -> Iterator[bytes]:
     """Give the body as it arrives: read1 returns what is there, so that a slow server can be seen to be slow."""
     from urllib3.exceptions import HTTPError
 
     seen = 0
     try:
-        while chunk := reply.raw.read1(CHUNK, decode_content=expected is None):
+        while chunk := reply.read1(CHUNK, decode_content=expected is None):
             seen += len(chunk)
             yield chunk
     except (HTTPError, OSError) as problem:

@@ -7,9 +7,7 @@ settings.home(). From then on the release is one like any other, and a file that
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from hub.registry import cache
 from hub.registry.catalog import entry as catalog
 from hub.registry.catalog.entry import NOT_BUILT, REQUIRES, VERSION, WEIGHTS_FILE, Entry
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, Summary
+from hub.registry.sources.progress import progress_bar, steps
 from hub.registry.strict import Place, load_json
 from hub.registry.workspace import check_space, working
 
@@ -58,11 +57,18 @@ class CatalogSource:
         entry = Entry.read(name)
         return _module(entry, _first_use(entry)) if entry else None
 
-    def pin(self, name: str) -> Module:
+    def expected(self, name: str, weights: File) -> Module | None:
+        """Give the module as it must be if its checkpoint is this file; None when the catalog does not have it."""
+        entry = Entry.read(name)
+        return _module(entry, weights) if entry else None
+
+    def pin(self, name: str, *, weights: File | None = None) -> Module:
         """Give the module with the digest of every file; a checkpoint that was never here is downloaded for that.
 
+        `weights` is what somebody else's first use found: any other file is refused then, and not remembered.
         Raises NotFoundError for one whose architecture is not built yet, OfflineError when HUB_OFFLINE forbids the
-        download, IntegrityError when it is not what the publisher's md5 says; nothing is left behind then.
+        download, IntegrityError when it is not that file, or not what the publisher's md5 says; nothing is left
+        behind then.
         """
         entry = Entry.read(name)
         if entry is None:
@@ -73,8 +79,8 @@ class CatalogSource:
                 hint=f"a newer hub may (pip install -U hubtune); `hub list --task {entry.task}` shows the others",
             )
         with working(f"catalog-{entry.checkpoint}") as work:
-            weights = _first_use(entry) or self._use_first(entry, work)
-        return _module(entry, weights)
+            found = _first_use(entry) or self._use_first(entry, work, weights)
+        return _module(entry, found)
 
     def fetch(
         self, name: str, version: str, files: Sequence[File], to: Path, *, advance: Callable[[int], object]
@@ -93,17 +99,17 @@ class CatalogSource:
                 self._download(entry, path, advance, known=file)
             yield file, path
 
-    def _use_first(self, entry: Entry, work: Path) -> File:
+    def _use_first(self, entry: Entry, work: Path, known: File | None) -> File:
         """Download a checkpoint into the cache and write down what it is."""
         check_space(entry.size)
-        with _bar(f"{entry.name} {VERSION}", entry.size) as advance:
-            weights = self._download(entry, work / WEIGHTS_FILE, advance)
+        with progress_bar(f"{entry.name} {VERSION}", known.size if known else entry.size) as advance:
+            weights = self._download(entry, work / WEIGHTS_FILE, advance, known=known)
         cache.publish(work / WEIGHTS_FILE, weights.sha256)
         _write_first_use(entry, weights)
         return weights
 
     def _download(
-        self, entry: Entry, to: Path, advance: Callable[[int], object], known: File | None = None
+        self, entry: Entry, to: Path, advance: Callable[[int], object], *, known: File | None
     ) -> File:
         from hub.registry import download
 
@@ -113,13 +119,6 @@ class CatalogSource:
                 f" (about {entry.size:,} bytes) from {entry.url}",
                 hint=f"hub install {entry.name} where there is a network, then copy {settings.home()} here",
             )
-        before = 0
-
-        def progress(done: int, size: int | None) -> None:
-            nonlocal before
-            advance(done - before)
-            before = done
-
         try:
             fetched = download.fetch(
                 [entry.url],
@@ -129,18 +128,20 @@ class CatalogSource:
                 size=known.size if known else None,
                 md5=entry.md5 or None,
                 transport=self._transport,
-                progress=progress,
+                progress=steps(advance),
+                durable=False,
             )
         except IntegrityError as error:
-            raise IntegrityError(error.message, hint=_hint(entry, error) if known else error.hint) from None
+            raise IntegrityError(error.message, hint=_hint(entry, error)) from None
         return File(WEIGHTS_FILE, fetched.sha256, fetched.size)
 
 
 def _hint(entry: Entry, error: IntegrityError) -> str:
-    record = _record(entry)
+    if _first_use(entry) is None:  # then the publisher's md5 says so, or a lock file
+        return error.hint
     return (
         f"{error.hint}; the file was another one at its first use here: if its publisher says why, "
-        f"remove {record} and install again"
+        f"remove {_record(entry)} and install again"
     )
 
 
@@ -179,14 +180,3 @@ def _first_use(entry: Entry) -> File | None:
 def _write_first_use(entry: Entry, weights: File) -> None:
     record = {"url": entry.url, "md5": entry.md5, "sha256": weights.sha256, "size": weights.size}
     write_text(_record(entry), dump_json(record))
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], object]]:
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(desc=title, total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False) as bar:
-        yield bar.update

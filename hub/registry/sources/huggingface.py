@@ -1,7 +1,9 @@
 """Modules on the Hugging Face Hub, through the package huggingface_hub: its tokens, its endpoint, its retries.
 
 The revision becomes a commit before anything else, the Hub's listing of that commit says which files there are, and
-every file that arrives is compared with the digest that the listing promises.
+every file that arrives is compared with the digest that the listing promises. Large files lie in a store of the Hub's
+behind an address that the library asks for; these are downloaded as everything else is, so that a killed download goes
+on where it stopped, several connections share the work, and a progress bar is shown.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hub import settings
 from hub._version import __version__
 from hub.errors import (
     BadReferenceError,
@@ -26,9 +29,12 @@ from hub.errors import (
     TransferError,
 )
 from hub.files import sha256_of
+from hub.registry.credentials import origin as origin_of
+from hub.registry.index import File
 from hub.registry.reference import Reference
 from hub.registry.sources.fetched import MOST_BYTES, Fetched, checked, collect, printable
-from hub.registry.strict import is_size
+from hub.registry.sources.progress import progress_bar, steps
+from hub.registry.strict import is_digest, is_size
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -53,12 +59,19 @@ def fetch(reference: Reference, work: Path, *, most_bytes: int = MOST_BYTES) -> 
     folder = work / "module"
 
     def get(path: str) -> None:
+        large = _large(files[path])
         with _translated(reference), _quiet():
-            # A plain copy, in a folder of its own: the library keeps notes beside it.
-            arrived = api.hf_hub_download(
-                reference.name, path, revision=commit, local_dir=work / "huggingface"
-            )
-        _check(Path(arrived), files[path], origin)
+            address = _stored_at(api, reference.name, path, commit) if large else None
+        if large and address:
+            arrived = work / "large"
+            _download(address, large, arrived, title=f"{reference.name} {path}")
+        else:
+            with _translated(reference), _quiet():
+                # A plain copy, in a folder of its own: the library keeps notes beside it.
+                arrived = Path(
+                    api.hf_hub_download(reference.name, path, revision=commit, local_dir=work / "huggingface")
+                )
+        _check(arrived, files[path], origin)
         os.replace(arrived, folder / path)
 
     sizes = {path: file.size or 0 for path, file in files.items() if is_size(file.size)}
@@ -99,6 +112,40 @@ def _listing(api: HfApi, reference: Reference) -> tuple[str, dict[str, RepoSibli
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise IntegrityError(f"{reference}: expected a commit of 40 hex digits, found {commit!r}")
     return commit, files
+
+
+def _large(file: RepoSibling) -> File | None:
+    """Give what the listing promises of a large file, None for one that git itself keeps."""
+    if file.lfs and is_digest(file.lfs.sha256) and is_size(file.size):
+        return File(file.rfilename, file.lfs.sha256, file.size or 0)
+    return None
+
+
+def _stored_at(api: HfApi, name: str, path: str, commit: str) -> str | None:
+    """Give the address of a large file in the Hub's store, None when the Hub (a mirror, say) keeps it itself.
+
+    The Hub has asked for the token when it gives this address, so that nothing need be sent along to the store.
+    """
+    from huggingface_hub import hf_hub_url
+
+    url = hf_hub_url(name, path, revision=commit, endpoint=api.endpoint)
+    address = api.get_hf_file_metadata(url=url, token=api.token, timeout=API_TIMEOUT_S).location
+    return None if origin_of(address) == origin_of(url) else address
+
+
+def _download(address: str, promised: File, to: Path, *, title: str) -> None:
+    from hub.registry import download
+
+    with progress_bar(title, promised.size) as advance:
+        download.fetch(
+            [address],
+            to=to,
+            partials=settings.home() / "tmp",
+            sha256=promised.sha256,
+            size=promised.size,
+            progress=steps(advance),
+            durable=False,
+        )
 
 
 def _check(path: Path, promised: RepoSibling, origin: str) -> None:

@@ -86,7 +86,9 @@ def fetch(
     origin = str(Reference("paddlehub", name=reference.name, versions=f"=={offer.version}"))
     name = PurePosixPath(urlsplit(offer.url).path).name
     archive = work / f"archive{''.join(PurePosixPath(name).suffixes[-1:])}"
-    download.fetch([offer.url], to=archive, partials=settings.home() / "tmp", transport=transport)
+    download.fetch(
+        [offer.url], to=archive, partials=settings.home() / "tmp", transport=transport, durable=False
+    )
     folder = work / "unpacked"
     unpack(archive, folder, limits=limits, code="keep")  # to say what it is; nothing here runs it
     archive.unlink()

@@ -35,6 +35,7 @@ from hub.registry.index import (
     parse_search,
 )
 from hub.registry.notice import warn
+from hub.registry.sources.progress import steps
 
 if TYPE_CHECKING:
     from hub.registry.transport import Transport
@@ -118,13 +119,6 @@ class StaticSource:
     ) -> Path:
         from hub.registry import download
 
-        before = 0
-
-        def progress(done: int, size: int | None) -> None:
-            nonlocal before
-            advance(done - before)
-            before = done
-
         fetched = download.fetch(
             [f"{self._location}/files/{name}/{version}/{file.path}"],
             to=to / file.sha256,
@@ -132,7 +126,8 @@ class StaticSource:
             sha256=file.sha256,
             size=file.size,
             transport=self._network(),
-            progress=progress,
+            progress=steps(advance),
+            durable=False,
         )
         return fetched.path
 
