@@ -19,7 +19,7 @@ def expand(given: Any, kind: Kind = PICTURES) -> list[Any]:
     """
     if isinstance(given, str | Path):
         return list(_expand_path(given, kind))
-    if isinstance(given, Iterable) and kind.in_memory(given) is None:
+    if isinstance(given, Iterable) and not hasattr(given, "__array__") and kind.in_memory(given) is None:
         return [
             item
             for one in given

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 def prefix(name: str, groups: int, **arguments: object) -> nn.Layer:
     backbone = archs.build(name, **arguments)
-    return Network(backbone, nn.Identity()).prefix(groups)
+    return Network(backbone, nn.Identity()).prefix(min(groups, len(backbone.layer_groups())))
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,13 @@ def prefix(name: str, groups: int, **arguments: object) -> nn.Layer:
         ("small_resnet", {"width": 4, "in_channels": 3}, 2),
         ("mobilenet_v3_small", {"scale": 0.5}, 7),
         ("resnet", {"depth": 18}, 3),
+        ("mobilenet_v1", {"scale": 0.25}, 99),
+        ("mobilenet_v2", {"scale": 0.25}, 99),
+        ("densenet", {}, 99),
+        ("vgg", {"depth": 11, "batch_norm": True}, 2),
+        ("shufflenet_v2", {"scale": 0.25}, 99),
+        ("squeezenet", {}, 99),
+        ("googlenet", {}, 99),
     ],
 )
 def test_the_values_are_those_of_the_layer_for_any_batch(
@@ -81,18 +90,106 @@ def test_a_compiler_that_changes_values_is_not_used(monkeypatch: pytest.MonkeyPa
     assert said == ["not compiled, which takes longer: compiled, it would differ by 1.0e-02"]
 
 
+def test_a_compiler_that_gives_no_numbers_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        compiled, "_on_cpu", lambda layer, example: lambda batch: infer(layer, batch) * np.nan
+    )
+    layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
+    said: list[str] = []
+    assert np.array_equal(
+        compiled.forward(layer, batch, samples=1000, say=said.append)(batch), infer(layer, batch)
+    )
+    assert said == ["not compiled, which takes longer: compiled, it would differ by nan"]
+
+
+class BySize(nn.Layer):
+    """Looks at the size of what it is given: a tracer keeps only the way that its example took."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return x.flatten(1) if x.shape[2] == 4 else 7 * x.flatten(1)
+
+
+def test_batches_of_another_size_than_the_first_are_computed_right() -> None:
+    rng = np.random.default_rng(0)
+    square, wide = (rng.normal(size=(4, 3, *size)).astype(np.float32) for size in ((4, 4), (2, 8)))
+    layer = BySize()
+    run = compiled.forward(layer, square, samples=1000, say=pytest.fail)
+    for batch in (square, wide, square[:0], square[:, :, ::-1]):
+        assert np.array_equal(run(batch), infer(layer, batch))
+
+
+@pytest.mark.parametrize("said", ["2", "2,1", "0", "many", ""])
+def test_any_number_of_threads_that_is_said_compiles(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert (
+        compiled._threads() == 2
+        if said.startswith("2")
+        else 1 <= compiled._threads() <= (os.cpu_count() or 1)
+    )
+    layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
+    np.testing.assert_allclose(
+        compiled.forward(layer, batch, samples=1000, say=pytest.fail)(batch), infer(layer, batch), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("way", ["_on_cpu", "_on_gpu"])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_stays_in_training_or_not_part_by_part(way: str, training: bool) -> None:
+    layer = prefix("small_resnet", 5, width=4, in_channels=3)
+    norms = [each for each in layer.sublayers() if isinstance(each, nn.BatchNorm2D)]
+    (layer.train if training else layer.eval)()
+    norms[0].eval()  # frozen
+    before = [each.training for each in layer.sublayers(include_self=True)]
+    batch = np.random.default_rng(0).normal(size=(4, 3, 64, 64)).astype(np.float32)
+    run = getattr(compiled, way)(layer, batch)
+    assert len(run(batch[:1])) == 1
+    found = run(batch)
+    np.testing.assert_allclose(found, infer(layer, batch), rtol=1e-4, atol=1e-4)
+    assert [each.training for each in layer.sublayers(include_self=True)] == before
+
+
+def test_compiled_layers_do_not_mix_with_one_another_or_with_training() -> None:
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(4, 3, 64, 64)).astype(np.float32)
+    layers = [prefix("small_resnet", groups, width=4, in_channels=3) for groups in (1, 3, 5)]
+    runs = [compiled.forward(layer, batch, samples=1000, say=pytest.fail) for layer in layers]
+    before = [infer(layer, batch) for layer in layers]
+    for _ in range(2):
+        for run, expected in zip(runs, before, strict=True):
+            np.testing.assert_allclose(run(batch), expected, rtol=1e-4, atol=1e-4)
+        layers[0].train()
+        layers[0](
+            paddle.to_tensor(batch)
+        ).mean().backward()  # moves its statistics; the compiled one is a copy
+
+
+@pytest.mark.parametrize(
+    "layer", [prefix("small_resnet", 5, width=4, in_channels=3), Listed()], ids=["a mean", "what fails"]
+)
 def test_nothing_is_left_behind_or_printed(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    layer: nn.Layer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    layer = prefix("mobilenet_v3_small", 3, scale=0.5)
     batch = np.zeros((2, 3, 64, 64), np.float32)
-    before = random_state.capture()
-    compiled.forward(layer, batch, samples=1000, say=pytest.fail)(batch)
+    if isinstance(layer, Listed):
+        batch = batch[:, 0, 0]
+    before, flags = random_state.capture(), _flags()
+    compiled.forward(layer, batch, samples=1000, say=lambda text: None)(batch)
     assert random_state.capture() == before
+    assert _flags() == flags
     assert paddle.in_dynamic_mode()
     assert not list(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")
+
+
+def _flags() -> dict[str, object]:
+    """Give every flag of paddle that can be asked for."""
+    found: dict[str, object] = {}
+    for name in paddle.base.framework._global_flags().keys():  # noqa: SIM118 - it is no dict
+        with suppress(ValueError):
+            found |= paddle.get_flags([name])
+    assert len(found) > 100
+    return found
 
 
 def test_it_works_with_stdout_closed(python: str) -> None:

@@ -248,16 +248,16 @@ def test_golden_values_notice_other_weights_and_other_preprocessing(tmp_path: Pa
 
     made = tiny()
     picture = golden.test_card()
-    expected = golden.answer(network_of(made), made.preprocessor, picture)
+    expected = golden.answer(network_of(made), made.preprocessor, {"picture": picture})
     folder = bundle.save(tmp_path / "m", made, golden=({"picture": picture}, expected))
     loaded = bundle.load(folder)
     assert loaded.spec.golden is not None
     given, stored = bundle.read_golden(folder, loaded.spec.golden)
     tolerance = loaded.spec.golden.rtol
-    same = golden.answer(network_of(loaded), loaded.preprocessor, given["picture"])
+    same = golden.answer(network_of(loaded), loaded.preprocessor, given)
     assert golden.compare(same, stored, tolerance=tolerance).ok
-    other = golden.answer(network_of(tiny(1)), loaded.preprocessor, given["picture"])
+    other = golden.answer(network_of(tiny(1)), loaded.preprocessor, given)
     assert not golden.compare(other, stored, tolerance=tolerance).ok
-    darker = golden.answer(network_of(loaded), loaded.preprocessor, given["picture"] // 2)
+    darker = golden.answer(network_of(loaded), loaded.preprocessor, {"picture": given["picture"] // 2})
     assert not golden.compare(darker, stored, tolerance=tolerance).ok
     assert not golden.compare({"output": np.full((1, 3), np.nan)}, stored, tolerance=tolerance).ok

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import paddle
+import pictures
 import pytest
 from PIL import Image
 
@@ -70,7 +71,6 @@ def test_groups_hold_every_parameter_once_and_stages_make_the_whole(
         np.stack([style_transfer.style_picture(stripes())] * 2).transpose(0, 3, 1, 2).astype(np.float32) / 255
     )
     assert numbered.shape == content.shape
-    assert 0 <= numbered.min() <= numbered.max() <= 1
     assert infer(net, content) == pytest.approx(numbered, abs=1e-5)
     assert infer(net, (content, style)) == pytest.approx(numbered, abs=1e-5)
 
@@ -312,3 +312,31 @@ def test_settings_that_mean_nothing_are_refused() -> None:
     other.attach(archs.build("msgnet", **MSGNET))
     with pytest.raises(UsageError, match="features"):
         other.loss()
+
+
+def test_styles_are_measured_on_a_module_from_its_folder(tmp_path: Path) -> None:
+    module = pictures.tiny_module()
+    module.save(tmp_path / "tiny")
+    loaded, given = (
+        StyleTransfer(style=stripes(), features=features)
+        for features in (str(tmp_path / "tiny"), (module.network.backbone, module.preprocessor))
+    )
+    painted = np.random.default_rng(0).random((2, 3, 16, 16)).astype(np.float32)
+    found = []
+    for task in (loaded, given):
+        task.attach(archs.build("msgnet", **MSGNET))
+        found.append(metrics_of(task, painted, (painted[::-1].copy(), np.zeros(2, np.int64))))
+    assert found[0] == pytest.approx(found[1])
+    with pytest.raises(SpecError, match="expected a module folder"):
+        StyleTransfer(features=tmp_path / "nowhere")
+
+
+def test_the_measure_is_taken_when_the_network_is_handed_over() -> None:
+    _, task = network()
+    painted = np.random.default_rng(0).random((2, 3, 16, 16)).astype(np.float32)
+    content = painted[::-1].copy(), np.zeros(2, np.int64)
+    expected = metrics_of(task, painted, content)
+    later, other = network()
+    for parameter in later.parameters():  # as a checkpoint does that is put back
+        parameter.set_value(parameter * 1.5)
+    assert metrics_of(other, painted, content) == pytest.approx(expected)

@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
             found = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
             kind = "option" if found.startswith("-") else "argument"
             hint = (
-                did_you_mean(found, self._option_string_actions, most=1) or f"{self.prog} --help lists what it takes"
+                did_you_mean(found, self._option_string_actions, most=1)
+                or f"{self.prog} --help lists what it takes"
             )
             raise UsageError(f"{self.prog}: takes no {kind} {found!r}", hint=hint)
         return arguments

@@ -44,7 +44,7 @@ def forward(layer: nn.Layer, example: Batch, *, samples: int, say: Callable[[str
         return plain
     try:
         with _quiet():  # the first run prints, too
-            compiled = _on_gpu(layer) if paddle.get_device() != "cpu" else _on_cpu(layer, example)
+            compiled = _on_gpu(layer, example) if paddle.get_device() != "cpu" else _on_cpu(layer, example)
             found = compiled(example[:2])
         expected = infer(layer, example[:2])
     except Exception as problem:  # the tracer raises whatever what it cannot follow made it raise
@@ -70,17 +70,27 @@ class _Call(nn.Layer):
         return self.inner(x)
 
 
-def _on_gpu(layer: nn.Layer) -> Forward:
-    traced = paddle.jit.to_static(_Call(layer))
+def _traced(layer: nn.Layer, example: np.ndarray) -> nn.Layer:
+    """Give the layer to be traced for any number of samples when it is first used, and not before.
+
+    By its source (full_graph): by its bytecode, which is paddle 3.3.1's own choice, this fails, at times with a
+    segmentation fault.
+    """
+    spec = InputSpec([None, *example.shape[1:]], str(example.dtype))
+    traced: nn.Layer = paddle.jit.to_static(_Call(layer), input_spec=[spec], full_graph=True)
+    return traced
+
+
+def _on_gpu(layer: nn.Layer, example: np.ndarray) -> Forward:
+    traced = _traced(layer, example)
     return lambda batch: infer(traced, batch)
 
 
 def _on_cpu(layer: nn.Layer, example: np.ndarray) -> Forward:
-    called = _Call(layer)
-    spec = InputSpec([None, *example.shape[1:]], str(example.dtype))
-    with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder, predicting(called):
+    traced = _traced(layer, example)
+    with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder, predicting(traced):
         path = str(Path(folder, "layer"))
-        paddle.jit.save(paddle.jit.to_static(called, input_spec=[spec], full_graph=True), path)
+        paddle.jit.save(traced, path)
         config = inference.Config(f"{path}.json", f"{path}.pdiparams")
         config.disable_gpu()
         config.disable_glog_info()

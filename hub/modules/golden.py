@@ -64,7 +64,7 @@ def answer(
     given: Mapping[str, np.ndarray],
     answers: Callable[..., object] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Give what the network puts out for a stored input: {"output": array}, or numbered ones where there are several.
+    """Give what the network puts out for a stored input: {"output": array}, of several the last one, under its number.
 
     `answers` is that of the module's task, which knows what the network takes; without one the input is a batch alone.
     """
@@ -81,7 +81,7 @@ def answer(
     answers([source], [item], run=run, preprocessor=preprocessor)
     outputs = seen[0]
     if isinstance(outputs, tuple):
-        return {f"output{number}": array for number, array in enumerate(outputs)}
+        return {f"output{len(outputs) - 1}": outputs[-1]}  # what the others lead to, and often the smallest
     return {"output": outputs}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from paddle import Tensor, nn
 from PIL import Image
 
 from hub.errors import InputError, SpecError, UsageError
+from hub.modules import bundle
 from hub.modules.archs import Backbone, FeatureSpec
 from hub.modules.archs.style import MULTIPLE, STYLE_SIDE, Stylizer, gram
 from hub.modules.preprocessor import Preprocessor
@@ -72,7 +74,7 @@ class StyleTransfer(Plain):
         *,
         multi_label: bool = False,
         style: Any = None,
-        features: tuple[Backbone, Preprocessor] | None = None,
+        features: tuple[Backbone, Preprocessor] | str | Path | None = None,
         content_weight: float = CONTENT_WEIGHT,
         style_weight: float = STYLE_WEIGHT,
         smooth_weight: float = SMOOTH_WEIGHT,
@@ -81,8 +83,8 @@ class StyleTransfer(Plain):
 
         Args:
             style: one picture or a list of up to four; None keeps the styles that the module has.
-            features: the network on whose maps the losses are measured, with its preprocessing; None takes the
-                module's own encoder as it was before training.
+            features: the network on whose maps the losses are measured: a folder with a module of pictures, or a
+                backbone with its preprocessing; None takes the module's own encoder as it was before training.
             content_weight: how much of the scene is to be kept.
             style_weight: how strongly it is painted.
             smooth_weight: how much noise between neighbouring pixels counts.
@@ -96,7 +98,7 @@ class StyleTransfer(Plain):
                 raise UsageError(f"{name}: expected a number from 0 on, found {value!r}")
         self.weights = content_weight, style_weight, smooth_weight
         self.styles = None if style is None else [style_picture(each) for each in _several(style)]
-        self.features = features
+        self.features = _loaded(features) if isinstance(features, str | Path) else features
         self._backbone: Stylizer | None = None
         self._maps: Maps | None = None
         self._wanted: list[Tensor] = []
@@ -113,7 +115,8 @@ class StyleTransfer(Plain):
         self._backbone = backbone
         if self.styles is not None:
             backbone.keep(self.styles)
-        self._maps, self._wanted = None, []  # measured anew: the styles may be others
+        # The encoder as it is now: before training, and before a checkpoint is put back.
+        self._maps, self._wanted = self._feature_maps(backbone), []
 
     def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
         """Give a layer without parameters: the network itself ends in a picture."""
@@ -135,8 +138,9 @@ class StyleTransfer(Plain):
     # ---- losses ----
 
     def loss(self) -> Loss:
-        """Give the weighted sum of the losses. Raises UsageError when no style is there to be learnt."""
-        self._measure()
+        """Give the weighted sum of the losses. It raises UsageError when no style is there to be learnt."""
+        if self._backbone is not None:
+            self._measure()
 
         def loss(outputs: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
             return self.losses(outputs, targets)[0]
@@ -165,33 +169,35 @@ class StyleTransfer(Plain):
 
     def _measure(self) -> tuple[Maps, list[Tensor]]:
         """Give the feature network and the Gram matrices of the styles, made when they are first needed."""
+        backbone = self._backbone
+        if backbone is None or not int(backbone.kept):
+            raise UsageError(
+                "style: expected a picture to learn the style of, found none",
+                hint='finetune("pictures/", style="painting.jpg")',
+            )
         if self._maps is None:
-            backbone = self._backbone
-            if backbone is None or not int(backbone.kept):
-                raise UsageError(
-                    "style: expected a picture to learn the style of, found none",
-                    hint='finetune("pictures/", style="painting.jpg")',
-                )
-            self._maps = self._feature_maps(backbone)
+            raise UsageError(
+                f"features: {type(backbone).__name__} has no encoder to measure with",
+                hint="name the folder of a module of pictures: features='./vgg16'",
+            )
+        if not self._wanted:
             styles = backbone.styles[: int(backbone.kept)].astype("float32") / 255
             with paddle.no_grad():
                 self._wanted = [gram(x) for x in self._maps(styles)]
         return self._maps, self._wanted
 
-    def _feature_maps(self, backbone: Stylizer) -> Maps:
+    def _feature_maps(self, backbone: Stylizer) -> Maps | None:
         if self.features is not None:
             return feature_maps(*self.features)
         own = getattr(backbone, "encoder", None)
         if own is None:
-            raise UsageError(
-                f"features: {type(backbone).__name__} has no encoder to measure with",
-                hint="name a module of pictures, such as features='vgg16'",
-            )
+            return None
         fixed = copy.deepcopy(own)
         fixed.eval()
         for parameter in fixed.parameters():
             parameter.stop_gradient = True
-        return fixed
+        found: Maps = fixed
+        return found
 
     def meter(self) -> StyleMeter:
         """Give an empty meter."""
@@ -266,6 +272,11 @@ def feature_maps(backbone: Backbone, preprocessor: Preprocessor) -> Maps:
         return found
 
     return maps
+
+
+def _loaded(folder: str | Path) -> tuple[Backbone, Preprocessor]:
+    found = bundle.load(Path(folder).expanduser())
+    return found.backbone, found.preprocessor
 
 
 def style_picture(source: Any) -> np.ndarray:

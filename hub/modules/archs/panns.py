@@ -47,6 +47,8 @@ class Panns(Backbone):
 
     input_channels = 1
     published_head = ("fc_audioset.",)
+    example_shape = (1, 96, MELS)
+    """Of an input, where one is needed to see what comes out."""
 
     def __init__(self, *, blocks: int, kernel: int, dropout: float = 0.2) -> None:
         super().__init__()

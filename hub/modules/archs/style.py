@@ -2,7 +2,8 @@
 
 The input is content alone, pixels from 0 to 1 [N, 3, H, W], painted in the first style that the network keeps; or a
 tuple of content and which kept style each is for, int64 [N] (counted round and round); or of content and pictures of
-the styles [N, 3, h, w]. The output is pixels from 0 to 1 [N, 3, H, W]. Sides of content are multiples of 4.
+the styles [N, 3, h, w]. The output is pixels [N, 3, H, W] from 0 to 1, MSG-Net's here and there a
+little beyond. Sides of content are multiples of 4.
 
 The styles that a network keeps are pictures, buffers among its weights: with one that is fine-tuned they travel along.
 """
@@ -271,7 +272,7 @@ class MSGNet(Stylizer):
     def _decode(self, x: Tensor) -> Tensor:
         for layer in list(self.model)[self._cut + 1 :]:
             x = layer(x)
-        return (x[:, ::-1] / 255).clip(0, 1)
+        return x[:, ::-1] / 255  # not clipped: what is beyond black or white still has to learn
 
 
 def gram(maps: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -37,7 +38,9 @@ def _unpacked(reference: Reference, work: Path) -> Fetched:
     from hub.registry.export import check_exported
 
     is_url = reference.kind == "url"
-    archive = _download(reference, work) if is_url else Path(reference.location).expanduser().absolute()
+    archive = (
+        _download(reference, work) if is_url else Path(os.path.expanduser(reference.location)).absolute()
+    )
     if not archive.is_file():
         hint = f"for the folder write {reference}/" if archive.is_dir() else "give the path of an archive"
         raise NotFoundError(f"{archive}: no such file", hint=hint)
