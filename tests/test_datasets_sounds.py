@@ -55,7 +55,7 @@ def test_a_folder_per_class_takes_sounds_and_passes_over_the_rest(tmp_path: Path
 
 def test_messages_speak_of_sounds(tmp_path: Path) -> None:
     touch(tmp_path / "pictures", "dog/1.jpg")
-    with pytest.raises(DataError, match="1 folder, 1 .jpg file, no sounds") as caught:
+    with pytest.raises(DataError, match=r"1 folder, 1 \.jpg file, no sounds") as caught:
         load(tmp_path / "pictures", SOUNDS)
     assert "with its sounds inside: sounds/dog/1.wav" in caught.value.hint
     touch(tmp_path / "loose", "1.wav", "2.wav")

@@ -24,7 +24,7 @@ def choose(asked: str | None) -> tuple[str, str]:
     if asked is not None and asked != "gpu" and not (asked.startswith("gpu:") and asked[4:].isdigit()):
         raise UsageError(f"device: expected None, 'cpu', 'gpu' or 'gpu:N', found {asked!r}")
     # A launcher of several processes gives each a GPU of its own.
-    own = int(os.environ.get("FLAGS_selected_gpus", "0").split(",")[0] or 0)
+    own = int(os.environ.get("FLAGS_selected_gpus", "0").split(",")[0] or 0)  # noqa: SIM112 - its name
     number = int(asked[4:]) if asked and ":" in asked else own
     if not paddle.is_compiled_with_cuda():
         if asked:
