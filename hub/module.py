@@ -364,7 +364,13 @@ class Module(PaddleHubFace):
         about = hashlib.sha256(f"{self.task} {self.spec.preprocess}".encode()).hexdigest()
         store = FeatureStore(settings.home() / "features" if config.cache else None)
         features = Features(
-            store, about=about, group=group, progress=progress and sys.stderr.isatty(), say=say
+            store,
+            about=about,
+            network=f"{self.spec.arch} {config.drop_groups}",
+            variants=str(self.spec.augment),
+            group=group,
+            progress=progress and sys.stderr.isatty(),
+            say=say,
         )
         parts = prepare_for(
             self._kind.inputs, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, seed=seed,

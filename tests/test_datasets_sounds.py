@@ -288,6 +288,7 @@ def test_sounds_for_predict_are_told_from_lists_of_them(tmp_path: Path) -> None:
     assert inputs.expand([one, one], SOUNDS) == [one, one]
     assert [Path(p).parent.name for p in inputs.expand(tmp_path, SOUNDS)] == ["buzz", "hiss", "rise"]
     assert inputs.expand(["a.wav", one], SOUNDS) == ["a.wav", one]
+    assert len(inputs.expand(one[0], SOUNDS)) == 1, "an array without a rate is one bad input, not thousands"
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no sounds in this folder"):
         inputs.expand(tmp_path / "empty", SOUNDS)
@@ -336,3 +337,6 @@ def test_names_are_corrected_and_sets_without_labels_are_not_loaded() -> None:
         builtin.fetch("ESC-50")
     with pytest.raises(UsageError, match="Canvas has no class labels"):
         builtin.load_by_name("Canvas")
+
+
+# ---- the digits that ship ----

@@ -13,7 +13,7 @@ from PIL import Image
 
 import hub
 from hub.errors import DataError, DeviceError, TrainingError, UsageError
-from hub.finetune.batches import Batches, ItemCache, Read, in_order
+from hub.finetune.batches import Batches, ItemCache, Read, digest_of, in_order
 from hub.finetune.callbacks import Callback
 from hub.finetune.sampling import shuffled_order
 from hub.modules import weights
@@ -460,3 +460,28 @@ def test_the_range_test_suggests_a_rate_that_learns_and_leaves_the_module_alone(
         output_dir=tmp_path / "run", progress=False,
     )  # fmt: skip
     assert module.run.metrics["accuracy"] > 0.8
+
+
+def test_features_of_another_network_or_other_variants_are_not_taken_for_these(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", 8)
+
+    def run(*augment: dict, **options) -> float:
+        module = tiny_module(augment=list(augment)).finetune(
+            data, epochs=1, strategy="full", freeze=3, valid=False, output_dir=tmp_path / "run", progress=False,
+            **options,
+        )  # fmt: skip
+        return module.run.history[-1]["train_loss"]
+
+    run()
+    assert run(drop_groups=1) == pytest.approx(run(drop_groups=1, cache=False), abs=1e-5)
+    moved, blurred = {"random_affine": {"translate": 0.1}}, {"random_blur": {}}
+    assert run(moved, views=2) != run(moved, blurred, views=2)
+
+
+def test_a_long_input_in_memory_is_told_from_another_by_every_number() -> None:
+    sound = np.zeros(5000, np.float32)
+    other = sound.copy()
+    other[2500] = 1
+    assert digest_of((sound, 16000)) == digest_of((sound.copy(), 16000))
+    assert digest_of((sound, 16000)) != digest_of((other, 16000))
+    assert digest_of((sound, 16000)) != digest_of((sound, 8000))

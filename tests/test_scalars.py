@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hub.errors import MissingDependencyError, UsageError
-from hub.finetune.scalars import TOOLS, Scalars
+from hub.finetune.scalars import PACKAGES, Scalars
 
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -84,9 +84,9 @@ def assert_same(curves: Curves, expected: Curves) -> None:
         assert [value for _, value in curves[tag]] == pytest.approx([value for _, value in points])
 
 
-@pytest.mark.parametrize("tool", sorted(TOOLS))
+@pytest.mark.parametrize("tool", sorted(PACKAGES))
 def test_what_is_written_can_be_read_back(tool: str, tmp_path: Path) -> None:
-    pytest.importorskip(TOOLS[tool][0])
+    pytest.importorskip(PACKAGES[tool])
     run(Scalars(tmp_path / "logs", tool=tool))
     assert_same(READERS[tool](tmp_path / "logs"), EXPECTED)
 
@@ -99,9 +99,9 @@ def test_an_epoch_that_is_over_is_on_the_disk_for_visualdl(tmp_path: Path) -> No
     assert_same(read_visualdl(tmp_path), EXPECTED)
 
 
-@pytest.mark.parametrize("tool", sorted(TOOLS))
+@pytest.mark.parametrize("tool", sorted(PACKAGES))
 def test_of_several_processes_the_first_writes(tool: str, tmp_path: Path) -> None:
-    pytest.importorskip(TOOLS[tool][0])
+    pytest.importorskip(PACKAGES[tool])
     run(Scalars(tmp_path / "logs", tool=tool), first=False)
     assert not (tmp_path / "logs").exists()
 
@@ -122,11 +122,11 @@ def test_tensorboard_is_told_from_where_a_resumed_run_repeats(tmp_path: Path) ->
     assert restarts == [4]
 
 
-@pytest.mark.parametrize("tool", sorted(TOOLS))
+@pytest.mark.parametrize("tool", sorted(PACKAGES))
 def test_a_missing_package_is_named_with_how_to_install_it(
     tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = TOOLS[tool][0]
+    package = PACKAGES[tool]
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=f"scalars for {tool} needs {package}") as caught:
         Scalars(tmp_path, tool=tool)

@@ -252,8 +252,10 @@ def digest_of(given: Any) -> str:
     """Give the sha256 of an input's content: of its file's bytes where it is a path."""
     if isinstance(given, Path):
         content = given.read_bytes()
-    elif isinstance(given, str | tuple | list):
-        content = repr(given).encode()
+    elif isinstance(given, str):
+        content = given.encode()
+    elif isinstance(given, tuple | list):
+        content = " ".join(map(digest_of, given)).encode()
     else:
         array = np.asarray(given)
         content = f"{array.dtype.str} {array.shape} ".encode() + array.tobytes()

@@ -30,12 +30,19 @@ class Features:
         store: FeatureStore,
         *,
         about: str = "",
+        network: str = "",
+        variants: str = "",
         group: Group | None = None,
         progress: bool = False,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`about` is a digest of how samples are read: features of other preprocessing are others."""
+        """Take what decides the values beside weights and samples.
+
+        `about` is a digest of how samples are read, `network` says what the weights belong to (an architecture with
+        its arguments), and `variants` what the random steps are.
+        """
         self.store, self.about, self.group = store, about, group or Group()
+        self.network, self.variants = network, variants
         self.progress, self.say = progress, say
         self._kept: dict[tuple[int, int, int], list[Arrays]] = {}
         self._forward: dict[str, compiled.Forward] = {}
@@ -63,12 +70,19 @@ class Features:
     def _view(self, network: Network, cut: int, source: Read, view: int) -> Arrays:
         prefix = network.prefix(cut)
         digest = hashlib.sha256()
-        for part in (__version__, paddle.__version__, paddle.get_device(), self.about, str(cut)):
+        for part in (
+            __version__,
+            paddle.__version__,
+            paddle.get_device(),
+            self.about,
+            self.network,
+            str(cut),
+        ):
             digest.update(part.encode() + b"\0")
         for name, array in sorted(weights.state_of(prefix).items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
         mark = digest.hexdigest()
-        digest.update(b"" if source.seed is None else f"{source.seed} {view}".encode())
+        digest.update(b"" if source.seed is None else f"{source.seed} {view} {self.variants}".encode())
 
         def compute(indices: np.ndarray) -> Rows:
             parts: list[Rows] = []

@@ -13,16 +13,14 @@ in line and used where they are; then come the indexes of HUB_INDEX, in order.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-from hub import settings
 from hub.errors import BadReferenceError, NotFoundError, StorageError, TransferError, UsageError, did_you_mean
 from hub.registry import cache, resolve
 from hub.registry.index import Module, Release
-from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
+from hub.registry.manifest import Manifest, problem, problems
 from hub.registry.notice import warn
 from hub.registry.reference import Reference, module_name, module_version, newest, newest_first
 from hub.registry.requirements import have_version
@@ -194,8 +192,6 @@ def install(text: str | Path) -> Located:
         return _install_by_name(reference)
     if reference.kind == "folder":
         return _install_folder(_path(reference), reference)
-    if reference.kind in ("archive", "url"):
-        return _install_archive(reference)
     return _install_from_afar(reference)
 
 
@@ -282,52 +278,15 @@ def _install_folder(folder: Path, reference: Reference, *, origin: str = "") -> 
     return _install(source, source.module, release, reference)
 
 
-def _install_archive(reference: Reference) -> Located:
-    """Install what an archive holds: a module folder, or one folder that is one."""
-    from hub.registry.archive import unpack
-    from hub.registry.credentials import redact
-    from hub.registry.export import check_exported
-
-    with temporary("archive") as work:
-        archive = _download(reference, work) if reference.kind == "url" else _path(reference)
-        if not archive.is_file():
-            hint = f"for the folder write {reference}/" if archive.is_dir() else "give the path of an archive"
-            raise NotFoundError(f"{archive}: no such file", hint=hint)
-        origin = str(archive) if reference.kind == "archive" else redact(reference.location)
-        folder = work / "unpacked"
-        unpack(archive, folder)
-        inside = list(folder.iterdir())
-        if len(inside) == 1 and inside[0].is_dir():
-            folder = inside[0]
-        if not (folder / FILE_NAME).is_file():
-            raise NotFoundError(
-                f"{origin}: expected a module, found an archive without {FILE_NAME}",
-                hint="hub export packs a module folder",
-            )
-        check_exported(folder, archive=origin)
-        return _install_folder(folder, reference, origin=origin)
-
-
 def _install_from_afar(reference: Reference) -> Located:
-    """Install a module folder from a Hugging Face repository, a git repository or a PaddleHub-format server."""
-    from hub.registry.sources import git, huggingface, paddlehub
+    """Install the module folder that an archive, a URL, a repository or a server holds."""
+    from hub.registry.sources import afar
 
+    if reference.kind == "archive":
+        reference = replace(reference, location=str(_path(reference)))
     with temporary(reference.kind) as work:
-        if reference.kind == "hf":
-            fetched = huggingface.fetch(reference, work)
-        elif reference.kind == "git":
-            fetched = git.fetch(reference, work)
-        else:
-            fetched = paddlehub.fetch(reference, work)
+        fetched = afar.fetch(reference, work)
         return _install_folder(fetched.folder, reference, origin=fetched.origin)
-
-
-def _download(reference: Reference, work: Path) -> Path:
-    from hub.registry import download
-
-    url, _, sha256 = reference.location.partition("#sha256=")
-    to = work / f"archive{PurePosixPath(urlsplit(url).path).suffix}"
-    return download.fetch([url], to=to, partials=settings.home() / "tmp", sha256=sha256 or None).path
 
 
 def _install(source: Source, module: Module, release: Release, reference: Reference) -> Located:

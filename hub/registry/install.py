@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from hub import settings
@@ -13,6 +11,7 @@ from hub.registry import cache
 from hub.registry.index import File, Module, Release
 from hub.registry.manifest import refuse_code
 from hub.registry.sources.base import Source
+from hub.registry.sources.progress import progress_bar
 from hub.registry.workspace import check_space, working
 
 TRIES = 3
@@ -56,7 +55,7 @@ def _fetch_missing(source: Source, name: str, release: Release, work: Path) -> N
             hint=f"hub install {name}@{release.version} where there is a network, then copy {settings.home()} here",
         )
     check_space(sum(file.size for file in missing))
-    with _bar(f"{name} {release.version}", missing) as advance:
+    with progress_bar(f"{name} {release.version}", sum(file.size for file in missing)) as advance:
         fetching = source.fetch(name, release.version, missing, work, advance=advance)
         with closing(fetching):
             for file, path in fetching:
@@ -71,16 +70,3 @@ def _keep(file: File, path: Path, where: str) -> None:
         cache.publish(path, file.sha256)
     except IntegrityError as error:
         raise IntegrityError(f"{where}: {error.message}", hint=OTHER_FILE) from None
-
-
-@contextmanager
-def _bar(title: str, files: list[File]) -> Iterator[Callable[[int], object]]:
-    """Give what to call with the bytes that arrive: a progress bar where a person looks, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    from tqdm import tqdm
-
-    total = sum(file.size for file in files)
-    with tqdm(desc=title, total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False) as bar:
-        yield bar.update
