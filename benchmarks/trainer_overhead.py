@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from hub.finetune.batches import ArrayBatches
+from hub.finetune.batches import Batches, Stored
 from hub.finetune.callbacks import Callback, KeepBest, Progress, WriteHistory
+from hub.finetune.sampling import shuffled_order
 from hub.finetune.schedules import warmup_cosine
 from hub.finetune.trainer import Trainer
 from hub.modules import archs
@@ -37,9 +38,7 @@ def build() -> tuple[Network, paddle.optimizer.Optimizer]:
     return network, paddle.optimizer.AdamW(5e-4, parameters=network.parameters(), weight_decay=1e-4)
 
 
-def bare_epoch(
-    network: Network, optimizer: paddle.optimizer.Optimizer, data: ArrayBatches, epoch: int
-) -> None:
+def bare_epoch(network: Network, optimizer: paddle.optimizer.Optimizer, data: Batches, epoch: int) -> None:
     """One epoch as anybody would write it, the loss read once at every step for a progress line."""
     loss_of = paddle.nn.functional.cross_entropy
     network.train()
@@ -81,7 +80,10 @@ def main() -> None:
 
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(SAMPLES, 1, 32, 32)).astype(np.float32)
-    data = ArrayBatches(inputs, rng.integers(0, CLASSES, SAMPLES), batch_size=BATCH, seed=0)
+    data = Batches(
+        Stored([inputs], rng.integers(0, CLASSES, SAMPLES)), batch_size=BATCH,
+        order=lambda epoch: shuffled_order(SAMPLES, seed=0, epoch=epoch),
+    )  # fmt: skip
     bare, optimizer = build()
     network, own_optimizer = build()
     task = create("image_classification", [str(n) for n in range(CLASSES)])

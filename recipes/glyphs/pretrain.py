@@ -62,13 +62,16 @@ class RenderedBatches:
         self.targets = np.tile(np.arange(len(glyphs.letters)), per_letter)
         self.count = len(self.targets)
         self.steps = -(-self.count // BATCH)
+        self.sizes = [len(part) for part in np.array_split(self.targets, self.steps)]
         self._faces = np.bincount(glyphs.targets)  # a letter's glyphs stand in a row
         self._first = np.cumsum(self._faces) - self._faces
 
-    def epoch(self, number: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int = 0, *, start: int = 0) -> Iterator[Batch]:
         rng = np.random.default_rng((self.seed, number if self.fresh else 0))
-        for targets in np.array_split(rng.permutation(self.targets), self.steps):
-            yield self._draw(targets, rng), targets
+        for step, targets in enumerate(np.array_split(rng.permutation(self.targets), self.steps)):
+            batch = self._draw(targets, rng), targets  # also where it is skipped: the next one draws after it
+            if step >= start:
+                yield batch
 
     def _draw(self, targets: NDArray[np.int64], rng: np.random.Generator) -> np.ndarray:
         chosen = self._first[targets] + rng.integers(0, self._faces[targets])
