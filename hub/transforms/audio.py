@@ -8,7 +8,6 @@ soundfile, soxr and librosa (the audio extra) are imported when a sound is read,
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -214,7 +213,17 @@ def _whole(blocks: Iterator[Samples]) -> Samples:
 
 def _extra(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        if name == "librosa":
+            import librosa
+
+            return librosa
+        if name == "soxr":
+            import soxr
+
+            return soxr
+        import soundfile
+
+        return soundfile
     except (ImportError, OSError) as problem:  # OSError: soundfile without its library
         raise MissingDependencyError(
             f"sounds are read with {name}, which cannot be imported: {problem}",
