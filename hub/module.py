@@ -6,14 +6,11 @@ This is where the two arms of the library meet: names become verified folders (r
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import itertools
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,23 +20,20 @@ import paddle
 from paddle import nn
 from PIL import Image
 
-from hub import inputs, settings, tasks
-from hub.datasets import Dataset, Sample
-from hub.datasets.by_task import prepare_evaluation_for, prepare_for
+from hub import inputs, settings, tasks, training
+from hub.datasets.by_task import prepare_evaluation_for
 from hub.datasets.kinds import KINDS
 from hub.errors import InputError, SpecError, UsageError, one_of
-from hub.files import storage_errors
 from hub.finetune import distributed
-from hub.finetune import run as finetuning
-from hub.finetune.batches import Batches, ItemCache, Read, digest_of
+from hub.finetune.batches import Batches, ItemCache
 from hub.finetune.callbacks import Callback
-from hub.finetune.checkpoint import Checkpoints
 from hub.finetune.config import Config
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.feature_store import FeatureStore
 from hub.finetune.features import Features
+from hub.finetune.fit import fit, range_test
 from hub.finetune.range_test import RangeTest
-from hub.finetune.run import Run, Sets
+from hub.finetune.run import Run
 from hub.finetune.trainer import measure
 from hub.modules import archs, bundle, card, devices, golden, preprocessor, weights
 from hub.modules.archs import Backbone
@@ -204,7 +198,8 @@ class Module(PaddleHubFace):
         in hub.tasks. It is {"input", "error"} for an input that cannot be read.
         """
         task = self._answering()
-        takes = list(inspect.signature(task.answers).parameters)[4:]
+        fixed = inspect.signature(Task.answers).parameters
+        takes = [name for name in inspect.signature(task.answers).parameters if name not in fixed]
         for name in options:
             if name not in takes:
                 raise one_of(f"option of predict for {self.task}", name, takes)
@@ -284,7 +279,7 @@ class Module(PaddleHubFace):
             self._kind.inputs, data, labels=self.labels, multi_label=task.multi_label, on_bad=on_bad,
             workers=workers, probe=items.item,
         )  # fmt: skip
-        batches = Batches(_read(chosen, items), batch_size=config.step_size, workers=workers)
+        batches = Batches(training.read(chosen, items), batch_size=config.step_size, workers=workers)
         metrics, loss = measure(self.network, task, batches)
         return {**metrics, "loss": loss}
 
@@ -360,53 +355,33 @@ class Module(PaddleHubFace):
         if device is not None:
             self._move(device)
         say(f"device: {self.device} ({self._why_device})")
-        items = ItemCache(self._kind.examples(self.preprocessor))
-        about = hashlib.sha256(f"{self.task} {self.spec.preprocess}".encode()).hexdigest()
         store = FeatureStore(settings.home() / "features" if config.cache else None)
-        features = Features(
-            store,
-            about=about,
-            network=f"{self.spec.arch} {config.drop_groups}",
-            variants=str(self.spec.augment),
-            group=group,
-            progress=progress and sys.stderr.isatty(),
-            say=say,
-        )
-        parts = prepare_for(
-            self._kind.inputs, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, seed=seed,
-            workers=workers, probe=_unless(items.item, store.readable(about)),
+        about = training.reading(self.spec)
+        job = training.prepare(
+            self._base, config, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, options=options,
+            early_stop=early_stop, known=store.readable(about), ranks=group.size,
         )  # fmt: skip
-        say(parts.describe())
-        task = tasks.create(self.task, parts.train.labels, multi_label=parts.train.multi_label, **options)
-        read = {
-            name: None if part is None else _read(part, items)
-            for name, part in (("valid", parts.valid), ("test", parts.test))
-        }
-        sets = Sets(_read(parts.train, items), **read, labels=task.labels, counts=parts.train.counts())
-        backbone = archs.shortened(self._base.backbone, config.drop_groups)
-        plan = finetuning.plan(config, task, backbone, sets, early_stop=early_stop, ranks=group.size)
-        answers = None if config.teacher is None else _teacher_answers(config.teacher, task, parts.train)
-        folder = _run_folder(output_dir, self.name, ranks=group.size)
-        checkpoints = Checkpoints(folder / "checkpoints", say=say)
-        with checkpoints.owned() if group.first else nullcontext():
-            if group.first and not resume:
-                _require_finished(folder, checkpoints)
-            command = _written(self.name, train, valid, test, config)
-            self._retask(task, backbone, config)
-            self.run = run = Run(folder, data=parts.describe(), samples=parts.valid, command=command)
-            try:
-                finetuning.fit(
-                    self.network, plan, sets, run, checkpoints, save_best=lambda: self.save(run.best, name=self.name),
-                    callbacks=callbacks, progress=progress, resuming=resume, group=group,
-                    features=features, teacher_answers=answers, say=say,
+        say(job.data)
+        features = Features(
+            store, about=about, network=f"{self.spec.arch} {config.drop_groups}", variants=str(self.spec.augment),
+            group=group, progress=progress and sys.stderr.isatty(), say=say,
+        )  # fmt: skip
+        answers = None
+        if config.teacher is not None:
+            teacher = config.teacher if isinstance(config.teacher, Module) else Module(config.teacher)
+            answers = training.teacher_answers(teacher, job)
+        command = training.command(self.name, train, valid, test, config)
+        with training.run_folder(output_dir, self.name, job, resuming=resume, group=group, say=say) as place:
+            folder, kept = place
+            run = Run(
+                folder, data=job.data, samples=job.sets.valid and job.sets.valid.samples, command=command
+            )
+            with self._becoming(job, run):
+                fit(
+                    self.network, job.plan, job.sets, run, kept, save_best=lambda: self.save(run.best, name=self.name),
+                    callbacks=callbacks, progress=progress, group=group, features=features, teacher_answers=answers,
+                    say=say,
                 )  # fmt: skip
-            except BaseException:
-                if group.first:
-                    self.save(run.best, name=self.name)
-                    say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
-                raise
-            if group.first:
-                self.save(run.best, name=self.name)  # once more: its card now has the metrics
         say(run.summary())
         return self
 
@@ -428,26 +403,12 @@ class Module(PaddleHubFace):
         `settings` are those of `finetune`. Raises TrainingError where nothing can be suggested.
         """
         config = Config.of(**{"strategy": "full", "seed": seed, "workers": workers, **settings})
-        items = ItemCache(self._kind.examples(self.preprocessor))
-        parts = prepare_for(
-            self._kind.inputs,
-            train,
-            valid=False,
-            multi_label=multi_label,
-            seed=seed,
-            workers=workers,
-            probe=items.item,
-        )
-        task = tasks.create(self.task, parts.train.labels, multi_label=parts.train.multi_label)
-        sets = Sets(_read(parts.train, items), None, None, labels=task.labels, counts=parts.train.counts())
-        backbone = archs.shortened(self._base.backbone, config.drop_groups)
-        plan = finetuning.plan(config, task, backbone, sets)
-        before, state = (self._base, self._task, self.network), weights.state_of(self.network)
+        job = training.prepare(self._base, config, train, valid=False, multi_label=multi_label)
+        state = weights.state_of(self.network)
         try:
-            self._retask(task, backbone, config)
-            return finetuning.range_test(self.network, plan, sets, low=low, high=high, steps=steps)
+            with self._becoming(job):
+                return range_test(self.network, job.plan, job.sets, low=low, high=high, steps=steps)
         finally:
-            self._base, self._task, self.network = before
             weights.give(self.network, state, what=self.name)
             self.network.eval()
 
@@ -498,10 +459,22 @@ class Module(PaddleHubFace):
         paddle.set_device(self.device)
         self.network.to(self.device)
 
+    @contextmanager
+    def _becoming(self, job: training.Job, run: Run | None = None) -> Iterator[None]:
+        """Be the module that the job trains; without a run, and where a run learnt nothing, be as before afterwards."""
+        before = self._base, self._task, self.network, self.run
+        self._retask(job.task, job.backbone, job.plan.config)
+        self.run = run
+        try:
+            yield
+        finally:
+            if run is None or not run.begun:
+                self._base, self._task, self.network, self.run = before
+
     def _retask(self, task: Task, backbone: Backbone, config: Config) -> None:
-        """Put a fresh head for other labels on the backbone; the module is then no longer the one that was loaded."""
+        """Put a fresh head for other labels on the backbone that `task` is attached to."""
         paddle.seed(config.seed)
-        task.attach(backbone)
+        task.begin()
         head = task.build_head(backbone.feature_spec)
         self.network = Network(backbone, head, dropout=config.dropout)
         several = task.multi_label
@@ -535,84 +508,3 @@ def _say(text: str) -> None:
 
 def _hush(text: str) -> None:
     """Take the place of `_say` where nothing is to be printed."""
-
-
-def _unless(probe: Callable[[Sample], object], readable: set[str]) -> Callable[[Sample], object]:
-    """Give a probe that leaves out the files whose content was read before, in an earlier run."""
-
-    def look(sample: Sample) -> object:
-        known = readable and isinstance(sample.input, Path) and digest_of(sample.input) in readable
-        return None if known else probe(sample)
-
-    return look
-
-
-def _read(data: Dataset, items: ItemCache) -> Read:
-    targets = data.targets()
-    return Read(data, items, targets.astype(np.float32) if data.multi_label else targets)
-
-
-def _written(name: str, train: Any, valid: Any, test: Any, config: Config) -> str:
-    """Give the lines of Python that do a run again; data that is no path stands there by its name alone."""
-    words = []
-    for role, given in (("", train), ("valid=", valid), ("test=", test)):
-        if given is not None:
-            words.append(
-                role
-                + (
-                    repr(str(given))
-                    if isinstance(given, str | Path)
-                    else repr(given)
-                    if given is False
-                    else "…"
-                )
-            )
-    usual = Config().to_dict()
-    words += [f"{key}={value!r}" for key, value in config.to_dict().items() if value != usual[key]]
-    return f"import hub\n\nhub.Module({name!r}).finetune({', '.join(words)})"
-
-
-def _teacher_answers(teacher: Any, task: Task, train: Dataset) -> np.ndarray:
-    """Give the logits of a teacher, float32 [N, L], for every training sample as it is, without random variants."""
-    module = teacher if isinstance(teacher, Module) else Module(teacher)
-    if module.labels != task.labels:
-        raise UsageError(
-            f"teacher {module.name}: expected the labels {', '.join(task.labels[:10])}, "
-            f"found {', '.join(module.labels[:10])}",
-            hint="fine-tune the teacher on the same data first, and pass the module that comes of it",
-        )
-    items = ItemCache(task.examples(module.preprocessor))
-    batches = Batches(_read(train, items), batch_size=32)
-    return np.concatenate([infer(module.network, given) for given, _ in batches.epoch()])
-
-
-def _require_finished(folder: Path, checkpoints: Checkpoints) -> None:
-    """Raise UsageError when the folder has a run that was broken off; what a finished one left is removed."""
-    if checkpoints.newest() is not None and not (folder / "metrics.json").is_file():
-        raise UsageError(
-            f"{folder} holds a run that was broken off",
-            hint="go on with resume=True, or choose another output_dir, or remove it",
-        )
-    checkpoints.clear()
-    (folder / "metrics.json").unlink(missing_ok=True)
-
-
-def _run_folder(chosen: str | Path | None, name: str, *, ranks: int) -> Path:
-    """Make the folder of a run: the one that was asked for, or a new one in ./runs that nobody has."""
-    if chosen is not None:
-        folder = Path(chosen).expanduser().absolute()
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    if ranks > 1:
-        raise UsageError("output_dir: expected a folder that all processes share, found none")
-    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in itertools.count(1):
-        folder = Path("runs").absolute() / (stem if number == 1 else f"{stem}-{number}")
-        with storage_errors(folder):
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:
-                continue
-    raise AssertionError("count never ends")

@@ -54,7 +54,9 @@ class PaddleHubFace:
             raise one_of("task", task, [own, *(theirs for theirs, ours in TASKS.items() if ours == own)])
         labels = chosen_labels(label_list, label_map, num_classes)
         if labels is not None and labels != self._base.labels:
-            self._retask(tasks.create(own, labels), self._base.backbone, Config())
+            fresh = tasks.create(own, labels)
+            fresh.attach(self._base.backbone)
+            self._retask(fresh, self._base.backbone, Config())
             self.network.eval()
         if load_checkpoint is not None:
             path = checkpoint_file(load_checkpoint)

@@ -125,6 +125,51 @@ def test_f43_a_changed_setting_is_named(tmp_path: Path, changes: dict[str, Any],
     assert message in str(caught.value)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (".lock", ".owner")
+    }
+
+
+@pytest.mark.parametrize("changes", [{"seed": 4, "resume": True}, {}], ids=["another seed", "without resume"])
+def test_a_refused_run_leaves_the_broken_one_and_the_module_as_they_were(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Break(9)])
+    before, module = contents(tmp_path / "run"), tiny_module()
+    assert "best/weights.safetensors" in before
+    weights_before = state(module)
+    with pytest.raises(UsageError):
+        module.finetune(
+            samples(6), **{"epochs": 3, "batch_size": 5, "strategy": "full", "seed": 3, **changes},
+            output_dir=tmp_path / "run", progress=False,
+        )  # fmt: skip
+    assert contents(tmp_path / "run") == before
+    assert module.labels == ("this", "that")
+    assert module.name == "tiny"
+    assert all(np.array_equal(array, weights_before[name]) for name, array in state(module).items())
+
+
+def test_a_run_that_fails_before_its_first_step_leaves_no_module_and_the_old_one_in_memory(
+    tmp_path: Path,
+) -> None:
+    class Refuse(Callback):
+        def on_train_begin(self, trainer: Any) -> None:
+            raise ZeroDivisionError("of the user's own")
+
+    module = tiny_module()
+    with pytest.raises(ZeroDivisionError):
+        module.finetune(
+            samples(6), strategy="full", callbacks=[Refuse()], output_dir=tmp_path / "run", progress=False
+        )
+    assert not (tmp_path / "run" / "best").exists()
+    assert (module.name, module.labels, module.run) == ("tiny", ("this", "that"), None)
+    assert module.predict(samples(1)[0][0])[0]["label"] in ("this", "that")
+
+
 def test_f43_changed_data_is_named(tmp_path: Path) -> None:
     place = folder(tmp_path / "data", 6)
 

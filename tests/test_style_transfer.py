@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from hub import tasks
-from hub.errors import InputError, SpecError, UsageError
+from hub.errors import InputError, SpecError, UsageError, WeightsError
 from hub.modules import archs, weights
-from hub.modules.archs.style import SLOTS, from_published, gram
+from hub.modules.archs.style import SLOTS, gram
 from hub.modules.network import Network, infer
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
@@ -40,6 +40,7 @@ def network(arch: str = "small_stylizer", seed: int = 0, **options: Any) -> tupl
     backbone = archs.build(arch, **(options or {"width": 4, "blocks": 1}))
     task = StyleTransfer(style=[stripes(), picture(9)])
     task.attach(backbone)
+    task.begin()
     return Network(backbone, task.build_head(backbone.feature_spec)), task
 
 
@@ -137,11 +138,15 @@ def test_msgnets_published_state_is_read_without_its_repeats() -> None:
     own = {name: array for name, array in weights.state_of(net).items() if name.startswith("model.")}
     state = {name: rng.random(array.shape).astype(np.float32) for name, array in own.items()}
     doubled = state | {f"model1.{name.removeprefix('model.')}": array for name, array in state.items()}
-    found = from_published(doubled | {"ins.weight": state["model.5.weight"]})
+    found, head = net.from_published(doubled | {"ins.weight": state["model.5.weight"]})
     weights.give(net, found, what="test")
+    assert head is None
     assert (found["model.1.scale"] == 1).all()
     assert (found["model.1.bias"] == 0).all()
     assert np.array_equal(found["model.0.conv2d.bias"], state["model.0.conv2d.bias"])
+    renamed, _ = net.from_published(state | {"model2.0.bias": np.zeros(1, np.float32)})
+    with pytest.raises(WeightsError, match=r"unexpected model2\.0\.bias"):
+        weights.give(net, renamed, what="test")
 
 
 def test_sides_and_styles_that_do_not_fit_are_refused() -> None:

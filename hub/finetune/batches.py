@@ -49,6 +49,7 @@ class ItemCache:
     def __init__(self, examples: Examples, limit: int = CACHE_BYTES) -> None:
         self.examples = examples
         self._kept: dict[Any, Any] = {}
+        self._digests: dict[Path, str] = {}
         self._free = limit
 
     def item(self, sample: Sample) -> Any:
@@ -64,6 +65,14 @@ class ItemCache:
                 self._free -= size
                 self._kept[key] = kept
         return kept
+
+    def digest(self, given: Any) -> str:
+        """Give `digest_of` an input; a file is read for it once."""
+        if not isinstance(given, Path):
+            return digest_of(given)
+        if given not in self._digests:
+            self._digests[given] = digest_of(given)
+        return self._digests[given]
 
 
 class Source(Protocol):
@@ -99,7 +108,7 @@ class Read:
     def keys(self) -> list[str]:
         """Give a digest of every sample's content: of its file's bytes, or of what is in memory."""
         if self._keys is None:
-            self._keys = [digest_of(self.samples[index].input) for index in range(len(self.samples))]
+            self._keys = [self.items.digest(self.samples[index].input) for index in range(len(self.samples))]
         return self._keys
 
 

@@ -90,6 +90,20 @@ class Checkpointer(Callback):
         return True
 
 
+def newest(
+    store: Checkpoints, identity: Mapping[str, Any], *, say: Callable[[str], None]
+) -> Checkpoint | None:
+    """Give the checkpoint to go on from, None where there is none; `say` is told what may change the last digits.
+
+    Raises UsageError that names every setting that is not the one the run began with.
+    """
+    checkpoint = store.newest()
+    if checkpoint is not None:
+        for warning in require_same(checkpoint, identity):
+            say(warning)
+    return checkpoint
+
+
 def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> None:
     """Put everything back as it was when the checkpoint was written."""
     record = checkpoint.record

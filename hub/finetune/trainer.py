@@ -230,9 +230,11 @@ class Trainer:
 
     def _heed_signals(self) -> None:
         come = self._held.signal
-        if self.group.size > 1:
-            number = int(self.group.sum([come or 0])[0])  # all of them stop at the same step
-            come = signal.Signals(min(number, signal.SIGTERM)) if number else None
+        if self.group.size > 1:  # all of them stop at the same step, whichever of them was told
+            counts = self.group.sum([float(come == number) for number in signals.HELD])
+            come = next(
+                (signal.Signals(n) for n, count in zip(signals.HELD, counts, strict=True) if count), None
+            )
         if come is not None:
             raise Interrupted(come)
 

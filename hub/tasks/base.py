@@ -81,7 +81,10 @@ class Plain:
     default_strategy = "full"
 
     def attach(self, backbone: Backbone) -> None:
-        """Take the backbone that is to be used or trained, for a task that keeps something in it."""
+        """Take the backbone that is to be used or trained, and leave it as it is."""
+
+    def begin(self) -> None:
+        """Put into the backbone what a training begins with, for a task that keeps something in it."""
 
     def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
         """Give what of a result is kept as a picture of its own, by name."""
@@ -111,7 +114,10 @@ class Task(Protocol):
     """The single numbers that `meter().compute()` has, and whether larger is better."""
 
     def attach(self, backbone: Backbone) -> None:
-        """Take the backbone that is to be used or trained."""
+        """Take the backbone that is to be used or trained, before the head is built; its weights stay as they are."""
+
+    def begin(self) -> None:
+        """Put into the attached backbone what a training begins with: nothing can be refused any more."""
 
     def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
         """Give a fresh head from a backbone's features to this task's outputs."""

@@ -113,10 +113,14 @@ class StyleTransfer(Plain):
                 f"style_transfer needs a network that keeps styles, found {type(backbone).__name__}"
             )
         self._backbone = backbone
-        if self.styles is not None:
-            backbone.keep(self.styles)
         # The encoder as it is now: before training, and before a checkpoint is put back.
         self._maps, self._wanted = self._feature_maps(backbone), []
+
+    def begin(self) -> None:
+        """Keep the styles that were asked for in the network."""
+        if self.styles is not None:
+            assert self._backbone is not None, "it was attached"
+            self._backbone.keep(self.styles)
 
     def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
         """Give a layer without parameters: the network itself ends in a picture."""
@@ -170,7 +174,7 @@ class StyleTransfer(Plain):
     def _measure(self) -> tuple[Maps, list[Tensor]]:
         """Give the feature network and the Gram matrices of the styles, made when they are first needed."""
         backbone = self._backbone
-        if backbone is None or not int(backbone.kept):
+        if backbone is None or (self.styles is None and not int(backbone.kept)):
             raise UsageError(
                 "style: expected a picture to learn the style of, found none",
                 hint='finetune("pictures/", style="painting.jpg")',
@@ -181,9 +185,11 @@ class StyleTransfer(Plain):
                 hint="name the folder of a module of pictures: features='./vgg16'",
             )
         if not self._wanted:
-            styles = backbone.styles[: int(backbone.kept)].astype("float32") / 255
+            kept = backbone.styles[: int(backbone.kept)]
+            if self.styles is not None:  # what `begin` puts in their place
+                kept = paddle.to_tensor(np.stack(self.styles).transpose(0, 3, 1, 2))
             with paddle.no_grad():
-                self._wanted = [gram(x) for x in self._maps(styles)]
+                self._wanted = [gram(x) for x in self._maps(kept.astype("float32") / 255)]
         return self._maps, self._wanted
 
     def _feature_maps(self, backbone: Stylizer) -> Maps | None:

@@ -1,0 +1,313 @@
+"""From a network and a plan to a trained network: what of it is trained, on which batches, and how the run ends."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from hub.errors import TrainingError
+from hub.finetune import closed_form, freezing, mixing, optimizer, regularize, resume, sampling, schedules
+from hub.finetune.batches import Batch, Batches, Read, Source, Stored
+from hub.finetune.callbacks import Callback, KeepBest, Progress, WriteHistory
+from hub.finetune.checkpoint import Checkpoint, Checkpoints
+from hub.finetune.config import Config
+from hub.finetune.distributed import Group
+from hub.finetune.features import Features
+from hub.finetune.freezing import Frozen
+from hub.finetune.plan import Plan, Sets
+from hub.finetune.precision import Precision
+from hub.finetune.range_test import RangeTest
+from hub.finetune.range_test import range_test as measure_rates
+from hub.finetune.run import Run, environment
+from hub.finetune.trainer import Interrupted, Trainer, measure
+from hub.finetune.worst import Worst
+from hub.modules.network import Network
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a run keeps its checkpoints, the one that it goes on from, and what must be equal to go on from it."""
+
+    checkpoints: Checkpoints
+    start: Checkpoint | None
+    identity: dict[str, Any]
+
+
+def fit(
+    network: Network,
+    plan: Plan,
+    sets: Sets,
+    run: Run,
+    store: Store,
+    *,
+    save_best: Callable[[], object],
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    group: Group | None = None,
+    features: Features,
+    teacher_answers: np.ndarray | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Train `network` by the plan, leave its best weights in it, and write down in `run` what happened.
+
+    `save_best` writes the network as it is; it is called for the best weights now and then, and at the end, however
+    the run ends. KeyboardInterrupt (and SystemExit after SIGTERM) and every error restore the best weights before
+    they go on to the caller; where nothing was learnt yet (`run.begun`), nothing is written.
+    """
+    config, task, group = plan.config, plan.task, group or Group()
+    assert config.epochs is not None, "plan() fills it in"
+    _record(run, plan, network, group)
+    paddle.seed(config.seed)
+    freezing.apply(network, plan.frozen)
+    say("training {:,} of {:,} parameters".format(*freezing.count(network)))
+    fit_head = plan.closed_form and closed_form.can_fit(network.head, task)
+    if fit_head and store.start is None:
+        whole = features.of(network, len(network.layer_groups()) - 1, sets.train)[0]
+        assert isinstance(whole, np.ndarray), "a pooled feature is one array"
+        closed_form.fit_head(network.head, task, whole, sets.train.targets)
+    cut = _cut(network, plan, sets, features, say)
+    model: nn.Layer = network.rest(cut) if cut else network
+    train = _training_batches(network, plan, sets, features, cut, teacher_answers, group)
+    valid = _batches(network, sets.valid, features, cut, config, group)
+
+    trainer = _trainer(network, model, plan, group)
+    keeper = KeepBest(
+        plan.metric, larger_is_better=task.metrics[plan.metric], save=save_best if group.first else _nothing
+    )
+    checkpointer = resume.Checkpointer(
+        store.checkpoints, keeper, store.identity, minutes=config.checkpoint_minutes, say=say
+    )
+    own: list[Callback] = [keeper, *_planned(network, plan, fit_head)]
+    if group.first:
+        own += [WriteHistory(run.folder), *([Progress(plan.metric, train.count)] if progress else [])]
+    trainer.callbacks = [*own, *callbacks, checkpointer]
+    run.history = trainer.history
+    if store.start is not None:
+        resume.go_on(trainer, keeper, store.start)
+        say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
+    with _ending(trainer, keeper, checkpointer, run, network, say):
+        if fit_head and store.start is None:
+            _offer_start(trainer, keeper, valid)
+        trainer.fit(train, valid, epochs=config.epochs)
+
+    worst = Worst(task)
+    run.metrics = measure(model, task, valid, group=group, worst=worst)[0] if valid else {}
+    run.misses = worst.misses() if group.size == 1 else []  # a share of the samples is counted otherwise
+    test = _batches(network, sets.test, features, 0, config, group)
+    run.test_metrics = measure(network, task, test, group=group)[0] if test else None
+    if group.first:
+        run.write_metrics()
+        save_best()  # its card has the metrics
+
+
+def _planned(network: Network, plan: Plan, fit_head: bool) -> Iterator[Callback]:
+    """Give the callbacks that stop a run early and open it for training bit by bit, where the plan has them."""
+    strategy = plan.config.strategy
+    if plan.early_stop:
+        yield plan.early_stop
+    if strategy == "gradual" or (strategy == "probe_then_full" and not fit_head):
+        yield freezing.Unfreeze(network, plan.frozen, gradual=strategy == "gradual")
+
+
+@contextmanager
+def _ending(
+    trainer: Trainer,
+    keeper: KeepBest,
+    checkpointer: resume.Checkpointer,
+    run: Run,
+    network: Network,
+    say: Callable[[str], None],
+) -> Iterator[None]:
+    """See to it that, however the block ends, the network has the best weights and the disk what was learnt."""
+    finished = False
+    try:
+        yield
+        finished = True
+    except Interrupted as request:
+        run.interrupted = True
+        checkpointer.save(trainer)
+        say(f"stopped by {request} after step {trainer.step}; go on with {_how_to_resume(run)}")
+        if request.signal == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise KeyboardInterrupt from None
+    except KeyboardInterrupt:  # the second Ctrl-C, or one outside the main thread: at once
+        run.interrupted = True
+        raise
+    except TrainingError:
+        raise  # the weights may be worthless; the checkpoint before them is kept
+    except Exception:
+        if trainer.step:
+            checkpointer.save(trainer)
+            say(f"stopped after step {trainer.step}; once that is mended, go on with {_how_to_resume(run)}")
+        raise
+    finally:
+        keeper.put_back(trainer)
+        if hasattr(trainer.model.forward, "rollback"):
+            trainer.model.forward.rollback()  # what was compiled for training is not what predicts
+        freezing.apply(network, Frozen())
+        network.eval()
+        run.best_epoch, run.steps = keeper.epoch, trainer.step
+        if not finished and keeper.weights and trainer.group.first:
+            keeper.save()
+            say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
+
+
+def range_test(network: Network, plan: Plan, sets: Sets, *, low: float, high: float, steps: int) -> RangeTest:
+    """Train the network with rates from `low` to `high`, one a step, and give the losses and a suggestion.
+
+    The network is of no use afterwards. Raises what hub.finetune.range_test.range_test raises.
+    """
+    freezing.apply(network, plan.frozen)
+    trainer = _trainer(network, network, plan, Group())
+    trainer.schedule, trainer.total_steps = (lambda position: 1.0), 1
+    train = _training_batches(network, plan, sets, None, 0, None, Group())
+    trainer.train_mode(-(-train.count // train.steps))
+    batches = (
+        (batch, size)
+        for epoch in itertools.count(1)
+        for batch, size in zip(train.epoch(epoch), train.sizes, strict=True)
+    )
+
+    def step(rate: float) -> float:
+        trainer.learning_rate = rate
+        (inputs, targets), size = next(batches)
+        return trainer.train_step(inputs, targets, size)
+
+    return measure_rates(step, low=low, high=high, steps=steps)
+
+
+def _cut(network: Network, plan: Plan, sets: Sets, features: Features, say: Callable[[str], None]) -> int:
+    """Give before which group training begins on features that are computed once; 0 for none."""
+    config, cut = plan.config, plan.frozen.groups
+    if not cut or not config.cache or config.mixup or config.cutmix:
+        return 0
+    if not features.fits(network, cut, sets.train, views=config.views):
+        say("the features of the frozen part would be too large to keep: they are computed at every step")
+        return 0
+    if (
+        config.augment
+        and sets.train.items.examples.varies
+        and config.views == 1
+        and cut < len(network.stages()) - 1
+    ):
+        say("the frozen part sees each sample once, without random variants (views=4 keeps four of each)")
+    return cut
+
+
+def _trainer(network: Network, model: nn.Layer, plan: Plan, group: Group) -> Trainer:
+    config = plan.config
+    assert config.learning_rate is not None
+    trained = {id(parameter) for parameter in model.parameters()}
+    groups = [
+        (name, [layer for layer in layers if any(id(each) in trained for each in layer.parameters())])
+        for name, layers in network.layer_groups()
+    ]
+    penalty = None
+    if config.anchor:
+        start = {name: each.clone().detach() for name, each in network.backbone.named_parameters()}
+        penalty = partial(regularize.anchor_penalty, network.backbone, start, config.anchor)
+    group.same_start(model)
+    return Trainer(
+        paddle.jit.to_static(model) if config.to_static else model,
+        plan.task,
+        optimizer=optimizer.build(groups, config, config.learning_rate),
+        loss=plan.loss,
+        schedule=schedules.by_name(
+            config.schedule, **({} if config.warmup is None else {"warmup": config.warmup})
+        ),
+        metric=plan.metric,
+        penalty=penalty,
+        average=regularize.WeightAverage(model, config.average) if config.average else None,
+        precision=Precision(config.precision),
+        group=group,
+        pieces=config.accumulate,
+        split_when_full=config.batch_size == "auto",
+    )
+
+
+def _training_batches(
+    network: Network,
+    plan: Plan,
+    sets: Sets,
+    features: Features | None,
+    cut: int,
+    teacher_answers: np.ndarray | None,
+    group: Group,
+) -> Batches:
+    config, task, targets = plan.config, plan.task, sets.train.targets
+    varied = Read(sets.train.samples, sets.train.items, targets, seed=config.seed if config.augment else None)
+    source: Source = varied
+    if cut and features is not None:
+        views = config.views if config.augment and varied.items.examples.varies else 1
+        variants = features.of(network, cut, sets.train if views == 1 else varied, views=views)
+        source = Stored(variants, targets)
+
+    def order(epoch: int) -> np.ndarray:
+        if config.sampler == "balanced":
+            return sampling.balanced_order(targets, seed=config.seed, epoch=epoch)
+        return sampling.shuffled_order(len(targets), seed=config.seed, epoch=epoch)
+
+    def finish(batch: Batch, indices: np.ndarray, epoch: int) -> Batch:
+        inputs, labels = batch
+        if teacher_answers is not None:
+            return inputs, (labels, teacher_answers[indices])  # type: ignore[return-value]
+        if config.mixup or config.cutmix:
+            assert isinstance(labels, np.ndarray), "plan() refuses mixing for other tasks"
+            soft = labels if labels.ndim == 2 else mixing.one_hot(labels, len(task.labels))
+            rng = np.random.default_rng((config.seed, epoch, int(indices[0]), len(indices)))
+            return mixing.mix(inputs, soft, rng=rng, mixup=config.mixup, cutmix=config.cutmix)
+        return batch
+
+    return Batches(
+        source, batch_size=config.step_size * group.size, order=order, workers=config.workers, part=group.part,
+        finish=finish,
+    )  # fmt: skip
+
+
+def _batches(
+    network: Network,
+    source: Read | None,
+    features: Features,
+    cut: int,
+    config: Config,
+    group: Group,
+) -> Batches | None:
+    """Give a set in its own order, as it is evaluated; None for none."""
+    if source is None:
+        return None
+    given: Source = Stored(features.of(network, cut, source)[:1], source.targets) if cut else source
+    size = max(config.step_size // config.accumulate, 256 if cut else 1)
+    return Batches(given, batch_size=size * group.size, workers=config.workers, part=group.part)
+
+
+def _offer_start(trainer: Trainer, keeper: KeepBest, valid: Batches | None) -> None:
+    """Write the closed-form head down as epoch 0, so that training only ever replaces it by something better."""
+    row = {"epoch": 0, **(trainer.evaluate(valid) if valid else {})}
+    trainer.history.append(row)
+    keeper.offer(trainer, row)
+
+
+def _nothing() -> None:
+    """Take the place of saving in the processes that do not write."""
+
+
+def _how_to_resume(run: Run) -> str:
+    return f"output_dir={str(run.folder)!r}, resume=True (hub finetune … --output {run.folder} --resume)"
+
+
+def _record(run: Run, plan: Plan, network: Network, group: Group) -> None:
+    run.labels, run.task, run.environment = plan.task.labels, plan.task.name, environment(group.size)
+    run.config = {
+        **plan.config.to_dict(), "metric": plan.metric, "parameters": freezing.count(network)[1],
+    }  # fmt: skip
+    if group.first:
+        run.write_config()

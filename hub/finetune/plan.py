@@ -1,0 +1,138 @@
+"""What the settings come to for one task, network and set of data: chosen and checked before anything is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from hub.errors import UsageError, one_of
+from hub.finetune import distributed, freezing, regularize
+from hub.finetune.batches import Read
+from hub.finetune.config import Config
+from hub.finetune.early_stop import EarlyStop
+from hub.finetune.freezing import Frozen
+from hub.finetune.precision import Precision
+from hub.modules.archs import Backbone
+from hub.modules.network import Network
+from hub.tasks import Task
+from hub.tasks.base import Loss
+
+SMALL_NETWORK = 3_000_000  # parameters
+LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 120, 5, 40
+LOSS_SETTINGS = ("loss", "class_weight", "label_smoothing", "focal_gamma")
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The samples of one run. `train` is in its own order, without random variants."""
+
+    train: Read
+    valid: Read | None
+    test: Read | None
+    labels: tuple[str, ...]
+    counts: Mapping[str, int]
+
+    def identity(self) -> dict[str, str]:
+        """Give for each set how many samples it has and a digest of their contents and labels."""
+        return {
+            name: f"{len(part)} samples, {_digest([*part.keys(), part.targets.tobytes().hex()])}"
+            for name, part in (("train", self.train), ("valid", self.valid), ("test", self.test))
+            if part is not None
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings with everything filled in that was left to be chosen, checked against task, network and data."""
+
+    config: Config
+    task: Task
+    metric: str
+    frozen: Frozen
+    loss: Loss
+    shapes: Mapping[str, Sequence[int]]
+    """Of every parameter of the network that is to be trained, by name."""
+    early_stop: EarlyStop | None = None
+
+    @property
+    def closed_form(self) -> bool:
+        return self.config.strategy in ("probe", "probe_then_full")
+
+    def identity(self, sets: Sets, *, ranks: int) -> dict[str, Any]:
+        """Give what decides the result of a run: a checkpoint of another one is not gone on from."""
+        return {
+            "config": self.config.to_dict(),
+            "labels": list(sets.labels),
+            "data": sets.identity(),
+            "network": {name: list(shape) for name, shape in self.shapes.items()},
+            "ranks": ranks,
+        }
+
+
+def plan(
+    config: Config, task: Task, backbone: Backbone, sets: Sets, *, early_stop: Any = None, ranks: int = 1
+) -> Plan:
+    """Choose what was left open. Raises UsageError before anything is touched."""
+    metric = config.metric or task.default_metric
+    if metric not in task.metrics:
+        raise one_of("metric", metric, task.metrics)
+    if config.metric and sets.valid is None:
+        raise UsageError(
+            f"metric={metric!r} is to choose the best epoch, but there is no validation set",
+            hint="pass valid=, or leave metric out",
+        )
+    stopper = EarlyStop.of(early_stop)
+    if stopper is not None:
+        stopper.check(metric=metric, metrics=task.metrics, has_valid=sets.valid is not None)
+    strategy = config.strategy or task.default_strategy
+    network = Network(backbone, task.build_head(backbone.feature_spec))
+    frozen = freezing.choose(network, "backbone" if strategy == "probe" else config.freeze)
+    size = sum(parameter.size for parameter in backbone.parameters())
+    learning_rate = config.learning_rate or (
+        1e-3 if strategy == "probe" else 5e-4 if size < SMALL_NETWORK else 1e-4
+    )
+    Precision(config.precision)
+    distributed.require_shares(len(sets.train), ranks)
+    # Small sets need enough steps, large ones few epochs.
+    steps = -(-len(sets.train) // (config.step_size * ranks))
+    epochs = config.epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, -(-LEAST_STEPS // steps)))
+    chosen = replace(config, strategy=strategy, learning_rate=learning_rate, epochs=epochs)
+    shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+    return Plan(chosen, task, metric, frozen, _loss(chosen, task, sets), shapes, stopper)
+
+
+def _loss(config: Config, task: Task, sets: Sets) -> Loss:
+    """Give the training loss. Raises UsageError for a setting that means nothing for this task."""
+    options: dict[str, Any] = {}
+    takes = inspect.signature(task.loss).parameters
+    for name in LOSS_SETTINGS:
+        value, usual = getattr(config, name), getattr(Config, name)
+        argument = "kind" if name == "loss" else name
+        if value == usual:
+            continue
+        if argument not in takes:
+            raise UsageError(f"{name}={value!r} means nothing for {task.name}")
+        options[argument] = task.class_weight(value, sets.counts) if name == "class_weight" else value
+    if config.loss == "logit_adjusted":
+        options |= {"counts": sets.counts, "samples": len(sets.train)}
+    own = task.loss(**options)
+    if config.teacher is None:
+        return own
+    share = config.teacher_weight
+    learn = partial(
+        regularize.distillation_loss, temperature=config.temperature, multi_label=task.multi_label
+    )
+
+    def with_teacher(outputs: Any, targets: Any) -> Any:
+        labels, answers = targets
+        return (1 - share) * own(outputs, labels) + share * learn(outputs, answers)
+
+    return with_teacher
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,189 @@
+"""From what a user hands to `finetune` to a training that is ready to begin: read, checked, and nothing changed yet."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hub import tasks
+from hub.datasets import Dataset, Sample
+from hub.datasets.by_task import prepare_for
+from hub.errors import UsageError
+from hub.files import storage_errors
+from hub.finetune import plan as planning
+from hub.finetune import resume
+from hub.finetune.batches import Batches, ItemCache, Read
+from hub.finetune.checkpoint import Checkpoints
+from hub.finetune.config import Config
+from hub.finetune.distributed import Group
+from hub.finetune.fit import Store
+from hub.finetune.plan import Plan, Sets
+from hub.modules import archs
+from hub.modules.archs import Backbone
+from hub.modules.bundle import Bundle
+from hub.modules.network import infer
+from hub.modules.spec import ModuleSpec
+from hub.tasks import Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is ready to begin."""
+
+    task: Task
+    backbone: Backbone
+    sets: Sets
+    plan: Plan
+    data: str
+    """The table of classes and counts, for a person."""
+
+
+def prepare(
+    base: Bundle,
+    config: Config,
+    train: Any,
+    *,
+    valid: Any = None,
+    test: Any = None,
+    multi_label: bool | None = None,
+    on_bad: str = "raise",
+    options: Mapping[str, Any] | None = None,
+    early_stop: Any = None,
+    known: Collection[str] = (),
+    ranks: int = 1,
+) -> Job:
+    """Read and check the data, and fit settings, task and network to it.
+
+    `options` are those of the task, `known` the digests of files that were read before without a complaint. Raises
+    DataError for bad data and UsageError for a setting that cannot be meant.
+    """
+    kind = tasks.kind(base.spec.task)
+    items = ItemCache(kind.examples(base.preprocessor))
+
+    def probe(sample: Sample) -> object:
+        seen = known and isinstance(sample.input, Path) and items.digest(sample.input) in known
+        return None if seen else items.item(sample)
+
+    parts = prepare_for(
+        kind.inputs, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, seed=config.seed,
+        workers=config.workers, probe=probe,
+    )  # fmt: skip
+    task = tasks.create(
+        base.spec.task, parts.train.labels, multi_label=parts.train.multi_label, **(options or {})
+    )
+    sets = Sets(
+        read(parts.train, items),
+        None if parts.valid is None else read(parts.valid, items),
+        None if parts.test is None else read(parts.test, items),
+        labels=task.labels,
+        counts=parts.train.counts(),
+    )
+    backbone = archs.shortened(base.backbone, config.drop_groups)
+    task.attach(backbone)
+    plan = planning.plan(config, task, backbone, sets, early_stop=early_stop, ranks=ranks)
+    return Job(task, backbone, sets, plan, parts.describe())
+
+
+def read(data: Dataset, items: ItemCache) -> Read:
+    """Give a dataset as a source of batches."""
+    targets = data.targets()
+    return Read(data, items, targets.astype(np.float32) if data.multi_label else targets)
+
+
+def reading(spec: ModuleSpec) -> str:
+    """Give a digest of how a module reads its inputs."""
+    return hashlib.sha256(f"{spec.task} {spec.preprocess}".encode()).hexdigest()
+
+
+def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
+    """Give the logits of a `hub.Module`, float32 [N, L], for every training sample, without random variants.
+
+    Raises UsageError for a teacher with other labels.
+    """
+    if teacher.labels != job.task.labels:
+        raise UsageError(
+            f"teacher {teacher.name}: expected the labels {', '.join(job.task.labels[:10])}, "
+            f"found {', '.join(teacher.labels[:10])}",
+            hint="fine-tune the teacher on the same data first, and pass the module that comes of it",
+        )
+    items = ItemCache(job.task.examples(teacher.preprocessor))
+    batches = Batches(Read(job.sets.train.samples, items, job.sets.train.targets), batch_size=32)
+    return np.concatenate([infer(teacher.network, given) for given, _ in batches.epoch()])
+
+
+def command(name: str, train: Any, valid: Any, test: Any, config: Config) -> str:
+    """Give the lines of Python that do a run again; data that is no path stands there as "…"."""
+    words = []
+    for role, given in (("", train), ("valid=", valid), ("test=", test)):
+        if given is not None:
+            shown = repr(str(given)) if isinstance(given, str | Path) else "False" if given is False else "…"
+            words.append(role + shown)
+    usual = Config().to_dict()
+    words += [f"{key}={value!r}" for key, value in config.to_dict().items() if value != usual[key]]
+    return f"import hub\n\nhub.Module({name!r}).finetune({', '.join(words)})"
+
+
+@contextmanager
+def run_folder(
+    chosen: str | Path | None,
+    name: str,
+    job: Job,
+    *,
+    resuming: bool,
+    group: Group,
+    say: Callable[[str], None],
+) -> Iterator[tuple[Path, Store]]:
+    """Give the folder of a run, for this process alone, and what it goes on from.
+
+    Raises UsageError for a run that was broken off and is not to be gone on with, or that was another one; what is in
+    the folder then stays as it is. What a finished run left there is removed.
+    """
+    folder = _folder(chosen, name, ranks=group.size)
+    checkpoints = Checkpoints(folder / "checkpoints", say=say)
+    identity = job.plan.identity(job.sets, ranks=group.size)
+    with checkpoints.owned() if group.first else nullcontext():
+        if group.first and not resuming:
+            _require_finished(folder, checkpoints)
+        yield (
+            folder,
+            Store(checkpoints, resume.newest(checkpoints, identity, say=say) if resuming else None, identity),
+        )
+
+
+def _require_finished(folder: Path, checkpoints: Checkpoints) -> None:
+    if checkpoints.newest() is not None and not (folder / "metrics.json").is_file():
+        raise UsageError(
+            f"{folder} holds a run that was broken off",
+            hint="go on with resume=True, or choose another output_dir, or remove it",
+        )
+    checkpoints.clear()
+    (folder / "metrics.json").unlink(missing_ok=True)
+
+
+def _folder(chosen: str | Path | None, name: str, *, ranks: int) -> Path:
+    """Make the folder of a run: the one that was asked for, or a new one in ./runs that nobody has."""
+    if chosen is not None:
+        folder = Path(chosen).expanduser().absolute()
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    if ranks > 1:
+        raise UsageError("output_dir: expected a folder that all processes share, found none")
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        folder = Path("runs").absolute() / (stem if number == 1 else f"{stem}-{number}")
+        with storage_errors(folder):
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                continue
+    raise AssertionError("count never ends")
