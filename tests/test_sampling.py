@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.errors import UsageError
-from hub.finetune.sampling import balanced_order, shard, shuffled_order
+from hub.finetune.sampling import balanced_order, by_length, shard, shuffled_order
 
 class_sizes = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 seeds = st.integers(0, 2**32 - 1)
@@ -120,3 +120,26 @@ def test_the_parts_of_all_processes_are_the_step_in_its_order(count: int, batch:
         sizes = [len(part) for part in parts]
         assert max(sizes) - min(sizes) <= 1
         assert max(sizes) <= batch
+
+
+@given(st.integers(1, 300), st.integers(1, 40), seeds)
+@settings(max_examples=100, deadline=None)
+def test_samples_of_like_length_come_together_and_each_comes_once(count: int, batch: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lengths, order, steps = rng.integers(1, 60, count), rng.permutation(count), -(-count // batch)
+    found = by_length(order, lengths, steps=steps, rng=rng)
+    assert sorted(found.tolist()) == list(range(count))
+
+    def padded(indices: np.ndarray) -> int:
+        return sum(len(part) * int(lengths[part].max()) for part in np.array_split(indices, steps))
+
+    assert padded(found) <= padded(order)
+    if steps <= 50:  # one window: nothing pads less
+        assert padded(found) == padded(np.argsort(lengths, kind="stable"))
+
+
+def test_short_texts_do_not_all_come_first() -> None:
+    lengths = np.arange(1, 641)
+    found = by_length(np.arange(640), lengths, steps=20, rng=np.random.default_rng(0))
+    means = [lengths[part].mean() for part in np.array_split(found, 20)]
+    assert abs(np.corrcoef(means, np.arange(20))[0, 1]) < 0.5

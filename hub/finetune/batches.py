@@ -54,9 +54,9 @@ class ItemCache:
 
     def item(self, sample: Sample) -> Any:
         """Give what `examples.read` makes of a sample. Raises InputError for one that cannot be read."""
-        if not isinstance(sample.input, Path):  # it is in memory already, and has no name to keep it under
+        key = _key(sample)
+        if key is None:
             return self.examples.read(sample)
-        key = (sample.input, sample.label)
         kept = self._kept.get(key)
         if kept is None:
             kept = self.examples.read(sample)
@@ -73,6 +73,14 @@ class ItemCache:
         if given not in self._digests:
             self._digests[given] = digest_of(given)
         return self._digests[given]
+
+
+def _key(sample: Sample) -> Any:
+    """Give what a sample is kept under: its file or its text; None for what is in memory already, without a name."""
+    given = sample.input
+    if isinstance(given, list | tuple) and all(isinstance(one, str) for one in given):
+        return tuple(given), type(given), sample.label
+    return (given, sample.label) if isinstance(given, Path | str) else None
 
 
 class Source(Protocol):
@@ -92,6 +100,7 @@ class Read:
     ) -> None:
         self.samples, self.items, self.targets, self.seed = samples, items, targets, seed
         self._keys: list[str] | None = None
+        self._lengths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -104,6 +113,14 @@ class Read:
                 item = examples.vary(item, np.random.default_rng((self.seed, epoch, index)))
             items.append(item)
         return examples.batch(items, self.targets[indices])
+
+    def lengths(self) -> np.ndarray | None:
+        """Give how long every sample is, int64 [N], where batches are padded to their longest; else None."""
+        if self._lengths is None and len(self):
+            length = self.items.examples.length
+            found = [length(self.items.item(self.samples[index])) for index in range(len(self))]
+            self._lengths = None if None in found else np.array(found, np.int64)
+        return self._lengths
 
     def keys(self) -> list[str]:
         """Give a digest of every sample's content: of its file's bytes, or of what is in memory."""

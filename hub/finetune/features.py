@@ -84,7 +84,15 @@ class Features:
         mark = digest.hexdigest()
         digest.update(b"" if source.seed is None else f"{source.seed} {view} {self.variants}".encode())
 
+        lengths = source.lengths()
+
         def compute(indices: np.ndarray) -> Rows:
+            if lengths is not None:  # samples of like length together: less padding
+                order = np.argsort(lengths[indices], kind="stable")
+                return tuple(rows[np.argsort(order)] for rows in in_batches(indices[order]))
+            return in_batches(indices)
+
+        def in_batches(indices: np.ndarray) -> Rows:
             parts: list[Rows] = []
             cuts = np.array_split(indices, max(1, -(-len(indices) // BATCH)))
             for part in tqdm(cuts, desc="features", unit=" batches", disable=not self.progress, leave=False):

@@ -99,7 +99,7 @@ def fit(
             _offer_start(trainer, keeper, valid)
         trainer.fit(train, valid, epochs=config.epochs)
 
-    worst = Worst(task)
+    worst = Worst(task, order=valid.order(0) if valid and valid.order else None)
     run.metrics = measure(model, task, valid, group=group, worst=worst)[0] if valid else {}
     run.misses = worst.misses() if group.size == 1 else []  # a share of the samples is counted otherwise
     test = _batches(network, sets.test, features, 0, config, group)
@@ -190,6 +190,9 @@ def _cut(network: Network, plan: Plan, sets: Sets, features: Features, say: Call
     config, cut = plan.config, plan.frozen.groups
     if not cut or not config.cache or config.mixup or config.cutmix:
         return 0
+    pooled = cut == len(network.stages()) - 1 and network.backbone.feature_spec.kind == "pooled"
+    if not pooled and sets.train.lengths() is not None:
+        return 0  # a row of features for each sample needs inputs of one size
     if not features.fits(network, cut, sets.train, views=config.views):
         say("the features of the frozen part would be too large to keep: they are computed at every step")
         return 0
@@ -251,10 +254,18 @@ def _training_batches(
         variants = features.of(network, cut, sets.train if views == 1 else varied, views=views)
         source = Stored(variants, targets)
 
+    lengths = None if cut else sets.train.lengths()
+    batch_size = config.step_size * group.size
+
     def order(epoch: int) -> np.ndarray:
         if config.sampler == "balanced":
-            return sampling.balanced_order(targets, seed=config.seed, epoch=epoch)
-        return sampling.shuffled_order(len(targets), seed=config.seed, epoch=epoch)
+            drawn = sampling.balanced_order(targets, seed=config.seed, epoch=epoch)
+        else:
+            drawn = sampling.shuffled_order(len(targets), seed=config.seed, epoch=epoch)
+        if lengths is None:
+            return drawn
+        rng = np.random.default_rng((config.seed, epoch, len(targets)))
+        return sampling.by_length(drawn, lengths, steps=-(-len(drawn) // batch_size), rng=rng)
 
     def finish(batch: Batch, indices: np.ndarray, epoch: int) -> Batch:
         inputs, labels = batch
@@ -268,7 +279,7 @@ def _training_batches(
         return batch
 
     return Batches(
-        source, batch_size=config.step_size * group.size, order=order, workers=config.workers, part=group.part,
+        source, batch_size=batch_size, order=order, workers=config.workers, part=group.part,
         finish=finish,
     )  # fmt: skip
 
@@ -281,12 +292,16 @@ def _batches(
     config: Config,
     group: Group,
 ) -> Batches | None:
-    """Give a set in its own order, as it is evaluated; None for none."""
+    """Give a set as it is evaluated: in its own order, or by length where it is padded; None for none."""
     if source is None:
         return None
     given: Source = Stored(features.of(network, cut, source)[:1], source.targets) if cut else source
     size = max(config.step_size // config.accumulate, 256 if cut else 1)
-    return Batches(given, batch_size=size * group.size, workers=config.workers, part=group.part)
+    lengths = None if cut else source.lengths()
+    return Batches(
+        given, batch_size=size * group.size, workers=config.workers, part=group.part,
+        order=None if lengths is None else lambda epoch: np.argsort(lengths, kind="stable"),
+    )  # fmt: skip
 
 
 def _offer_start(trainer: Trainer, keeper: KeepBest, valid: Batches | None) -> None:

@@ -58,6 +58,31 @@ def _by_rarest_label(targets: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return rng.permutation(drawn)
 
 
+WINDOW = 50
+"""Steps whose samples are sorted by length together: enough for little padding, and few enough to stay random."""
+
+
+def by_length(order: np.ndarray, lengths: np.ndarray, *, steps: int, rng: np.random.Generator) -> np.ndarray:
+    """Give the same indices so that each of `steps` nearly equal parts has samples of like length.
+
+    The samples of every WINDOW parts are sorted by length (equal lengths stay in their random order), and then the
+    parts are shuffled, so that an epoch does not go from short to long.
+    """
+    ends = np.cumsum([len(part) for part in np.array_split(order, steps)])
+    parts: list[np.ndarray] = []
+    for first in range(0, steps, WINDOW):
+        inner = ends[first : first + WINDOW]
+        start = ends[first - 1] if first else 0
+        window = order[start : inner[-1]]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        parts += np.split(window, inner[:-1] - start)
+    sizes = np.array([len(part) for part in parts])
+    turns = np.arange(steps)
+    for size in np.unique(sizes):  # the n-th step has the same size in every epoch
+        turns[sizes == size] = rng.permutation(turns[sizes == size])
+    return np.concatenate([parts[turn] for turn in turns])
+
+
 def shard(step: np.ndarray, rank: int, ranks: int) -> np.ndarray:
     """Give the part of one step's indices that belongs to a process.
 

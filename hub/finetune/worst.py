@@ -24,10 +24,11 @@ class Miss:
 
 
 class Worst:
-    """Takes in the outputs of a set in its order, and keeps the few wrong answers that were given most surely."""
+    """Takes in the outputs of a set, batch by batch, and keeps the few wrong answers that were given most surely."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, task: Task, *, order: np.ndarray | None = None) -> None:
+        """`order` has the index of each sample in the order in which they come; None is that of the set."""
+        self._task, self._order = task, order
         self._heap: list[Miss] = []
         self._seen = 0
 
@@ -37,7 +38,9 @@ class Worst:
         if find is None:
             return
         for row, expected, found, score in find(outputs, targets):
-            heapq.heappush(self._heap, Miss(float(score), self._seen + int(row), expected, found))
+            at = self._seen + int(row)
+            index = at if self._order is None else int(self._order[at])
+            heapq.heappush(self._heap, Miss(float(score), index, expected, found))
             if len(self._heap) > KEPT:
                 heapq.heappop(self._heap)
         self._seen += len(targets[0] if isinstance(targets, tuple) else np.asarray(targets))

@@ -48,6 +48,10 @@ class Examples:
         """Give what the fixed steps of preprocessing make of a sample: it may be kept. Raises InputError."""
         return self.preprocessor.read(sample.input)
 
+    def length(self, item: Any) -> int | None:
+        """Give how long an item is, where a batch is padded to its longest; None where all have one size."""
+        return None
+
     def vary(self, item: Any, rng: np.random.Generator) -> Any:
         """Give a random variant of what `read` gave."""
         return self.preprocessor.augmented(item, rng)
