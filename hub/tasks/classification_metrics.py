@@ -71,10 +71,6 @@ class SingleLabelMeter:
         rank = ((outputs > own) | ((outputs == own) & before)).sum(axis=1)
         self.in_top_k += int((rank < TOP_K).sum())
 
-    def merge(self, other: SingleLabelMeter) -> None:
-        self.confusion += other.confusion
-        self.in_top_k += other.in_top_k
-
     def compute(self) -> dict[str, Any]:
         """Give accuracy, top_5_accuracy (with more than 5 labels), balanced_accuracy (the mean recall of the
         classes that occur), F1, per_class and confusion_matrix (rows: right label, columns: predicted)."""
@@ -107,10 +103,6 @@ class MultiLabelMeter:
         self.actual += right.sum(axis=0)
         self.all_right += int((chosen == right).all(axis=1).sum())
         self.count += len(outputs)
-
-    def merge(self, other: MultiLabelMeter) -> None:
-        for name in ("true_positive", "predicted", "actual", "all_right", "count"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def compute(self) -> dict[str, Any]:
         """Give accuracy (the share of rows with every label right), F1 and per_class."""

@@ -301,11 +301,6 @@ class ColourMeter:
                 psnr(np.zeros_like(truth[..., 1:]), truth[..., 1:], peak=REACH),
             ]
 
-    def merge(self, other: ColourMeter) -> None:
-        """Take in what another meter has seen."""
-        self.count += other.count
-        self.sums = self.sums + other.sums
-
     def compute(self) -> dict[str, Any]:
         """Give the metrics, with the colourfulness of the right pictures and the psnr_ab of leaving all grey."""
         names = ("psnr_ab", "psnr", "ssim", "colourfulness", "true_colourfulness", "psnr_ab_of_grey")

@@ -24,10 +24,6 @@ class PixelMeter:
         pairs = targets[known] * count + np.asarray(outputs).argmax(axis=1)[known]
         self.confusion = self.confusion + np.bincount(pairs, minlength=count**2).reshape(count, count)
 
-    def merge(self, other: PixelMeter) -> None:
-        """Take in what another meter has seen."""
-        self.confusion = self.confusion + other.confusion
-
     def compute(self) -> dict[str, Any]:
         """Give mIoU, mean Dice, pixel accuracy, IoU by class (None: it does not occur) and the matrix itself."""
         right, found = self.confusion.sum(axis=1), self.confusion.sum(axis=0)

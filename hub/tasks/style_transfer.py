@@ -332,11 +332,6 @@ class StyleMeter:
         self.count += len(outputs)
         self.sums = self.sums + np.array([float(loss) for loss in losses]) * len(outputs)
 
-    def merge(self, other: StyleMeter) -> None:
-        """Take in what another meter has seen."""
-        self.count += other.count
-        self.sums = self.sums + other.sums
-
     def compute(self) -> dict[str, Any]:
         """Give the means."""
         names = ("total_loss", "style_loss", "content_loss")

@@ -73,12 +73,6 @@ def read(source: Any, *, rate: int) -> Samples:
         raise InputError(f"{path}: {problem.message}", hint=problem.hint) from None
 
 
-def seconds_of(path: Path) -> float:
-    """Give the length that a file's header promises. Raises InputError."""
-    with _opened(path) as file:
-        return float(file.frames / file.samplerate)
-
-
 def _opened(path: Path) -> Any:
     soundfile = _extra("soundfile")
     if not path.exists():
