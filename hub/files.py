@@ -98,15 +98,17 @@ def write_file(path: Path, write: Callable[[Path], object], *, durable: bool = T
             path.parent.mkdir(parents=True, exist_ok=True)
             write(temporary)
             if durable:
-                _sync(temporary)
+                flush(temporary)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file is on the disk."""
+def flush(path: Path) -> None:
+    """Wait until a file or folder is on the disk, so that a power cut cannot empty what a rename made visible."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no such call for folders
     number = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(number)
@@ -119,7 +121,7 @@ def _sync_all(paths: Iterable[Path]) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
-        for _ in pool.map(_sync, paths):
+        for _ in pool.map(flush, paths):
             pass
 
 

@@ -32,7 +32,7 @@ import safetensors.numpy
 from filelock import FileLock, Timeout
 
 from hub.errors import HubError, IntegrityError, NotFoundError, StorageError, UsageError, did_you_mean
-from hub.files import dump_json, read_text, sha256_of, storage_errors
+from hub.files import dump_json, flush, read_text, sha256_of, storage_errors
 from hub.modules.safetensors_header import read_header
 
 LOG = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ class Checkpoints:
                 _fill(staging, step, rest, text, files)
                 os.replace(staging, target)
                 failpoint("renamed")
-                _flush(self.folder)
+                flush(self.folder)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
             self._promises = files
@@ -325,14 +325,14 @@ def _fill(staging: Path, step: int, groups: Groups, text: bytes, files: dict[str
     (staging / RECORD).write_bytes(text)
     files[RECORD] = Promise(len(text), sha256_of(staging / RECORD))
     for name in files:
-        _flush(staging / name)
+        flush(staging / name)
     failpoint("before the manifest")
     listed = {name: promise._asdict() for name, promise in sorted(files.items())}
     manifest = {"schema": SCHEMA, "step": step, "files": listed}
     (staging / MANIFEST).write_text(dump_json(manifest), encoding="utf-8")
     failpoint("after the manifest")
-    _flush(staging / MANIFEST)
-    _flush(staging)
+    flush(staging / MANIFEST)
+    flush(staging)
     failpoint("before the rename")
 
 
@@ -398,14 +398,3 @@ def _is_plain(path: Path) -> bool:
 
 def _mark() -> str:
     return f"{os.getpid()}-{os.urandom(4).hex()}"
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file or folder is on the disk, so that a power cut cannot empty what a rename made visible."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no such call for folders
-    number = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -22,13 +22,13 @@ from pathlib import Path
 
 from hub import settings
 from hub.errors import HubError, IndexFormatError, IntegrityError, StorageError
-from hub.files import dump_json, sha256_of, storage_errors, write_text
+from hub.files import dump_json, flush, sha256_of, storage_errors, write_text
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, read_files, read_requires
 from hub.registry.manifest import problem
 from hub.registry.notice import warn
 from hub.registry.reference import VERSION, is_module_name
 from hub.registry.strict import DAMAGED, SCHEMA, Place, check_schema, is_digest, load_json, one_line
-from hub.registry.workspace import flush, remove_file
+from hub.registry.workspace import remove_file
 
 RECORD = ".hub.json"
 

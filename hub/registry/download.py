@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.errors import HubError, IntegrityError, TransferError, UsageError
-from hub.files import storage_errors, write_file
+from hub.files import flush, storage_errors, write_file
 from hub.registry.credentials import origin, redact
 from hub.registry.notice import warn
 from hub.registry.partial import Partial, claim
 from hub.registry.retry import WRONG_BYTES, Attempts, Clock, Policy, hint_for, status_fault
 from hub.registry.transfer import Digest, Engine, Progress, RateWatch, Transfer, Want
 from hub.registry.transport import TransferFault, Transport, default_transport
-from hub.registry.workspace import flush, locked
+from hub.registry.workspace import locked
 
 log = logging.getLogger("hub.registry")
 

@@ -69,17 +69,6 @@ def check_space(need: int) -> None:
         )
 
 
-def flush(path: Path) -> None:
-    """Wait until a file or folder is on the disk, so that a power cut cannot empty what a rename made visible."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no such call for folders
-    number = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
 def remove_file(path: Path) -> None:
     """Remove a file that may be read-only and may be gone already."""
     with suppress(FileNotFoundError):
