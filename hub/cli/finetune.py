@@ -201,7 +201,7 @@ def run(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     else:
         write(f"{metric_table({'valid': valid, 'test': test})}\n\nmodule  {best}")
-    say(f"use it: hub run {shlex.quote(str(best))} PICTURE…")
+    say(f"use it: hub run {shlex.quote(str(best))} INPUT…")
     return 0
 
 
