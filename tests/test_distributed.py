@@ -93,3 +93,47 @@ def test_several_machines_need_to_know_of_each_other(
 ) -> None:
     assert main(["finetune", "tiny", str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+STOPPED = """
+import os, signal, sys
+from hub.finetune.callbacks import Callback
+from tests.pictures import samples, tiny_module
+
+class Stop(Callback):
+    def on_step_end(self, trainer, step):
+        if trainer.step == int(sys.argv[2]) and trainer.group.rank == 1:
+            signal.raise_signal(signal.SIGINT)
+
+try:
+    tiny_module().finetune(samples(7), epochs=3, batch_size=3, strategy="full", dropout=0.4, seed=3, resume=True,
+                           output_dir=sys.argv[1], callbacks=[Stop()])
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def test_a_signal_to_one_process_stops_all_and_they_go_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """Each has its own random generators: with uneven shares, dropout draws other numbers in each of them."""
+    script = tmp_path / "train.py"
+    script.write_text(STOPPED, encoding="utf-8")
+
+    def train(folder: str, stop_at: int) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend",
+             "gloo", "--log_dir", str(tmp_path / folder / "logs"), str(script), str(tmp_path / folder), str(stop_at)],
+            cwd=ROOT, capture_output=True, text=True, timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        log = (tmp_path / folder / "logs" / "workerlog.0").read_text(encoding="utf-8")
+        assert done.returncode == 0, log
+        return log
+
+    train("whole", -1)
+    assert "stopped by SIGINT after step 3" in train("broken", 3)
+    assert "going on after step 3" in train("broken", -1)
+    whole, broken = (
+        weights.load(tmp_path / name / "best" / "weights.safetensors") for name in ("whole", "broken")
+    )
+    for name, array in whole.items():
+        np.testing.assert_array_equal(broken[name], array, err_msg=name)

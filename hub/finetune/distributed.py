@@ -77,6 +77,18 @@ class Group:
             elif isinstance(value, int | float) and not isinstance(value, bool):
                 setattr(counter, name, type(value)(self.sum([value])[0]))
 
+    def any(self, flag: bool) -> bool:
+        """Say whether it is so for any of the processes."""
+        return flag if self.size == 1 else bool(self.sum([float(flag)])[0])
+
+    def gather(self, value: Any) -> list[Any]:
+        """Give what each process has, in their order."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = []
+        dist.all_gather_object(found, value)
+        return found
+
     def wait(self) -> None:
         """Go on when all processes are here."""
         if self.size > 1:

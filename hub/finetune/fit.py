@@ -146,7 +146,7 @@ def _ending(
         raise  # the weights may be worthless; the checkpoint before them is kept
     except Exception:
         if trainer.step:
-            checkpointer.save(trainer)
+            checkpointer.save(trainer, alone=True)
             say(f"stopped after step {trainer.step}; once that is mended, go on with {_how_to_resume(run)}")
         raise
     finally:

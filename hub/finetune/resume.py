@@ -47,18 +47,20 @@ class Checkpointer(Callback):
         self.written = time.monotonic()
 
     def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
-        if time.monotonic() - self.written > self.seconds:
+        if trainer.group.any(time.monotonic() - self.written > self.seconds):
             self.save(trainer)
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         last = trainer.stop or trainer.epoch == trainer.epochs
-        if last or time.monotonic() - self.written > min(self.seconds, EPOCH_SECONDS):
+        if trainer.group.any(last or time.monotonic() - self.written > min(self.seconds, EPOCH_SECONDS)):
             self.save(trainer)
 
-    def save(self, trainer: Trainer) -> bool:
+    def save(self, trainer: Trainer, *, alone: bool = False) -> bool:
         """Write where the run stands. A full disk is said and does not end the run: the one before it is still there.
 
-        Raises TrainingError when a weight is not finite: such a checkpoint would be worth nothing.
+        Of several processes all have to come here, for each has random generators of its own; `alone` is for one
+        that fails while the others go on: on going on, all will have the generators of that one. Raises
+        TrainingError when a weight is not finite: such a checkpoint would be worth nothing.
         """
         groups: dict[str, dict[str, np.ndarray]] = {"model": weights.state_of(trainer.model)}
         _require_finite(groups["model"], trainer)
@@ -70,12 +72,13 @@ class Checkpointer(Callback):
             groups["best"] = self.keeper.weights
             if not self.keeper.is_new:
                 unchanged = {"best"}
+        own = random_state.capture()
         record = {
             "identity": self.identity,
             "machine": _machine(),
             "position": trainer.position(),
             "optimizer": numbers,
-            "random": random_state.capture(),
+            "random": [own] if alone else trainer.group.gather(own),
             "callbacks": [[type(one).__name__, one.state()] for one in trainer.callbacks],
         }
         self.written = time.monotonic()
@@ -119,7 +122,13 @@ def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> None:
         if type(callback).__name__ == name:
             callback.restore(state)
     trainer.go_to(record["position"])
-    random_state.restore(record["random"])
+    restore_random(record, trainer.group.rank)
+
+
+def restore_random(record: Mapping[str, Any], rank: int) -> None:
+    """Put back the random generators that the process of this rank had."""
+    states = record["random"]
+    random_state.restore(states[rank if rank < len(states) else 0])
 
 
 def require_same(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ from paddle.optimizer.lr import LRScheduler
 from hub.datasets import Dataset
 from hub.errors import TrainingError, UsageError, one_of
 from hub.files import write_file
-from hub.finetune import distributed, random_state, resume, sampling
+from hub.finetune import distributed, resume, sampling
 from hub.finetune import trainer as loop
 from hub.finetune.batches import Batches
 from hub.finetune.checkpoint import Checkpoints
@@ -171,7 +171,7 @@ class Trainer:
         if self._resumed is not None:
             for warning in resume.require_same(self._resumed, identity):
                 self.say(warning)
-            random_state.restore(self._resumed.record["random"])
+            resume.restore_random(self._resumed.record, self.group.rank)
             self._resumed = None
         elif self._loop.step == 0:
             self._loop.step = self._loop.epoch * train.steps  # after epochs of PaddleHub's
