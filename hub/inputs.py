@@ -1,14 +1,19 @@
-"""What a user may hand to predict: a path, a folder, a glob, a picture, an array, a sound, or a list of these."""
+"""What a user may hand to predict: a path, folder or glob, a picture, array, sound or text, or a list of these."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hub.datasets.kinds import PICTURES, Kind
+from hub.datasets.kinds import PICTURES, TAGGED, Kind
+from hub.datasets.texts import read_file
 from hub.errors import InputError
+
+MOST_SHOWN = 60
+"""Characters of a text that stand for it."""
 
 
 def expand(given: Any, kind: Kind = PICTURES) -> list[Any]:
@@ -16,7 +21,13 @@ def expand(given: Any, kind: Kind = PICTURES) -> list[Any]:
 
     A path that does not exist stays as it is: it becomes an error entry of its own. A folder without such files
     and a glob without matches are each an InputError, since they would vanish.
+
+    Of texts a str is a text, unless it ends in .txt and there is such a file: a file gives one input for each line,
+    empty ones left out. A pair is a tuple of two str, or a str with a tab in the middle; where words are
+    tagged, a list of str is several texts and a list of lists of words several sentences.
     """
+    if kind.is_text:
+        return _expand_texts(given, kind)
     if isinstance(given, str | Path):
         return list(_expand_path(given, kind))
     if isinstance(given, Iterable) and not hasattr(given, "__array__") and kind.in_memory(given) is None:
@@ -28,8 +39,12 @@ def expand(given: Any, kind: Kind = PICTURES) -> list[Any]:
     return [given]
 
 
-def describe(given: Any, position: int) -> str:
-    """Give the text that stands for an input in results and messages."""
+def describe(given: Any, position: int, kind: Kind = PICTURES) -> str:
+    """Give the text that stands for an input in results and messages: a path, or the beginning of a text."""
+    if isinstance(given, list | tuple) and given and all(isinstance(part, str) for part in given):
+        given = (" | " if kind.is_pair or isinstance(given, tuple) else " ").join(given)
+    if isinstance(given, str) and kind.is_text:
+        return given if len(given) <= MOST_SHOWN else given[:MOST_SHOWN] + "…"
     if isinstance(given, str | Path):
         return str(given)
     name = getattr(given, "filename", None)
@@ -49,3 +64,50 @@ def _expand_path(given: str | Path, kind: Kind) -> list[str | Path]:
             raise InputError(f"{given}: no file matches")
         return list(matches)
     return [given]
+
+
+def _expand_texts(given: Any, kind: Kind) -> list[Any]:
+    one = (
+        isinstance(given, str | Path | Mapping)
+        or not isinstance(given, Iterable)
+        or hasattr(given, "columns")
+    )
+    if one or (kind is not TAGGED and kind.in_memory(given) is not None):
+        given = [given]
+    return [
+        item for each in given for item in (_lines(each, kind) if _is_file(each) else [_taken(each, kind)])
+    ]
+
+
+def _taken(given: Any, kind: Kind) -> Any:
+    """Give an input as a preprocessor reads it, where it is one: what is none it refuses by itself."""
+    if kind.is_pair and isinstance(given, str) and given.count("\t") == 1:
+        given = tuple(part.strip() for part in given.split("\t"))
+    taken = kind.in_memory(given)
+    return given if taken is None else taken
+
+
+def _is_file(given: Any) -> bool:
+    """Say whether an input is a file of texts: a Path, or a str that ends like one and is one."""
+    if isinstance(given, str):
+        return given.lower().endswith(".txt") and os.path.isfile(given)
+    return isinstance(given, Path) and given.exists()
+
+
+def _lines(given: str | Path, kind: Kind) -> list[Any]:
+    """Give the inputs in a file, one a line. Raises InputError for a file without any, or a line that is no pair."""
+    path = Path(given)
+    found = [
+        (number, line.strip()) for number, line in enumerate(read_file(path).split("\n"), 1) if line.strip()
+    ]
+    if not found:
+        raise InputError(f"{path}: expected a text a line, found none")
+    if not kind.is_pair:
+        return [line for _, line in found]
+    pairs = [tuple(part.strip() for part in line.split("\t")) for _, line in found]
+    for (number, line), pair in zip(found, pairs, strict=True):
+        if len(pair) != 2:
+            raise InputError(
+                f"{path}, line {number}: expected two texts with a tab between them, found {line[:60]!r}"
+            )
+    return list(pairs)

@@ -2,7 +2,7 @@
 
     from hub.datasets import builtin
 
-    train, valid, test = builtin.load_by_name("ESC50")   # or Flowers
+    train, valid, test = builtin.load_by_name("ESC50")   # or Flowers, ChnSentiCorp, LCQMC, MSRA_NER
     folder = builtin.fetch("Canvas")                      # those without class labels: a folder to hand on
 
 They are PaddleHub's, from its servers, which publish no digests: the digest of the first download is kept and every
@@ -39,7 +39,7 @@ class BuiltIn:
     """The folder that its archive unpacks to."""
     about: str
     kind: str | None = None
-    """What a folder per class, list files or arrays hold; None for data without class labels."""
+    """What its folders, lists, tables or arrays hold; None for data without class labels."""
     rate: int | None = None
     labels: tuple[str, ...] = ()
     """Class names, where the archive has only numbers."""
@@ -65,6 +65,18 @@ BUILT_IN = {
     ),
     "Flowers": BuiltIn(
         f"{_PADDLEHUB}/flower_photos.tar.gz", "flower_photos", "3,670 photographs of 5 flowers", kind="pictures"
+    ),
+    "ChnSentiCorp": BuiltIn(
+        f"{_PADDLEHUB}/chnsenticorp.tar.gz", "chnsenticorp",
+        "12,000 Chinese reviews of hotels, books and computers: 0 is negative, 1 positive", kind="texts",
+    ),
+    "LCQMC": BuiltIn(
+        f"{_PADDLEHUB}/lcqmc.tar.gz", "lcqmc", "260,000 pairs of Chinese questions: 1 where both mean the same",
+        kind="pairs",
+    ),
+    "MSRA_NER": BuiltIn(
+        f"{_PADDLEHUB}/msra_ner.tar.gz", "msra_ner",
+        "28,000 Chinese sentences with people, places and organisations", kind="tagged",
     ),
     "OpticDiscSeg": BuiltIn(
         "https://paddleseg.bj.bcebos.com/dataset/optic_disc_seg.zip", "optic_disc_seg",

@@ -52,8 +52,11 @@ def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
     rows.ignored = dict(ignored)
     if not rows.paths:
         raise _nothing_to_read(folder, kind, loose, classes=len(classes), ignored=ignored)
-    detail = f"expected the {kind.word} inside a folder named after its class"
-    rows.problems += [Problem("no class", Origin(path), detail=detail) for path in loose]
+    if kind.is_text:  # a README.txt beside the classes is none of theirs
+        rows.ignored = dict(ignored + Counter(map(_suffix, loose)))
+    else:
+        detail = f"expected the {kind.word} inside a folder named after its class"
+        rows.problems += [Problem("no class", Origin(path), detail=detail) for path in loose]
     return rows
 
 

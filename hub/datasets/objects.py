@@ -11,7 +11,7 @@ from PIL import Image
 
 from hub.datasets.base import Origin, Problem, Rows, Sample, clean_label
 from hub.datasets.kinds import PICTURES, Kind
-from hub.datasets.tables import LABEL_COLUMNS, find_column
+from hub.datasets.tables import LABEL_COLUMNS, find_column, find_input
 from hub.errors import DataError, InputError, UsageError
 
 NAMES = ("labels", "classes", "label_list")
@@ -28,11 +28,11 @@ def read_object(source: Any, kind: Kind = PICTURES) -> Rows:
         raise UsageError(f"data: expected a path or an object with __len__ and __getitem__, found {found}")
     numbers: list[int] = []
     fetch = functools.partial(_input, source, kind)
-    rows = Rows(name=type(source).__name__, numbers=numbers, fetch=fetch, labels=_names(source), kind=kind)
+    rows = Rows(name=type(source).__name__, numbers=numbers, fetch=fetch, labels=names_of(source), kind=kind)
     for i in range(len(source)):
         origin = Origin("", i)
         try:
-            given, label = _pair(_item(source, i), kind)
+            given, label = _pair(item_of(source, i), kind)
         except (OSError, InputError, Image.DecompressionBombError) as error:
             rows.problems.append(Problem("unreadable", origin, detail=str(error)))
             continue
@@ -50,7 +50,7 @@ def read_object(source: Any, kind: Kind = PICTURES) -> Rows:
     return rows
 
 
-def _names(source: Any) -> tuple[str, ...]:
+def names_of(source: Any) -> tuple[str, ...]:
     """Give the class names that the object lists; an attribute that holds a label for every sample is none."""
     for attribute in NAMES:
         names = getattr(source, attribute, None)
@@ -62,10 +62,11 @@ def _names(source: Any) -> tuple[str, ...]:
 
 
 def _input(source: Any, kind: Kind, i: int) -> Any:
-    return _pair(_item(source, i), kind)[0]
+    return _pair(item_of(source, i), kind)[0]
 
 
-def _item(source: Any, i: int) -> Any:
+def item_of(source: Any, i: int) -> Any:
+    """Give an item. Raises DataError where the object itself fails, but for files that cannot be read."""
     try:
         return source[i]
     except (OSError, InputError, Image.DecompressionBombError):
@@ -79,10 +80,13 @@ def _pair(item: Any, kind: Kind) -> tuple[Any, Any]:
     if isinstance(item, Sample):
         given, label = item.input, item.label
     elif isinstance(item, Mapping):
-        key, label_key = find_column(kind.columns, item), find_column(LABEL_COLUMNS, item)
-        if key is None or label_key is None:
-            raise TypeError(f"expected the keys {kind.word} and label, found {', '.join(map(str, item))}")
-        given, label = item[key], item[label_key]
+        keys, label_key = find_input(kind, item), find_column(LABEL_COLUMNS, item)
+        if not keys or label_key is None:
+            usual = ", ".join(kind.columns[0]) if kind.is_pair else kind.word
+            raise TypeError(f"expected the keys {usual} and label, found {', '.join(map(str, item))}")
+        given, label = item[keys[0]] if len(keys) == 1 else tuple(item[key] for key in keys), item[label_key]
+    elif kind.is_pair and isinstance(item, tuple | list) and len(item) == 3:
+        given, label = item[:2], item[2]
     elif isinstance(item, tuple | list) and len(item) == 2:
         given, label = item
     else:

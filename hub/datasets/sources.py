@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub.datasets import tables
+from hub.datasets import tables, words
 from hub.datasets.base import Dataset, Rows
 from hub.datasets.folders import is_litter, read_folder
-from hub.datasets.kinds import PICTURES, SOUNDS, Kind, kind_of
+from hub.datasets.kinds import PICTURES, SOUNDS, TAGGED, TEXTS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
 from hub.datasets.sounds import TEST_FOLD, is_esc50, read_arrays, read_esc50
 from hub.datasets.splits import Splits
 from hub.datasets.tables import Columns, read_table
+from hub.datasets.texts import TextRows, is_frame, read_frame
+from hub.datasets.words import TaggedDataset, read_tagged, read_tagged_object
 from hub.errors import DataError, UsageError, did_you_mean
 
 ROLES = {"train": ("train",), "valid": ("valid", "val", "validation", "validate", "dev"), "test": ("test",)}
 """The names under which the parts of a data set are found, as folders, list files and tables."""
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 ARRAYS = ".npz"
+TEXT_TABLE = ".txt"
+"""What PaddleHub's users call tables of texts with tabs in them."""
 
 
 def load(
@@ -32,34 +37,46 @@ def load(
     labels: Sequence[str] | None = None,
     multi_label: bool | None = None,
     path_column: str | None = None,
+    text_column: str | tuple[str, str] | None = None,
     label_column: str | None = None,
     label_separator: str | None = None,
+    encoding: str | None = None,
     fold: int | None = None,
     rate: int | None = None,
 ) -> Splits:
     """Give the splits of a path, of an object with `__len__` and `__getitem__`, or of what `load` gave before.
+
+    An object may also be a pandas frame or a `datasets.Dataset` with texts, or a mapping of "train", "valid" and
+    "test" to any of these.
 
     `labels` fixes the class list, for example to a module's; a label that is not in it becomes a problem of the
     dataset, and so does a label of valid or test that train does not have. `multi_label` None means: where a
     sample has a list of labels. In a multi-label table a cell holds labels parted by `label_separator`, which is
     "|" unless it is given; an empty cell is a sample without labels.
 
-    `kind` says what the inputs are: "pictures" or "sounds". For sounds, `fold` is the one of ESC-50's five that
-    becomes the test part, by default the last, and `rate` the sample rate of an .npz file that does not say it.
+    `kind` says what the inputs are: "pictures", "sounds", "texts", "pairs" (of texts) or "tagged" (words with a tag for
+    each). For sounds, `fold` is the one of ESC-50's five that becomes the test part, by default the last, and `rate`
+    the sample rate of an .npz file that does not say it. For texts, `text_column` (two of them for pairs) and
+    `label_column` are the columns of a table where their names cannot be guessed, and `encoding` that of files that
+    are not UTF-8.
 
     Raises DataError only where nothing can be read at all; every other problem waits in `Dataset.problems` for
     `check`. Raises UsageError for arguments that do not fit the source.
     """
     if label_separator is not None and not (multi_label and label_separator):
         raise UsageError("label_separator: expected some text, together with multi_label=True")
-    for_tables = {
-        "path_column": path_column,
-        "label_column": label_column,
-        "label_separator": label_separator,
-    }
-    given = [option for option, value in for_tables.items() if value is not None]
     kind = kind_of(kind)
+    options = {
+        "path_column": path_column, "text_column": text_column, "label_column": label_column,
+        "label_separator": label_separator,
+    }  # fmt: skip
+    given = [option for option, value in options.items() if value is not None]
+    _require_options_of(kind, path_column=path_column, text_column=text_column, encoding=encoding)
+    separator = (label_separator or "|") if multi_label else None
+    columns = Columns(path_column or text_column, label_column, separator, encoding)
     of_sounds = _OfSounds(fold, rate)
+    if encoding is not None and not isinstance(source, str | os.PathLike):
+        raise UsageError(f"encoding: only files have one, found {type(source).__name__}")
     if isinstance(source, Dataset):
         source = Splits(source)
     if isinstance(source, Splits):
@@ -72,18 +89,51 @@ def load(
             )
         return source if labels is None and multi_label is None else _relabel(source, labels, multi_label)
     if isinstance(source, str | os.PathLike):
-        columns = Columns(path_column, label_column, (label_separator or "|") if multi_label else None)
         rows = _read_path(Path(source).expanduser(), kind, columns, given, of_sounds)
     else:
-        _refuse_options(given, type(source).__name__)
-        rows = {"train": read_object(source, kind)}
+        rows = {role: _read_object(part, kind, columns, given) for role, part in _parts_in(source).items()}
     of_sounds.refuse_unused()
-    train = Dataset(rows.pop("train"), labels=labels, multi_label=multi_label)
+    make = TaggedDataset if kind is TAGGED else Dataset
+    if kind is TEXTS:
+        rows = {role: TextRows(**vars(part), encoding=encoding) for role, part in rows.items()}
+    train = make(rows.pop("train"), labels=labels, multi_label=multi_label)
     shared = labels or train.labels or None
-    others = {
-        role: Dataset(part, labels=shared, multi_label=train.multi_label) for role, part in rows.items()
-    }
+    others = {role: make(part, labels=shared, multi_label=train.multi_label) for role, part in rows.items()}
     return Splits(train, **others)
+
+
+def _parts_in(source: Any) -> dict[str, Any]:
+    """Give the parts of a mapping that names them, such as a `datasets.DatasetDict`; any other object is train."""
+    if not isinstance(source, Mapping) or "train" not in source:
+        return {"train": source}
+    return {role: source[name] for role, names in ROLES.items() for name in names[::-1] if name in source}
+
+
+def _read_object(source: Any, kind: Kind, columns: Columns, given: list[str]) -> Rows:
+    if kind.is_text and is_frame(source) and kind is not TAGGED:
+        return read_frame(source, columns, kind)
+    if not (kind is TAGGED and is_frame(source)):
+        _refuse_options(given, type(source).__name__)
+    return read_tagged_object(source, columns) if kind is TAGGED else read_object(source, kind)
+
+
+def _require_options_of(kind: Kind, *, path_column: Any, text_column: Any, encoding: str | None) -> None:
+    """Raise UsageError for an option of another kind, and for an encoding that there is not."""
+    for option, value in (("text_column", text_column), ("encoding", encoding)):
+        if value is not None and not kind.is_text:
+            raise UsageError(f"{option}: belongs to texts, found kind={kind.name!r}")
+    if path_column is not None and kind.is_text:
+        raise UsageError("path_column: the texts are in the table itself", hint="pass text_column=")
+    if text_column is not None and kind.is_pair == isinstance(text_column, str):
+        wanted = "two names" if kind.is_pair else "one name"
+        raise UsageError(f"text_column: expected {wanted} for {kind.name}, found {text_column!r}")
+    if encoding is not None:
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise UsageError(
+                f"encoding: expected one such as gb18030 or utf-16, found {encoding!r}"
+            ) from None
 
 
 def _relabel(splits: Splits, labels: Sequence[str] | None, multi_label: bool | None) -> Splits:
@@ -127,13 +177,14 @@ def _read_path(
             form, parts = _parts_of(path, kind)
         else:
             form, parts = _form_of(path, kind), {"train": path}
-        if form != "table":
+        if form not in ("table", "file of tagged words"):
             _refuse_options(given, f"{path}, a {form}")
         if form == "folder of ESC-50":
             fold = of_sounds.take("fold")
             return read_esc50(path, fold=TEST_FOLD if fold is None else fold)
         rate = of_sounds.take("rate") if form == "file of arrays" else None
         readers: dict[str, Callable[[Path], Rows]] = {
+            "file of tagged words": lambda part: read_tagged(part, columns),
             "folder": lambda part: read_folder(part, kind),
             "list": lambda part: read_list(part, kind),
             "table": lambda part: read_table(part, columns, kind),
@@ -149,13 +200,16 @@ def _form_of(path: Path, kind: Kind) -> str:
     if not path.exists():
         raise _missing(path)
     suffix = path.suffix.lower()
-    if suffix in tables.SUFFIXES:
+    if kind is TAGGED:
+        return "file of tagged words"
+    if suffix in tables.SUFFIXES or (kind.is_text and suffix == TEXT_TABLE):
         return "table"
-    if suffix in LIST_SUFFIXES:
+    if suffix in LIST_SUFFIXES and not kind.is_text:
         return "list"
     if suffix == ARRAYS and kind is SOUNDS:
         return "file of arrays"
     hint = "expected a folder with a folder per class, a list file (.txt) or a table (.csv .tsv .jsonl)"
+    hint = "expected a table (.csv .tsv .jsonl .txt)" if kind.is_text else hint
     raise DataError(f"{path}: a {suffix or 'suffixless'} file is no dataset", hint=hint)
 
 
@@ -166,12 +220,20 @@ def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     folders = {entry.name.lower(): Path(entry.path) for entry in entries if entry.is_dir()}
     if kind is SOUNDS and is_esc50(folder):
         return "folder of ESC-50", {}
-    forms = [("list", files, ["_list.txt"]), ("table", files, list(tables.SUFFIXES))]
-    forms += [("file of arrays", files, [ARRAYS])] if kind is SOUNDS else []
-    for form, among, endings in forms:
-        found = _roles(among, endings)
+    forms = {
+        "list": [] if kind.is_text else ["_list.txt"],
+        "table": [*tables.SUFFIXES, TEXT_TABLE] if kind.is_text else list(tables.SUFFIXES),
+        "file of arrays": [ARRAYS] if kind is SOUNDS else [],
+    }
+    if kind is TAGGED:
+        forms = {"file of tagged words": list(words.SUFFIXES)}
+    for form, endings in forms.items():
+        found = _roles(files, endings)
         if "train" in found:
             return form, found
+    if not kind.suffixes:
+        seen = ", ".join(sorted(files)[:10]) or "no file"
+        raise DataError(f"{folder}: expected train.tsv, train.txt or the like, found {seen}")
     found = _roles(folders, [""])
     if "train" in found and (len(found) > 1 or len(folders) == 1):
         return "folder", found

@@ -1,4 +1,7 @@
-"""Tables with a path and a label column: CSV, TSV, or JSONL (one JSON object on every line)."""
+"""Tables with a column of inputs and one of labels: CSV, TSV, JSONL (one JSON object on every line), and frames.
+
+The inputs are paths, or for texts the texts themselves. Tables of texts may also lack a header, as PaddleHub's do.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from hub.datasets.base import Origin, Problem, RawLabel, Rows, clean_label
-from hub.datasets.kinds import PICTURES, Kind
+from hub.datasets.kinds import PAIRS, PICTURES, TAGGED, Kind
 from hub.datasets.textfiles import read_text
 from hub.errors import did_you_mean
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
-LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "category", "tag", "tags")
+LABEL_COLUMNS = (
+    "label", "labels", "class", "classes", "class_name", "target", "category", "tag", "tags",
+    "sentiment", "intent", "emotion", "topic", "gold_label", "is_duplicate", "similarity", "relevance",
+)  # fmt: skip
 """The names by which the label's column is found, the likelier first; case, blanks and hyphens do not matter."""
+
+Record = tuple[int, Mapping[str, Any]]
+"""The number of a row and its cells by the names of their columns."""
 
 
 @dataclass(frozen=True)
 class Columns:
     """How a table is read: its column names where they cannot be guessed, and what separates several labels."""
 
-    path: str | None = None
+    input: str | tuple[str, ...] | None = None
     label: str | None = None
     separator: str | None = None
     """None: a cell is one label."""
+    encoding: str | None = None
+    """None: UTF-8."""
 
 
 def read_table(
@@ -42,68 +53,171 @@ def read_table(
 
     Relative paths count from `folder`, by default the table's own.
     """
-    numbers: list[int] = []
-    rows = Rows(name=str(path), file=str(path), numbers=numbers, kind=kind)
-    text = read_text(path, rows.problems)
+    rows = Rows(name=str(path), file=str(path), kind=kind)
+    header, records = read_records(path, columns, kind, rows, LABEL_COLUMNS)
+    if header is not None:
+        take(rows, header, records, columns, folder=folder or path.parent, extra=extra)
+    return rows
+
+
+def read_records(
+    path: Path, columns: Columns, kind: Kind, rows: Rows, usual: Sequence[str]
+) -> tuple[list[str] | None, list[Record]]:
+    """Give the header of a table and every row that has the right number of fields; the others become problems.
+
+    `usual` are the likely names of the label's column, by which a header is told from a first row. The header is None
+    where there is nothing to read.
+    """
+    rows.numbers = []
+    text = read_text(path, rows.problems, encoding=columns.encoding, offer=kind.is_text)
+    suffix = path.suffix.lower()
     if not text:
-        return rows
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
-        records = list(_json_records(text, rows))
-        header = list(dict.fromkeys(name for _, record in records for name in record))
-        if not records:
-            return rows
-    else:
-        header, records = _csv_records(text, rows, tabs=path.suffix.lower() == ".tsv")
-    path_column = _require_column("path", columns.path, kind.columns, header, rows)
-    label_column = _require_column("label", columns.label, LABEL_COLUMNS, header, rows)
-    if path_column is None or label_column is None:
-        return rows
+        return None, []
+    if suffix in (".jsonl", ".ndjson"):
+        found = list(_json_records(text, rows))
+        return list(dict.fromkeys(name for _, record in found for name in record)) or None, found
+    first = text.partition("\n")[0]
+    delimiter = "\t" if suffix != ".csv" else ";" if ";" in first and "," not in first else ","
+    plain = kind.is_text and delimiter == "\t"
+    lines = list(
+        _plain_lines(text, unquote=kind is not TAGGED) if plain else _csv_lines(text, rows, delimiter)
+    )
+    header = [name.strip() for name in lines[0][1]] if lines else []
+    named = columns.input or columns.label or find_input(kind, header) or find_column(usual, header)
+    if kind.is_text and not named and (names := _names_without_header(lines, kind)):
+        return names, _full_rows(names, lines, rows, delimiter)
+    return header, _full_rows(header, lines[1:], rows, delimiter)
+
+
+def take(
+    rows: Rows,
+    header: Sequence[str],
+    records: Iterable[Record],
+    columns: Columns,
+    *,
+    folder: Path | None = None,
+    extra: Sequence[str] = (),
+) -> None:
+    """Put the samples of a table into `rows`, and a problem for every row that makes none."""
+    kind = rows.kind
+    input_columns = require_input(columns.input, kind, header, rows)
+    label_column = require_label(columns.label, LABEL_COLUMNS, header, rows)
+    rows.numbers = numbers = []
+    texts: dict[int, Any] = {}
+    if not input_columns or label_column is None:
+        return
     for number, record in records:
         cells = _Cells(record, Origin(rows.file, number), columns.separator)
-        file, label = cells.path(path_column), cells.label(label_column)
+        given, label = [cells.text(column, kind) for column in input_columns], cells.label(label_column)
         rows.problems += cells.problems
-        if file is not None and label is not None:
-            rows.paths.append(str((folder or path.parent) / file))
-            rows.raw.append(label)
-            numbers.append(number)
-            for name in extra:
-                rows.extra.setdefault(name, []).append(str(record.get(name, "")))
-    return rows
+        if cells.problems or label is None:
+            continue
+        if kind.is_text:
+            rows.paths.append(None)
+            texts[number] = kind.take(given[0] if len(given) == 1 else given)
+        else:
+            rows.paths.append(str((folder or Path()) / str(given[0])))
+        rows.raw.append(label)
+        numbers.append(number)
+        for name in extra:
+            rows.extra.setdefault(name, []).append(str(record.get(name, "")))
+    rows.fetch = texts.__getitem__ if kind.is_text else None
+
+
+# ---- columns ----
 
 
 def find_column(usual: Iterable[str], found: Iterable[Any]) -> Any:
     """Give the first of the usual names that is among those found, as it is written there, or None."""
-    plain = {str(name).strip().lower().replace(" ", "_").replace("-", "_"): name for name in found}
+    plain = _plain(found)
     return next((plain[name] for name in usual if name in plain), None)
 
 
-def _require_column(
-    what: str, given: str | None, usual: Sequence[str], header: list[str], rows: Rows
-) -> str | None:
-    column = find_column(usual, header) if given is None else given
+def find_input(kind: Kind, found: Iterable[Any]) -> tuple[Any, ...]:
+    """Give the columns among those found that hold the inputs of this kind, two for pairs; () where there are none."""
+    plain = _plain(found)
+    usual = [(each,) if isinstance(each, str) else each for each in kind.columns]
+    if not kind.is_pair:  # half of a pair is no text
+        halves = {name for pair in PAIRS.columns if plain.keys() >= set(pair) for name in pair}
+        usual = [names for names in usual if names[0] not in halves]
+    return next((tuple(plain[name] for name in names) for names in usual if plain.keys() >= set(names)), ())
+
+
+def _plain(found: Iterable[Any]) -> dict[str, Any]:
+    return {str(name).strip().lower().replace(" ", "_").replace("-", "_"): name for name in found}
+
+
+def require_input(
+    given: str | tuple[str, ...] | None, kind: Kind, header: Sequence[str], rows: Rows
+) -> tuple[str, ...]:
+    """Give the columns of inputs, as they were given or as they are found; else () and a problem."""
+    found = find_input(kind, header) if given is None else (given,) if isinstance(given, str) else given
+    missing = [name for name in found if name not in header]
+    if found and not missing:
+        return found
+    what = "text" if kind.is_text else "path"
+    usual = [each if isinstance(each, str) else " and ".join(each) for each in kind.columns[:4]]
+    _lacks(missing[0] if missing else None, what, usual, header, rows)
+    return ()
+
+
+def require_label(given: str | None, usual: Sequence[str], header: Sequence[str], rows: Rows) -> str | None:
+    """Give the column of labels, as it was given or as it is found; else None and a problem."""
+    column: str | None = find_column(usual, header) if given is None else given
     if column in header:
         return column
-    found = f"found {', '.join(header) or 'nothing'}"
-    if given is None:
-        detail = f"expected one named {', '.join(usual[:4])} …; {found}; add a header or pass {what}_column="
-    else:
-        detail = "; ".join(filter(None, [found, did_you_mean(given, header)]))
-    rows.problems.append(Problem("missing column", Origin(rows.file, 1), given or what, detail))
+    _lacks(given, "label", usual[:4], header, rows)
     return None
 
 
+def _lacks(given: str | None, what: str, usual: Sequence[str], header: Sequence[str], rows: Rows) -> None:
+    found = f"found {', '.join(header) or 'nothing'}"
+    if given is None:
+        detail = f"expected one named {', '.join(usual)} …; {found}; add a header or pass {what}_column="
+    else:
+        detail = "; ".join(filter(None, [found, did_you_mean(given, header)]))
+    row = 1 if rows.file else None
+    rows.problems.append(
+        Problem("missing column", Origin(rows.file or rows.name, row), given or what, detail)
+    )
+
+
+def _names_without_header(lines: Sequence[tuple[int, list[str]]], kind: Kind) -> list[str]:
+    """Give names for the columns of a table whose first row is one like the others; [] for any other.
+
+    The label is what stands at the end or at the beginning of the row and occurs again further down, which a header
+    does not; where both do, what has fewer values.
+    """
+    *texts, _ = names = ["text_a", "text_b", "label"] if kind.is_pair else ["text", "label"]
+    if lines and any("\x02" in cell for cell in lines[0][1]):  # words and tags, as PaddleHub joins them
+        return names
+    full = [cells for _, cells in lines if len(cells) == len(names)]
+    if not full or lines[0][1] is not full[0]:
+        return []
+    values = {end: {cells[end].strip() for cells in full[1:]} for end in (-1, 0)}
+    ends = [end for end in values if full[0][end].strip() in values[end]]
+    label = min(ends, key=lambda end: len(values[end]), default=None)
+    return [] if label is None else names if label == -1 else ["label", *texts]
+
+
+# ---- rows ----
+
+
 class _Cells:
-    """One row of a table, with the problems of its two cells."""
+    """One row of a table, with the problems of its cells."""
 
     def __init__(self, record: Mapping[str, Any], origin: Origin, separator: str | None) -> None:
         self.record, self.origin, self.separator = record, origin, separator
         self.problems: list[Problem] = []
 
-    def path(self, column: str) -> str | None:
+    def text(self, column: str, kind: Kind) -> str | None:
         value = self.record.get(column)
         if isinstance(value, str) and value.strip():
             return value.strip()
-        self._refuse("bad path", column, "the path of a file as text")
+        if kind.is_text:
+            self._refuse("bad text", column, "a text")
+        else:
+            self._refuse("bad path", column, "the path of a file as text")
         return None
 
     def label(self, column: str) -> RawLabel | None:
@@ -120,41 +234,62 @@ class _Cells:
         if value is None or (isinstance(value, str) and not value.strip()):
             self.problems.append(Problem("missing value", self.origin, detail=f"column {column!r} is empty"))
         else:
-            found = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            found = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             detail = f"column {column!r}: expected {expected}"
             self.problems.append(Problem(kind, self.origin, found, detail))
 
 
-def _csv_records(text: str, rows: Rows, *, tabs: bool) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Give the header and every row that has the right number of fields; the others become problems."""
-    first = text.partition("\n")[0]
-    delimiter = "\t" if tabs else ";" if ";" in first and "," not in first else ","
+def _full_rows(
+    header: list[str], lines: Iterable[tuple[int, list[str]]], rows: Rows, delimiter: str
+) -> list[Record]:
+    """Give every row that has the right number of fields; the others become problems."""
+    records: list[Record] = []
+    for number, cells in lines:
+        origin = Origin(rows.file, number)
+        if not any(cell.strip() for cell in cells):
+            rows.problems.append(Problem("empty line", origin))
+        elif len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
+            trouble = "too few fields" if len(cells) < len(header) else "too many fields"
+            expected = f"expected {len(header)}: {', '.join(header)}; found {len(cells)}"
+            rows.problems.append(Problem(trouble, origin, delimiter.join(cells), expected))
+        else:
+            records.append((number, dict(zip(header, cells, strict=False))))
+    return records
+
+
+def _csv_lines(text: str, rows: Rows, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Give the number and the cells of every row, and the place where the table breaks off as a problem."""
     # strict: without it a quote that is never closed swallows the rest of the file in silence
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] = []
-    records = []
+    number = 1
     try:
-        header = [name.strip() for name in next(reader)]
-        number = reader.line_num + 1
         for cells in reader:
-            origin = Origin(rows.file, number)
-            expected = f"expected {len(header)}: {', '.join(header)}; found {len(cells)}"
-            if not any(cell.strip() for cell in cells):
-                rows.problems.append(Problem("empty line", origin))
-            elif len(cells) < len(header):
-                rows.problems.append(Problem("too few fields", origin, delimiter.join(cells), expected))
-            elif any(cell.strip() for cell in cells[len(header) :]):
-                rows.problems.append(Problem("too many fields", origin, delimiter.join(cells), expected))
-            else:
-                records.append((number, dict(zip(header, cells, strict=False))))
+            yield number, cells
             number = reader.line_num + 1
     except csv.Error as error:
         rows.problems.append(Problem("bad table", Origin(rows.file, reader.line_num), detail=str(error)))
-    return header, records
 
 
-def _json_records(text: str, rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]:
+def _plain_lines(text: str, *, unquote: bool) -> Iterator[tuple[int, list[str]]]:
+    """Give the number and the cells of every line, parted by tabs.
+
+    Quotes belong to the text, as in PaddleHub's files, where many a review begins with one: read as CSV it would
+    swallow the rows up to the next. A cell that is wholly in quotes, as spreadsheets write it, is taken out of them.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        cells = line.rstrip("\r").split("\t")
+        yield number, list(map(_unquoted, cells)) if unquote else cells
+
+
+def _unquoted(cell: str) -> str:
+    inside = cell[1:-1].replace('""', "")
+    whole = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inside
+    return cell[1:-1].replace('""', '"') if whole else cell
+
+
+def _json_records(text: str, rows: Rows) -> Iterator[Record]:
     """Give every line that is a JSON object; the others become problems."""
+    example = '{"text": …, "label": …}' if rows.kind.is_text else '{"path": …, "label": …}'
     for number, line in enumerate(text.split("\n"), start=1):
         origin = Origin(rows.file, number)
         if not line.strip():
@@ -168,5 +303,6 @@ def _json_records(text: str, rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]
         if isinstance(record, dict):
             yield number, record
         else:
-            detail = 'expected an object such as {"path": …, "label": …}'
-            rows.problems.append(Problem("bad JSON", origin, line.strip(), detail))
+            rows.problems.append(
+                Problem("bad JSON", origin, line.strip(), f"expected an object such as {example}")
+            )

@@ -8,10 +8,13 @@ from pathlib import Path
 from hub.datasets.base import Origin, Problem
 
 
-def read_text(path: Path, problems: list[Problem]) -> str:
+def read_text(
+    path: Path, problems: list[Problem], *, encoding: str | None = None, offer: bool = False
+) -> str:
     """Give the text of a UTF-8 file without byte order mark and without empty lines at its end.
 
-    A file in another encoding gives an empty text and a problem that names the first line that is not UTF-8.
+    A file in another encoding gives an empty text and a problem that names the first line that is not UTF-8, unless
+    `encoding` says which; `offer` says in that problem that the caller may.
     """
     try:
         data = path.read_bytes()
@@ -19,21 +22,27 @@ def read_text(path: Path, problems: list[Problem]) -> str:
         problems.append(Problem("bad table", Origin(str(path)), detail=error.strerror or str(error)))
         return ""
     try:
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        if encoding is None and (
+            data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data
+        ):
             raise UnicodeDecodeError("utf-8", data, 0, 1, "UTF-16")
-        return data.decode("utf-8-sig").rstrip("\r\n")
+        text = data.decode(encoding or "utf-8-sig")
+        return text.removeprefix("\ufeff").rstrip("\r\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        guess = (
-            "it looks like UTF-16; "
-            if error.reason == "UTF-16"
-            else "it looks like GBK; "
-            if _is_gbk(data)
-            else ""
+        problems.append(
+            Problem("wrong encoding", Origin(str(path), line), detail=_advice(data, error, encoding, offer))
         )
-        detail = f"expected UTF-8; {guess}save the file as UTF-8"
-        problems.append(Problem("wrong encoding", Origin(str(path), line), detail=detail))
         return ""
+
+
+def _advice(data: bytes, error: UnicodeDecodeError, encoding: str | None, offer: bool) -> str:
+    if encoding is not None:
+        return f"expected {encoding}, as encoding= says"
+    guess = "UTF-16" if error.reason == "UTF-16" else "GBK" if _is_gbk(data) else ""
+    found = f"it looks like {guess}; " if guess else ""
+    other = f', or load(…, encoding="{guess.lower() or "…"}")' if offer else ""
+    return f"expected UTF-8; {found}save the file as UTF-8{other}"
 
 
 def _is_gbk(data: bytes) -> bool:

@@ -1,0 +1,275 @@
+"""Sentences as lists of words with a tag for each word: CoNLL files, tables, JSON lines, frames and objects.
+
+EU       B-ORG          a word a line, its tag in the last column, an empty line between sentences
+rejects  O
+
+text_a \\t label         PaddleHub's tables: words joined by \\x02 (or spaces), and tags likewise
+{"tokens": ["EU", "rejects"], "tags": ["B-ORG", "O"]}      or numbers, with the names in label_list.txt
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hub.datasets.base import Dataset, Origin, Problem, Rows, Sample
+from hub.datasets.kinds import TAGGED
+from hub.datasets.lists import read_names
+from hub.datasets.objects import item_of, names_of
+from hub.datasets.summary import several
+from hub.datasets.tables import (
+    Columns,
+    Record,
+    find_column,
+    find_input,
+    read_records,
+    require_input,
+    require_label,
+)
+from hub.datasets.textfiles import read_text
+from hub.datasets.texts import class_names, frame_records, is_frame
+from hub.errors import UsageError
+
+SUFFIXES = (".jsonl", ".ndjson", ".tsv", ".csv", ".conll", ".bio", ".iob", ".bmes", ".txt")
+TAG_COLUMNS = ("tags", "ner_tags", "labels", "label", "ner", "tag", "pos_tags", "pos")
+"""The names by which the column of tags is found, the likelier first."""
+SEPARATOR = "\x02"
+OUTSIDE = "O"
+MOST_SHOWN = 20
+_SPACES = re.compile(" +")  # no other white space: some of it stands for words
+
+Sentence = tuple[int, Any, Any]
+"""The number of a row or an item, its words and its tags, as they were found."""
+
+
+class TaggedDataset(Dataset):
+    """Sentences by index: the input of a sample is its words, the label the number of each word's tag in `labels`.
+
+    `targets()` is 0 for every sentence: it has no class of its own. `counts()` is of words.
+    """
+
+    def __init__(
+        self, rows: Rows, *, labels: Sequence[str] | None = None, multi_label: bool | None = None
+    ) -> None:
+        """Give the tags of `rows` numbers: by `labels`, or else "O" first and the others sorted."""
+        if multi_label:
+            raise UsageError("multi_label: a word has one tag")
+        self._rows = rows
+        self.name, self.ignored, self.multi_label = rows.name, rows.ignored, False
+        sentences: list[tuple[str, ...]] = rows.raw  # type: ignore[assignment]
+        found = {*rows.labels, *(tag for tags in sentences for tag in tags)}
+        self.labels = tuple(labels or sorted(found, key=lambda tag: (tag != OUTSIDE, tag)))
+        number = {tag: n for n, tag in enumerate(self.labels)}
+        self._tags = [tuple(number.get(tag, -1) for tag in tags) for tags in sentences]
+        unknown = {k: tags.index(-1) for k, tags in enumerate(self._tags) if -1 in tags}
+        self._index = np.array([k for k in range(len(sentences)) if k not in unknown], dtype=np.int64)
+        self._targets: np.ndarray = np.zeros(len(self._index), np.int64)
+        self.problems = (
+            *rows.problems,
+            *(
+                Problem("unknown tag", rows.origin(k), sentences[k][place], known=self.labels)
+                for k, place in unknown.items()
+            ),
+        )
+
+    def __getitem__(self, i: int) -> Sample:
+        k = int(self._index[i])
+        return Sample(self._rows.input(k), self._tags[k], self._rows.origin(k))
+
+    def __repr__(self) -> str:
+        return f"<TaggedDataset {self.name}: {len(self)} sentences, {len(self.labels)} tags>"
+
+    def counts(self) -> dict[str, int]:
+        """Give the number of words of every tag, in the order of `labels`, zeros included."""
+        numbers = Counter(number for k in self._index.tolist() for number in self._tags[k])
+        return {label: numbers[n] for n, label in enumerate(self.labels)}
+
+    def describe(self) -> str:
+        """Give a line for a person: sentences, words, and how often each tag is there."""
+        counts = self.counts()
+        shown = ", ".join(f"{tag} {count:,}" for tag, count in list(counts.items())[:MOST_SHOWN])
+        more = f" and {len(counts) - MOST_SHOWN} more" if len(counts) > MOST_SHOWN else ""
+        size = f"{several(len(self), 'sentence')}, {several(sum(counts.values()), 'word')}"
+        return f"{self.name}: {size}; tags: {shown}{more}"
+
+    def relabel(
+        self, labels: Sequence[str] | None = None, *, multi_label: bool | None = None
+    ) -> TaggedDataset:
+        """Give the same sentences numbered by another list of tags; those it does not know become problems."""
+        chosen = dataclasses.replace(self._rows.part(self._index.tolist()), problems=list(self.problems))
+        return TaggedDataset(
+            chosen, labels=self.labels if labels is None else labels, multi_label=multi_label
+        )
+
+
+# ---- reading ----
+
+
+def read_tagged(path: Path, columns: Columns) -> Rows:
+    """Give the sentences of a file; rows are the lines at which they begin."""
+    rows = Rows(name=str(path), file=str(path), kind=TAGGED)
+    if path.suffix.lower() in (".jsonl", ".ndjson") or _is_table(path, columns):
+        header, records = read_records(path, columns, TAGGED, rows, TAG_COLUMNS)
+        sentences = [] if header is None else _from_table(header, records, columns, rows)
+    else:
+        text = read_text(path, rows.problems, encoding=columns.encoding, offer=True)
+        sentences = _from_conll(text, rows)
+    numbered = any(_is_number(tag) for _, _, tags in sentences if isinstance(tags, list) for tag in tags[:1])
+    _fill(rows, sentences, read_names(path.parent, rows.problems) if numbered else ())
+    return rows
+
+
+def read_tagged_object(source: Any, columns: Columns) -> Rows:
+    """Give the sentences of a frame, or of any object with (words, tags) or {"tokens": …, "tags": …} as items."""
+    rows = Rows(name=type(source).__name__, kind=TAGGED)
+    if is_frame(source):
+        header, records = frame_records(source)
+        names = class_names(source, columns.label or find_column(TAG_COLUMNS, header))
+        _fill(rows, _from_table(header, records, columns, rows), names)
+        return rows
+    if isinstance(source, str | type) or not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+        raise UsageError(f"data: expected a path or (words, tags) pairs, found {type(source).__name__}")
+    sentences: list[Sentence] = []
+    for number in range(len(source)):
+        item = item_of(source, number)
+        found = _pair(item)
+        if found is None:
+            detail = f'expected (words, tags) or {{"tokens": …, "tags": …}}, found {type(item).__name__}'
+            rows.problems.append(Problem("bad item", Origin("", number), detail=detail))
+        else:
+            sentences.append((number, *found))
+    _fill(rows, sentences, names_of(source))
+    return rows
+
+
+def _pair(item: Any) -> tuple[Any, Any] | None:
+    if isinstance(item, Sample):
+        return item.input, item.label
+    if isinstance(item, Mapping):
+        words, tags = find_input(TAGGED, item), find_column(TAG_COLUMNS, item)
+        return (item[words[0]], item[tags]) if words and tags is not None else None
+    return (item[0], item[1]) if isinstance(item, tuple | list) and len(item) == 2 else None
+
+
+def _is_table(path: Path, columns: Columns) -> bool:
+    """Say whether a file has a sentence, and not a word, in each of its lines."""
+    text = read_text(path, [], encoding=columns.encoding)
+    header = re.split("[\t,]", text.partition("\n")[0].strip())
+    named = (
+        columns.input or columns.label or (find_input(TAGGED, header) and find_column(TAG_COLUMNS, header))
+    )
+    return SEPARATOR in text or (bool(named) and "\n\n" not in text.replace("\r", ""))
+
+
+def _from_table(
+    header: Sequence[str], records: Iterable[Record], columns: Columns, rows: Rows
+) -> list[Sentence]:
+    words = require_input(columns.input, TAGGED, header, rows)
+    tags = require_label(columns.label, TAG_COLUMNS, header, rows)
+    if not words or tags is None:
+        return []
+    return [(number, _parted(record.get(words[0])), _parted(record.get(tags))) for number, record in records]
+
+
+def _parted(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    return cell.split(SEPARATOR) if SEPARATOR in cell else cell.split()
+
+
+def _from_conll(text: str, rows: Rows) -> list[Sentence]:
+    """Give the sentences of a text with a word a line; a line that is no word and tag is a problem.
+
+    Lines have as many columns as most of them. A sentence may begin with comments: lines with # that do not end in
+    a tag.
+    """
+    lines = [line.rstrip("\r\t ") for line in text.split("\n")] if text else []
+    cells = [
+        line.split("\t") if "\t" in line else _SPACES.split(line.strip(" ")) if line else [] for line in lines
+    ]
+    plain = [each for each in cells if each and not each[0].startswith(("#", "-DOCSTART-"))]
+    [(width, _)] = Counter(map(len, plain)).most_common(1) or [(2, 0)]
+    if width < 2:
+        detail = "expected a word, a tab or a space, and its tag on every line; found one column"
+        rows.problems.append(Problem("missing column", Origin(rows.file, 1), "tag", detail))
+        return []
+    known = {each[-1] for each in plain if len(each) == width}
+    sentences: list[Sentence] = []
+    words: list[str] = []
+    tags: list[str] = []
+    start, whole = 1, True
+    for number, each in enumerate([*cells, []], start=1):
+        if not each or each[0].startswith("-DOCSTART-"):
+            if words and whole:
+                sentences.append((start, words, tags))
+            words, tags, whole = [], [], True
+        elif each[0].startswith("#") and not words and (len(each) != width or each[-1] not in known):
+            continue
+        elif len(each) != width:
+            kind = "too few fields" if len(each) < width else "too many fields"
+            detail = f"expected {width}, as in most lines: a word … its tag; found {len(each)}"
+            rows.problems.append(Problem(kind, Origin(rows.file, number), lines[number - 1], detail))
+            whole = False
+        else:
+            start = start if words else number
+            words.append(each[0])
+            tags.append(each[-1])
+    return sentences
+
+
+def _fill(rows: Rows, sentences: Iterable[Sentence], names: Sequence[str]) -> None:
+    """Put sentences into `rows` with their tags by name, and a problem for each that makes no sample."""
+    rows.numbers = numbers = []
+    kept: dict[int, list[str]] = {}
+    for number, words, given in sentences:
+        taken, origin = TAGGED.take(words), Origin(rows.file, number)
+        tags = given.tolist() if hasattr(given, "tolist") else given
+        if taken is None:
+            detail = f"expected words as a list of texts, found {type(words).__name__}"
+            rows.problems.append(Problem("bad words", origin, _shown(words), detail))
+        elif not isinstance(tags, list | tuple):
+            detail = f"expected a list with a tag for each word, found {type(tags).__name__}"
+            rows.problems.append(Problem("bad tags", origin, _shown(tags), detail))
+        elif len(taken) != len(tags):
+            detail = f"{several(len(taken), 'word')}, {several(len(tags), 'tag')}"
+            rows.problems.append(Problem("length mismatch", origin, _shown(" ".join(taken)), detail))
+        elif not any(word.strip() for word in taken):
+            rows.problems.append(Problem("empty sentence", origin))
+        elif not all(named := [_name(tag, names) for tag in tags]):
+            bad = next(tag for tag, name in zip(tags, named, strict=True) if not name)
+            detail = f"expected 0 to {len(names) - 1}" if names else "expected the name of a tag"
+            rows.problems.append(Problem("unknown tag", origin, str(bad), detail, tuple(names)))
+        else:
+            kept[number] = taken
+            rows.paths.append(None)
+            rows.raw.append(tuple(map(str, named)))
+            numbers.append(number)
+            rows.labels = tuple(names) if _is_number(tags[0]) else rows.labels
+    rows.fetch = kept.__getitem__
+
+
+def _name(tag: Any, names: Sequence[str]) -> str | None:
+    """Give a tag as a name; a number counts the names, or is the name where there are none."""
+    if isinstance(tag, str):
+        return sys.intern(str(tag).strip())  # the same few for a million words
+    if not _is_number(tag):
+        return None
+    if names:
+        return names[tag] if 0 <= tag < len(names) else None
+    return str(tag) if tag >= 0 else None
+
+
+def _is_number(tag: Any) -> bool:
+    return isinstance(tag, int | np.integer) and not isinstance(tag, bool)
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:60] + "…"

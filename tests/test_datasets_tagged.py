@@ -1,0 +1,362 @@
+"""Words with tags: from CoNLL files, PaddleHub's tables, JSON lines, objects and frames to data for a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.datasets import KINDS, Dataset, Sample, builtin, check, load
+from hub.datasets.by_task import prepare_evaluation_for, prepare_for
+from hub.datasets.tagged import odd_tags, prepare_tagged, prepare_tagged_evaluation
+from hub.errors import DataError, InputError, UsageError
+from hub.registry.transport import MemoryTransport
+from tests.test_datasets_sounds import archive_of
+
+TAGGED = KINDS["tagged"]
+EU = (["EU", "rejects", "German", "lamb"], ["B-ORG", "O", "B-MISC", "O"])
+PETER = (["Peter", "Blackburn"], ["B-PER", "I-PER"])
+LABELS = ("O", "B-MISC", "B-ORG", "B-PER", "I-PER")
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return path
+
+
+def sentences(dataset: Dataset | None) -> list[tuple[list[str], list[str]]]:
+    assert dataset is not None
+    return [(each.input, [dataset.labels[n] for n in each.label]) for each in dataset]  # type: ignore[union-attr]
+
+
+def problems(dataset: Dataset | None) -> list[str]:
+    assert dataset is not None
+    return [str(problem) for problem in dataset.problems]
+
+
+def joined(words: list[str], tags: list[str], by: str = "\x02") -> str:
+    return f"{by.join(words)}\t{by.join(tags)}\n"
+
+
+# ---- files ----
+
+CONLL = """-DOCSTART- -X- -X- O
+
+EU NNP B-NP B-ORG
+rejects VBZ B-VP O
+German JJ B-NP B-MISC
+lamb NN I-NP O
+
+Peter NNP B-NP B-PER
+Blackburn NNP I-NP I-PER
+"""
+TABS = (
+    "\n".join(f"{word}\t{tag}" for word, tag in zip(*EU, strict=True))
+    + "\n\n\nPeter\tB-PER\nBlackburn\tI-PER"
+)
+COMMENTED = "# id 5d2e domain=en\n" + CONLL.partition("\n\n")[2].replace("\n\n", "\n\n# id 77 domain=en\n")
+OBJECTS = [{"tokens": words, "ner_tags": tags} for words, tags in (EU, PETER)]
+FILES = {
+    "conll 2003": ("a.txt", CONLL, (3, 8)),
+    "two columns with tabs": ("a.conll", TABS, (1, 7)),
+    "a file with any name": ("eng.train", TABS, (1, 7)),
+    "windows": ("a.txt", "\ufeff" + TABS.replace("\n", "\r\n"), (1, 7)),
+    "comments": ("a.conll", COMMENTED, (2, 8)),
+    "PaddleHub's": ("a.tsv", "text_a\tlabel\n" + joined(*EU) + joined(*PETER), (2, 3)),
+    "PaddleHub's without header": ("a.tsv", joined(*EU) + joined(*PETER), (1, 2)),
+    "label first": ("a.tsv", "label\ttext_a\n" + joined(*EU[::-1]) + joined(*PETER[::-1]), (2, 3)),
+    "spaces in cells": ("a.csv", "tokens,tags\n" + (joined(*EU, " ") + joined(*PETER, " ")).replace("\t", ","), (2, 3)),
+    "jsonl": ("a.jsonl", "".join(json.dumps(each) + "\n" for each in OBJECTS), (1, 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_hold_words_and_tags(tmp_path: Path, name: str) -> None:
+    file, content, lines = FILES[name]
+    train, valid, test = load(write(tmp_path / file, content), "tagged")
+    assert problems(train) == []
+    assert sentences(train) == [EU, PETER]
+    assert (train.labels, train.multi_label, valid, test) == (LABELS, False, None, None)
+    assert [train.origin(n).row for n in range(2)] == list(lines)
+    assert train.counts() == {"O": 2, "B-MISC": 1, "B-ORG": 1, "B-PER": 1, "I-PER": 1}
+    check(train)
+
+
+def test_words_may_be_quotes_hashes_and_blanks(tmp_path: Path) -> None:
+    words, tags = ['"', "#", "a b", "\u3000", '"'], ["O", "O", "B-X", "O", "O"]
+    for content in (
+        "text_a\tlabel\n" + joined(words, tags),
+        "".join(f"{w}\t{t}\n" for w, t in zip(words, tags, strict=True)),
+    ):
+        assert sentences(load(write(tmp_path / "a.tsv", content), TAGGED).train) == [(words, tags)]
+    assert sentences(load(write(tmp_path / "a.txt", "# O\nx B-X\ny O\n"), TAGGED).train) == [
+        (["#", "x", "y"], ["O", "B-X", "O"])
+    ]
+
+
+WORD = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(
+    lambda word: word[0] not in "#-"
+)
+SENTENCE = st.lists(st.tuples(WORD, st.sampled_from(["O", "B-A", "I-A"])), min_size=2)
+
+
+@given(st.lists(SENTENCE, min_size=1))
+def test_every_form_gives_the_same_sentences(
+    tmp_path_factory: pytest.TempPathFactory, given: list[list[tuple[str, str]]]
+) -> None:
+    wanted = [([word for word, _ in each], [tag for _, tag in each]) for each in given]
+    folder = tmp_path_factory.mktemp("t")
+    forms = {
+        "a.txt": "\n".join("".join(f"{word} {tag}\n" for word, tag in each) for each in given),
+        "b.tsv": "text_a\tlabel\n" + "".join(joined(*each) for each in wanted),
+        "c.jsonl": "".join(json.dumps({"tokens": words, "tags": tags}) + "\n" for words, tags in wanted),
+    }
+    for name, content in forms.items():
+        assert sentences(load(write(folder / name, content), TAGGED).train) == wanted, name
+    assert sentences(load(wanted, TAGGED).train) == wanted
+
+
+def test_numbers_count_the_names_in_label_list(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "train.jsonl",
+        '{"tokens": ["a", "b"], "ner_tags": [2, 0]}\n{"tokens": ["c"], "ner_tags": [1]}\n',
+    )
+    assert load(path, TAGGED).train.labels == ("0", "1", "2"), "without names the numbers are the names"
+    write(tmp_path / "label_list.txt", "O\nI-X\nB-X\nB-Y\n")
+    train = load(tmp_path, TAGGED).train
+    assert train.labels == ("O", "B-X", "B-Y", "I-X")
+    assert sentences(train) == [(["a", "b"], ["B-X", "O"]), (["c"], ["I-X"])]
+    write(tmp_path / "label_list.txt", "O\nI-X\n")
+    assert problems(load(tmp_path, TAGGED).train) == [
+        f"{tmp_path}/train.jsonl, row 1: unknown tag '2' (expected 0 to 1; known: O, I-X)"
+    ]
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "id\tsatz\tkette\n1\t" + joined(*EU, " "))
+    assert sentences(load(path, TAGGED, text_column="satz", label_column="kette").train) == [EU]
+    said = problems(load(write(tmp_path / "a.jsonl", '{"tokens": ["a"], "kette": ["O"]}\n'), TAGGED).train)
+    assert "row 1: missing column 'label' (expected one named tags, ner_tags, labels, label" in said[0]
+
+
+# ---- objects ----
+
+
+class Named(list[Any]):
+    labels = ("O", "B-PER", "I-PER")
+
+
+def test_objects_give_words_and_tags() -> None:
+    assert sentences(load([EU, PETER], TAGGED).train) == [EU, PETER]
+    assert sentences(load(OBJECTS, TAGGED).train) == [EU, PETER]
+    arrays = [(np.array(words), np.array(tags)) for words, tags in (EU, PETER)]
+    train = load(arrays, TAGGED).train
+    assert sentences(train) == [EU, PETER]
+    assert all(type(word) is str for word in train[0].input)
+    numbered = Named([(PETER[0], np.array([1, 2])), Sample(["x"], (0,))])
+    assert sentences(load(numbered, TAGGED).train) == [PETER, (["x"], ["O"])]
+    again = load(train, TAGGED).train
+    assert again is train
+    with pytest.raises(UsageError, match=r"expected a path or \(words, tags\) pairs, found int"):
+        load(7, TAGGED)
+    with pytest.raises(DataError, match="item 0 of dict: KeyError"):
+        load({"a": 1}, TAGGED)
+
+
+def test_frames_give_words_and_tags() -> None:
+    datasets = pytest.importorskip("datasets")
+    names = ["O", "B-PER", "I-PER"]
+    for listed in (datasets.Sequence, datasets.List):
+        features = datasets.Features(
+            {"id": datasets.Value("string"), "tokens": listed(datasets.Value("string")),
+             "ner_tags": listed(datasets.ClassLabel(names=names))}
+        )  # fmt: skip
+        made = datasets.Dataset.from_dict(
+            {"id": ["1", "2"], "tokens": [PETER[0], ["x"]], "ner_tags": [[1, 2], [0]]}, features=features
+        )
+        train, _, test = load(datasets.DatasetDict(train=made, test=made), TAGGED)
+        assert sentences(train) == sentences(test) == [PETER, (["x"], ["O"])]
+        assert train.labels == ("O", "B-PER", "I-PER")
+
+
+# ---- what is wrong, with file, row and value ----
+
+
+def test_every_problem_is_named_with_its_row_and_value(tmp_path: Path) -> None:
+    content = "a O\nb\n\nc O\nd x O\ne O\n\nf O\ng B-X\n"
+    train = load(write(tmp_path / "a.txt", content), TAGGED).train
+    assert problems(train) == [
+        f"{tmp_path}/a.txt, row 2: too few fields 'b' (expected 2, as in most lines: a word … its tag; found 1)",
+        f"{tmp_path}/a.txt, row 5: too many fields 'd x O' (expected 2, as in most lines: a word … its tag; found 3)",
+    ]
+    assert sentences(train) == [(["f", "g"], ["O", "B-X"])], "a sentence with a bad line is none"
+    lines = [
+        {"tokens": ["a", "b"], "tags": ["O"]}, {"tokens": "a b", "tags": ["O", "B-X"]}, {"tokens": 3, "tags": ["O"]},
+        {"tokens": ["a"], "tags": "O"}, {"tokens": ["a"], "tags": 4}, {"tokens": [], "tags": []},
+        {"tokens": ["a", "b"], "tags": ["O", ""]}, {"tokens": ["a"], "tags": [None]}, {"tokens": ["a"]},
+        {"tokens": [" "], "tags": ["O"]},
+    ]  # fmt: skip
+    train = load(
+        write(tmp_path / "b.jsonl", "".join(json.dumps(each) + "\n" for each in lines)), TAGGED
+    ).train
+    assert sentences(train) == [(["a", "b"], ["O", "B-X"]), (["a"], ["O"])]
+    assert [line.removeprefix(f"{tmp_path}/b.jsonl, ") for line in problems(train)] == [
+        "row 1: length mismatch 'a b' (2 words, 1 tag)",
+        "row 3: bad words '3' (expected words as a list of texts, found int)",
+        "row 5: bad tags '4' (expected a list with a tag for each word, found int)",
+        "row 6: empty sentence",
+        "row 7: unknown tag '' (expected the name of a tag)",
+        "row 8: unknown tag 'None' (expected the name of a tag)",
+        "row 9: bad tags 'None' (expected a list with a tag for each word, found NoneType)",
+        "row 10: empty sentence",
+    ]
+    items = [EU, (["a"], ["O", "O"]), "no", (["b"], ["O"], 3)]
+    assert problems(load(items, TAGGED).train) == [
+        'item 2: bad item (expected (words, tags) or {"tokens": …, "tags": …}, found str)',
+        'item 3: bad item (expected (words, tags) or {"tokens": …, "tags": …}, found tuple)',
+        "item 1: length mismatch 'a' (1 word, 2 tags)",
+    ]
+
+
+def test_files_that_hold_no_tags_or_cannot_be_decoded(tmp_path: Path) -> None:
+    said = problems(load(write(tmp_path / "a.txt", "EU\nrejects\n"), TAGGED).train)
+    assert said == [
+        f"{tmp_path}/a.txt, row 1: missing column 'tag' "
+        "(expected a word, a tab or a space, and its tag on every line; found one column)"
+    ]
+    for content in ("", "\n\n", "# only a comment\n"):
+        with pytest.raises(DataError, match="no samples"):
+            check(load(write(tmp_path / "a.txt", content), TAGGED).train)
+    path = write(tmp_path / "a.txt", "x O\n北 B-LOC\n京 I-LOC\n".encode("gbk"))
+    assert problems(load(path, TAGGED).train)[0].startswith(
+        f"{path}, row 2: wrong encoding (expected UTF-8; it looks like GBK"
+    )
+    assert sentences(load(path, TAGGED, encoding="gbk").train) == [
+        (["x", "北", "京"], ["O", "B-LOC", "I-LOC"])
+    ]
+    with pytest.raises(DataError, match=r"expected train\.tsv, train\.txt or the like, found a\.txt"):
+        load(tmp_path, TAGGED)
+
+
+def test_tags_that_training_does_not_have_are_problems_of_the_other_parts(tmp_path: Path) -> None:
+    write(tmp_path / "train.txt", TABS)
+    write(tmp_path / "dev.txt", "Ann B-PER\n\nin O\nRome B-LOC\n")
+    with pytest.raises(DataError) as caught:
+        prepare_tagged(tmp_path)
+    assert (
+        f"{tmp_path}/dev.txt, row 3: unknown tag 'B-LOC' (known: {', '.join(LABELS)}" in caught.value.message
+    )
+    parts = prepare_tagged(tmp_path, on_bad="skip")
+    assert sentences(parts.valid) == [(["Ann"], ["B-PER"])]
+    assert parts.notes == ("left out: 1 × unknown tag",)
+
+
+# ---- for a run ----
+
+MANY = [([f"w{n}", "x"], ["B-A", "I-A" if n % 2 else "O"]) for n in range(9)] + [(["y"], ["B-RARE"])]
+
+
+def test_a_fifth_is_held_out_whatever_tags_are_rare() -> None:
+    first, again, other = (prepare_for("tagged", MANY, multi_label=None, seed=seed) for seed in (0, 0, 1))
+    assert (len(first.train), len(first.valid or [])) == (8, 2)
+    assert sentences(first.valid) == sentences(again.valid) != sentences(other.valid)
+    assert sorted(sentences(first.train) + sentences(first.valid)) == sorted(MANY)
+    assert "no validation data was given: 2 of 10 sentences were held out" in first.describe()
+    assert first.train.labels == ("O", "B-A", "B-RARE", "I-A")
+    with pytest.raises(DataError, match="one sentence alone cannot be split"):
+        prepare_tagged(MANY[:1])
+    with pytest.raises(UsageError, match="multi_label"):
+        prepare_for("tagged", MANY, multi_label=True)
+
+
+def test_parts_are_taken_given_or_left_out(tmp_path: Path) -> None:
+    for name in ("train", "valid", "test"):
+        write(tmp_path / f"{name}.conll", TABS)
+    parts = prepare_tagged(tmp_path)
+    assert [len(part or []) for part in (parts.train, parts.valid, parts.test)] == [2, 2, 2]
+    parts = prepare_tagged(str(tmp_path / "train.conll"), valid=[PETER], test=False)
+    assert (sentences(parts.valid), parts.test) == ([PETER], None)
+    assert prepare_tagged(tmp_path, valid=False).valid is None
+    assert prepare_tagged([EU, PETER], valid=False).describe() == (
+        "train: list: 2 sentences, 6 words; tags: O 2, B-MISC 1, B-ORG 1, B-PER 1, I-PER 1"
+    )
+
+
+def test_evaluation_uses_the_tags_of_the_module(tmp_path: Path) -> None:
+    labels = ("O", "I-PER", "B-PER")
+    found = prepare_evaluation_for("tagged", [PETER], labels=labels, multi_label=False)
+    assert found[0].label == (2, 1)
+    assert found.labels == labels
+    with pytest.raises(DataError, match=r"item 0: unknown tag 'B-ORG' \(known: O, I-PER, B-PER"):
+        prepare_tagged_evaluation([EU], labels=labels)
+    found = prepare_tagged_evaluation(load([PETER, PETER], TAGGED).train.select([1]), labels=labels)
+    assert (len(found), found[0].label, found.targets().tolist()) == (1, (2, 1), [0])
+
+
+def test_what_a_network_cannot_take_is_left_out_by_its_row(tmp_path: Path) -> None:
+    def probe(sample: Sample) -> None:
+        if "rejects" in sample.input:
+            raise InputError("too rude")
+
+    path = write(tmp_path / "a.txt", CONLL)
+    with pytest.raises(DataError, match=r"a\.txt, row 3: unreadable \(too rude\)"):
+        prepare_tagged(path, valid=False, probe=probe)
+    other = write(tmp_path / "b.txt", CONLL + "\nUN NNP B-NP B-ORG\nand CC O O\nFrench JJ B-NP B-MISC\n")
+    assert len(prepare_tagged(other, valid=False, probe=probe, on_bad="skip").train) == 2
+
+
+def test_selected_sentences_keep_their_tags_and_counts() -> None:
+    train = load(MANY, TAGGED).train
+    part = train.select([9, 0])
+    assert sentences(part) == [MANY[9], MANY[0]]
+    assert part.counts() == {"O": 1, "B-A": 1, "B-RARE": 1, "I-A": 0}
+    assert part.targets().dtype == np.int64
+    assert len(train.select([])) == 0
+
+
+ORDERS = [
+    (["B-X", "I-X", "O", "B-Y"], ""),
+    (["I-X", "O", "I-Y", "B-Y"], "I-X after the beginning (item 0); an entity begins there, as in IOB1"),
+    (["B-X", "I-Y"], "I-Y after B-X (item 0); an entity begins there, as in IOB1"),
+    (["B-X", "I-X", "E-X", "S-Y", "O"], ""),
+    (["B-X", "M-X", "E-X", "S-Y", "B-Y", "E-Y"], ""),
+    (["B-X", "O", "S-Y"], "O after B-X (item 0)"),
+    (["S-Y", "B-X"], "the end after B-X (item 0)"),
+    (["O", "E-X", "S-X"], "E-X after O (item 0)"),
+    (["I-X", "O", "I-Y"], ""),
+    (["NN", "VB", "B-X", "O", "I-X"], ""),
+    (["B", "M", "E", "S"], ""),
+    (["B", "S"], "S after B (item 0)"),
+]
+
+
+@pytest.mark.parametrize(("tags", "note"), ORDERS)
+def test_tags_out_of_order_are_counted_in_a_note(tags: list[str], note: str) -> None:
+    train = load([(["w"] * len(tags), tags), (["w"], ["O"])], TAGGED).train
+    said = "train: 1 of 2 sentences have tags out of order, such as " + note
+    assert odd_tags("train", train) == (said if note else "")
+    notes = prepare_tagged(load([(["w"] * len(tags), tags), (["w"], ["O"])], TAGGED), valid=False).notes
+    assert notes == ((said,) if note else ())
+
+
+# ---- by name ----
+
+
+def test_msra_ner_is_fetched_once(tmp_path: Path, empty_home: Path) -> None:
+    chosen = builtin.BUILT_IN["MSRA_NER"]
+    wanted = (list("海钓在厦门"), ["O", "O", "O", "B-LOC", "I-LOC"])
+    for part in ("train", "dev", "test"):
+        write(tmp_path / "msra_ner" / f"{part}.tsv", "text_a\tlabel\n" + joined(*wanted) * 2)
+    web = MemoryTransport({chosen.url: archive_of(tmp_path / "msra_ner", "msra_ner")})
+    splits = builtin.load_by_name("MSRA_NER", transport=web)
+    assert [sentences(each) for each in splits] == [[wanted] * 2] * 3
+    assert splits.train.labels == ("O", "B-LOC", "I-LOC")
+    count = len(web.requests)
+    builtin.load_by_name("MSRA_NER", transport=web)
+    assert len(web.requests) == count

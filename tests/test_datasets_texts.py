@@ -1,0 +1,405 @@
+"""Texts and pairs of them from tables with and without header, folders, objects and frames, and what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.datasets import KINDS, Dataset, Sample, builtin, check, load, prepare, prepare_evaluation
+from hub.datasets.by_task import prepare_evaluation_for, prepare_for
+from hub.errors import DataError, InputError, UsageError
+from hub.registry.transport import MemoryTransport
+from tests.test_datasets_sounds import archive_of
+
+TEXTS, PAIRS = KINDS["texts"], KINDS["pairs"]
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return path
+
+
+def rows(dataset: Dataset | None) -> list[tuple[Any, str]]:
+    assert dataset is not None
+    return [(sample.input, dataset.labels[sample.label]) for sample in dataset]  # type: ignore[index]
+
+
+def problems(dataset: Dataset | None) -> list[str]:
+    assert dataset is not None
+    return [str(problem) for problem in dataset.problems]
+
+
+GOOD = [("房间很大", "1"), ("不好", "0"), ("fine, really", "1")]
+
+# ---- tables ----
+
+TABLES = {
+    "PaddleHub's, label first": ("a.tsv", "label\ttext_a\n1\t房间很大\n0\t不好\n1\tfine, really\n"),
+    "text first": ("a.tsv", "text_a\tlabel\n房间很大\t1\n不好\t0\nfine, really\t1"),
+    "with numbers": ("a.tsv", "qid\tlabel\ttext_a\n7\t1\t房间很大\n8\t0\t不好\n9\t1\tfine, really\n"),
+    "called .txt": ("a.txt", "label\ttext_a\n1\t房间很大\n0\t不好\n1\tfine, really\n"),
+    "without header": ("a.tsv", "房间很大\t1\n不好\t0\nfine, really\t1\n"),
+    "without header, label first": ("a.txt", "1\t房间很大\n0\t不好\n1\tfine, really\n"),
+    "csv": ("a.csv", 'Review,Sentiment\n房间很大,1\n不好,0\n"fine, really",1\n'),
+    "csv without header": ("a.csv", '房间很大,1\n不好,0\n"fine, really",1\n'),
+    "semicolons": ("a.csv", "text;label\n房间很大;1\n不好;0\nfine, really;1\n"),
+    "jsonl": ("a.jsonl", "".join(json.dumps({"sentence": t, "label": label}) + "\n" for t, label in GOOD)),
+    "windows": ("a.tsv", "\ufefflabel\ttext_a\r\n1\t房间很大\r\n0\t不好\r\n1\tfine, really\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_hold_texts_and_labels(tmp_path: Path, name: str) -> None:
+    file, content = TABLES[name]
+    train, valid, test = load(write(tmp_path / file, content), "texts")
+    assert rows(train) == GOOD
+    assert problems(train) == []
+    assert (valid, test, train.labels, train.kind) == (None, None, ("0", "1"), TEXTS)
+    assert train.path(0) is None
+    check(train)
+
+
+def test_the_parts_of_a_folder_share_their_labels(tmp_path: Path) -> None:
+    for name in ("train", "dev", "test"):
+        write(tmp_path / f"{name}.tsv", f"label\ttext_a\nbad\tone {name}\ngood\ttwo {name}\n")
+    splits = load(tmp_path, TEXTS)
+    assert [rows(each)[1] for each in splits] == [
+        (f"two {name}", "good") for name in ("train", "dev", "test")
+    ]
+    assert str(splits.test.origin(1)) == f"{tmp_path / 'test.tsv'}, row 3"  # type: ignore[union-attr]
+    assert [len(each) for each in prepare(tmp_path, kind="texts").train.check().splits if each] == [2]
+
+
+def test_a_quote_in_a_review_swallows_nothing(tmp_path: Path) -> None:
+    content = 'label\ttext_a\n1\t"好"的酒店\n0\t"说是海景\n1\t很好"\n0\t"in ""quotes"""\n1\tok\n'
+    train = load(write(tmp_path / "a.tsv", content), TEXTS).train
+    assert [text for text, _ in rows(train)] == ['"好"的酒店', '"说是海景', '很好"', 'in "quotes"', "ok"]
+    assert problems(train) == []
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\0\t\n\r\x02\ufeff", exclude_categories=["Cs"])).filter(
+            lambda text: text.strip() and not text.strip().startswith('"')
+        ),
+        min_size=1,
+    )
+)
+def test_any_text_comes_out_of_a_tsv_as_it_went_in(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    content = "text_a\tlabel\n" + "".join(f"{text}\tx\n" for text in texts)
+    train = load(write(tmp_path_factory.mktemp("t") / "a.tsv", content), TEXTS).train
+    assert [sample.input for sample in train] == [text.strip() for text in texts]
+
+
+def test_columns_can_be_named_and_several_labels_parted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "label,text,words,topics\nx,y,goals,sport|news\nx,y,votes,news\n")
+    train = load(path, TEXTS, text_column="words", label_column="topics", multi_label=True).train
+    assert [(sample.input, sample.label) for sample in train] == [("goals", (0, 1)), ("votes", (0,))]
+    assert train.labels == ("news", "sport")
+    path = write(tmp_path / "a.jsonl", '{"text": "a", "labels": ["p", "q"]}\n{"text": "b", "labels": []}\n')
+    assert load(path, TEXTS).train.targets().tolist() == [[1, 1], [0, 0]]
+
+
+def test_a_header_with_unknown_names_is_no_row(tmp_path: Path) -> None:
+    train = load(write(tmp_path / "a.tsv", "etikett\tsatz\ngut\tx\nschlecht\ty\ngut\tz\n"), TEXTS).train
+    assert len(train) == 0
+    assert (
+        "row 1: missing column 'text' (expected one named text, text_a, sentence, content"
+        in problems(train)[0]
+    )
+    assert "found etikett, satz; add a header or pass text_column=)" in problems(train)[0]
+    assert "missing column 'label'" in problems(train)[1]
+
+
+def test_half_of_a_pair_is_no_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "text_a\ttext_b\tlabel\na\tb\t1\nc\td\t0\n")
+    assert "missing column 'text'" in problems(load(path, TEXTS).train)[0]
+    assert rows(load(path, TEXTS, text_column="text_b").train) == [("b", "1"), ("d", "0")]
+
+
+# ---- what is wrong, with file, row and value ----
+
+
+def test_every_problem_of_all_parts_is_found_in_one_pass(tmp_path: Path) -> None:
+    write(tmp_path / "train.tsv", "label\ttext_a\n1\tgood\n\n0\t  \n0\tbad\n1\n\tno label\n1\ta\tb\n")
+    write(
+        tmp_path / "dev.jsonl",
+        '{"text": 7, "label": "1"}\n{"text": "x", "label": "2"}\n{"text": "y"\n{"text": "w", "label": 1}',
+    )
+    with pytest.raises(DataError) as caught:
+        prepare(tmp_path, kind=TEXTS)
+    assert "the data has 8 problems" in caught.value.message
+    train, valid, _ = load(tmp_path, TEXTS)
+    folder = tmp_path
+    assert problems(train) == [
+        f"{folder}/train.tsv, row 3: empty line",
+        f"{folder}/train.tsv, row 6: too few fields '1' (expected 2: label, text_a; found 1)",
+        f"{folder}/train.tsv, row 8: too many fields '1\\ta\\tb' (expected 2: label, text_a; found 3)",
+        f"{folder}/train.tsv, row 4: missing value (column 'text_a' is empty)",
+        f"{folder}/train.tsv, row 7: missing value (column 'label' is empty)",
+    ]
+    assert problems(valid)[1] == f"{folder}/dev.jsonl, row 1: bad text '7' (column 'text': expected a text)"
+    assert problems(valid)[2] == f"{folder}/dev.jsonl, row 2: unknown label '2' (known: 0, 1)"
+    assert problems(valid)[0].startswith(f"{folder}/dev.jsonl, row 3: bad JSON")
+    prepared = prepare(tmp_path, kind=TEXTS, valid=False, on_bad="skip")
+    assert rows(prepared.train) == [("good", "1"), ("bad", "0")]
+
+
+def test_another_encoding_is_named_with_its_line_or_read_when_it_is_said(tmp_path: Path) -> None:
+    content = "label\ttext_a\n1\tgood\n0\t不好\n"
+    path = write(tmp_path / "a.tsv", content.encode("gbk"))
+    with pytest.raises(DataError) as caught:
+        prepare(path, kind=TEXTS)
+    wrong = "a.tsv, row 3: wrong encoding (expected UTF-8; it looks like GBK; save the file as UTF-8, or "
+    assert f'{wrong}load(…, encoding="gbk"))' in caught.value.message
+    assert rows(load(path, TEXTS, encoding="gbk").train) == [("good", "1"), ("不好", "0")]
+    assert "wrong encoding (expected ascii" in problems(load(path, TEXTS, encoding="ascii").train)[0]
+    path = write(tmp_path / "b.tsv", content.encode("utf-16"))
+    assert 'encoding="utf-16"' in problems(load(path, TEXTS).train)[0]
+    assert len(load(path, TEXTS, encoding="utf-16").train) == 2
+
+
+OPTIONS = [
+    ("texts", {"encoding": "klingon"}, "encoding: expected one such as gb18030"),
+    ("pictures", {"encoding": "gbk"}, "encoding: belongs to texts, found kind='pictures'"),
+    ("pictures", {"text_column": "a"}, "text_column: belongs to texts"),
+    ("texts", {"path_column": "a"}, "path_column: the texts are in the table itself"),
+    ("texts", {"text_column": ("a", "b")}, "text_column: expected one name for texts"),
+    ("pairs", {"text_column": "a"}, "text_column: expected two names for pairs"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "message"), OPTIONS)
+def test_options_that_do_not_fit_are_refused(tmp_path: Path, kind: str, options: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(write(tmp_path / "a.csv", "text,label\na,b\n"), kind, **options)
+    if "encoding" in options:
+        with pytest.raises(UsageError, match="encoding"):
+            load([("a", "b")], kind, **options)
+
+
+# ---- folders ----
+
+
+def test_a_folder_per_class_of_text_files_gives_their_texts(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write(tmp_path / part / "pos" / "1.txt", f"\ufeffgood {part}\nreally\n")
+        write(tmp_path / part / "neg" / "2.txt", f"bad {part}")
+        write(tmp_path / part / "urls_pos.txt", "http://…")
+    write(tmp_path / "README.txt", "what this is")
+    train, valid, test = load(tmp_path, TEXTS)
+    assert valid is None
+    assert rows(train) == [("bad train", "neg"), ("good train\nreally", "pos")]
+    assert rows(test) == [("bad test", "neg"), ("good test\nreally", "pos")]
+    assert train.ignored == {".txt": 1}
+    assert str(train.origin(0)) == str(tmp_path / "train" / "neg" / "2.txt")
+    check(train, test)
+
+
+def test_bad_text_files_are_named_and_can_be_left_out(tmp_path: Path) -> None:
+    for name, content in (
+        ("a/1", "ok"),
+        ("b/1", "fine"),
+        ("a/2", " \n"),
+        ("b/2", ""),
+        ("b/3", "不好".encode("gbk")),
+    ):
+        write(tmp_path / f"{name}.txt", content)
+    with pytest.raises(DataError) as caught:
+        prepare(tmp_path, kind=TEXTS)
+    for said in (
+        f"{tmp_path}/a/2.txt: unreadable (the text is empty)",
+        f"{tmp_path}/b/2.txt: empty file (0 bytes)",
+        f"{tmp_path}/b/3.txt: unreadable (line 1: expected UTF-8; it looks like GBK",
+    ):
+        assert said in caught.value.message
+    assert len(prepare(tmp_path, kind=TEXTS, on_bad="skip", valid=False).train) == 2
+    assert rows(load(tmp_path, TEXTS, encoding="gbk").train)[-1] == ("不好", "b")
+
+
+def test_folders_without_texts_say_what_was_expected(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "1.md", "x")
+    with pytest.raises(DataError, match=r"1 folder, 1 \.md file, no texts") as caught:
+        load(tmp_path, TEXTS)
+    assert "reviews/good/1.txt" in caught.value.hint
+    with pytest.raises(DataError, match=r"expected train\.tsv, train\.txt or the like, found no file"):
+        load(tmp_path, PAIRS)
+    with pytest.raises(DataError, match=r"a \.md file is no dataset"):
+        load(tmp_path / "a" / "1.md", TEXTS)
+
+
+# ---- objects and frames ----
+
+
+class Labelled(list[Any]):
+    label_list = ("negative", "positive")
+
+
+def test_objects_give_texts_that_are_never_paths(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "from a file")
+    data = [
+        (str(path), "a"),
+        (path, "b"),
+        Sample("s", "a"),
+        {"review": "r", "sentiment": "b"},
+        (np.str_("n"), "a"),
+    ]
+    train = load(data, TEXTS).train
+    assert rows(train) == [(str(path), "a"), ("from a file", "b"), ("s", "a"), ("r", "b"), ("n", "a")]
+    assert type(train[4].input) is str
+    assert load(Labelled([("x", 1), ("y", 0)]), TEXTS).train.labels == ("negative", "positive")
+
+
+def test_items_that_are_no_text_are_problems() -> None:
+    with pytest.raises(DataError) as caught:
+        check(load([(7, "a"), ("x", "a"), ("", "b"), ("y", "b"), ("lonely",), ("z", 0.5)], TEXTS).train)
+    for said in (
+        "item 0: bad item (expected the text as a str, or a Path to a .txt file, found int)",
+        "item 2: unreadable (the text is empty)",
+        "item 4: bad item (expected (text, label)",
+        "item 5: bad label '0.5'",
+    ):
+        assert said in caught.value.message
+
+
+def test_a_mapping_of_parts_is_train_valid_and_test() -> None:
+    data = {"train": [("x", "a"), ("y", "b")], "validation": [("z", "a")], "unsupervised": [("u", "a")]}
+    train, valid, test = load(data, TEXTS)
+    assert (rows(train), rows(valid), test) == ([("x", "a"), ("y", "b")], [("z", "a")], None)
+
+
+def test_pandas_frames_are_tables() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"id": [1, 2, 3, 4], "text": ["a", None, "c", "d"], "label": [0, 1, 1, None]})
+    train = load(frame, TEXTS).train
+    assert rows(train) == [("a", "0"), ("c", "1")]
+    assert problems(train) == [
+        "item 1: missing value (column 'text' is empty)",
+        "item 3: missing value (column 'label' is empty)",
+    ]
+    frame = pandas.DataFrame({"body": ["a", "b"], "text": ["x", "y"], "kind": ["p", "q"]}, index=[7, 7])
+    assert rows(load(frame, TEXTS, text_column="body", label_column="kind").train) == [("a", "p"), ("b", "q")]
+    assert "DataFrame: missing column 'label'" in problems(load(frame, TEXTS).train)[0]
+    with pytest.raises(UsageError, match="columns of different names"):
+        load(pandas.DataFrame([["a", "b"]], columns=["text", "text"]), TEXTS)
+
+
+def test_hugging_face_datasets_are_tables_with_class_names() -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
+    made = datasets.Dataset.from_dict({"sentence": ["x", "y"], "label": [1, 0]}, features=features)
+    train, valid, _ = load(datasets.DatasetDict(train=made, validation=made), TEXTS)
+    assert rows(train) == rows(valid) == [("x", "good"), ("y", "bad")]
+    hidden = datasets.Dataset.from_dict({"sentence": ["x", "y"], "label": [-1, 0]}, features=features)
+    assert "item 0: label out of range '-1' (expected 0 to 1: bad, good)" in problems(
+        load(hidden, TEXTS).train
+    )
+
+
+# ---- pairs ----
+
+SAME = [(("a b", "c"), "1"), (("d", "e"), "0"), (("f", "g"), "1")]
+PAIR_TABLES = {
+    "PaddleHub's": ("a.tsv", "text_a\ttext_b\tlabel\na b\tc\t1\nd\te\t0\nf\tg\t1\n"),
+    "without header": ("a.tsv", "a b\tc\t1\nd\te\t0\nf\tg\t1\n"),
+    "label first, without header": ("a.txt", "1\ta b\tc\n0\td\te\n1\tf\tg\n"),
+    "questions": ("a.csv", "id,question1,question2,is_duplicate\n1,a b,c,1\n2,d,e,0\n3,f,g,1\n"),
+    "the first text behind the second": ("a.csv", "title,query,label\nc,a b,1\ne,d,0\ng,f,1\n"),
+    "jsonl": ("a.jsonl", "".join(
+        json.dumps({"sentence1": a, "sentence2": b, "label": int(label)}) + "\n" for (a, b), label in SAME
+    )),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIR_TABLES)
+def test_tables_hold_pairs(tmp_path: Path, name: str) -> None:
+    file, content = PAIR_TABLES[name]
+    train = load(write(tmp_path / file, content), "pairs").train
+    assert rows(train) == SAME
+    assert problems(train) == []
+    check(train)
+
+
+def test_pairs_of_objects_and_of_named_columns(tmp_path: Path) -> None:
+    data = [(("a b", "c"), 1), ["d", "e", 0], {"premise": "f", "hypothesis": "g", "label": 1}]
+    assert rows(load(data, PAIRS).train) == SAME
+    path = write(tmp_path / "a.csv", "u,v,label\nc,a b,1\ne,d,0\ng,f,1\n")
+    assert rows(load(path, PAIRS, text_column=("v", "u")).train) == SAME
+    with pytest.raises(DataError) as caught:
+        check(load([*data, ("lonely", 1), (("x", " "), 0), {"text": "x", "label": 0}], PAIRS).train)
+    for said in (
+        "item 3: bad item (expected the pair as two texts: (str, str), found str)",
+        "item 4: unreadable (the second text is empty)",
+        "item 5: bad item (expected the keys text_a, text_b and label, found text, label)",
+    ):
+        assert said in caught.value.message
+    said = problems(load(write(tmp_path / "b.csv", "text,label\na,b\n"), PAIRS).train)[0]
+    assert "expected one named text_a and text_b, sentence1 and sentence2" in said
+
+
+# ---- for a run ----
+
+
+def test_tasks_get_their_data_by_what_they_take(tmp_path: Path) -> None:
+    texts = [(f"text {n}", "ab"[n % 2]) for n in range(10)]
+    assert rows(prepare_for("texts", texts, multi_label=None, valid=False).train) == texts
+    pairs = [((text, text), label) for text, label in texts]
+    prepared = prepare_for("pairs", pairs, multi_label=None)
+    assert (len(prepared.train), len(prepared.valid or [])) == (8, 2)
+    found = prepare_evaluation_for("pairs", pairs, labels=("b", "a"), multi_label=False)
+    assert rows(found) == pairs
+    assert (
+        len(prepare_for("unlabelled", [np.zeros((4, 4, 3), np.uint8)], multi_label=None, valid=False).train)
+        == 1
+    )
+    with pytest.raises(UsageError, match="multi_label=True means nothing here"):
+        prepare_for("unlabelled", [], multi_label=True)
+    with pytest.raises(UsageError, match="expected texts, found a dataset of pairs"):
+        prepare(load(pairs, PAIRS), kind=TEXTS)
+
+
+def test_what_a_network_cannot_take_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    def probe(sample: Sample) -> None:
+        if "?" in sample.input:
+            raise InputError("a question")
+
+    path = write(tmp_path / "a.tsv", "text\tlabel\nx\ta\ny?\ta\nz\tb\n")
+    with pytest.raises(DataError, match=r"a\.tsv, row 3: unreadable \(a question\)"):
+        prepare_evaluation(path, kind=TEXTS, labels=("a", "b"), multi_label=False, probe=probe)
+
+
+# ---- by name ----
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "line", "first"),
+    [
+        ("ChnSentiCorp", "label\ttext_a", "{n}\t第 {n} 间房", ("第 0 间房", "0")),
+        ("LCQMC", "text_a\ttext_b\tlabel", "你好\t您好 {n}\t{n}", (("你好", "您好 0"), "0")),
+    ],
+)
+def test_published_texts_are_fetched_once(
+    tmp_path: Path, empty_home: Path, name: str, header: str, line: str, first: Any
+) -> None:
+    chosen = builtin.BUILT_IN[name]
+    for part in ("train", "dev", "test"):
+        lines = [header, *(line.format(n=n) for n in (0, 1))]
+        write(tmp_path / chosen.folder / f"{part}.tsv", "\n".join(lines) + "\n")
+    web = MemoryTransport({chosen.url: archive_of(tmp_path / chosen.folder, chosen.folder)})
+    splits = builtin.load_by_name(name, transport=web)
+    assert [rows(each)[0] for each in splits] == [first] * 3
+    assert [problems(each) for each in splits] == [[]] * 3
+    count = len(web.requests)
+    builtin.load_by_name(name, transport=web)
+    assert len(web.requests) == count
