@@ -23,9 +23,10 @@ ROOT = Path(__file__).parents[1]
     [
         # Steps of at most 6 samples: normalization is then by moving statistics, in one process as in two.
         ["--strategy", "full", "--learning-rate", "0.01"],
+        ["--strategy", "full", "--learning-rate", "0.01", "--class-weight", "dot=1,bar=5"],
         ["--strategy", "probe"],
     ],
-    ids=["full", "probe"],
+    ids=["full", "weighted", "probe"],
 )
 def test_two_processes_are_one_with_twice_the_batch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]

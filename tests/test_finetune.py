@@ -8,14 +8,17 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 from PIL import Image
 
 import hub
+from hub import tasks
 from hub.errors import DataError, DeviceError, TrainingError, UsageError
 from hub.finetune.batches import Batches, ItemCache, Read, digest_of, in_order
 from hub.finetune.callbacks import Callback
 from hub.finetune.sampling import shuffled_order
+from hub.finetune.trainer import Trainer
 from hub.modules import weights
 from hub.tasks.base import Examples
 from tests.pictures import LABELS, folder, samples, tiny_module
@@ -127,6 +130,7 @@ def test_two_processes_with_one_seed_are_equal_bit_for_bit(tmp_path: Path, pytho
 INTERRUPTED = """
 import os, signal, sys
 import hub
+from hub import tasks
 from hub.finetune.callbacks import Callback
 from tests.pictures import samples, tiny_module
 
@@ -485,3 +489,30 @@ def test_a_long_input_in_memory_is_told_from_another_by_every_number() -> None:
     assert digest_of((sound, 16000)) == digest_of((sound.copy(), 16000))
     assert digest_of((sound, 16000)) != digest_of((other, 16000))
     assert digest_of((sound, 16000)) != digest_of((sound, 8000))
+
+
+@pytest.mark.parametrize(("kind", "weight"), [
+    ("image_classification", {"this": 9.0}), ("image_classification", {}), ("semantic_segmentation", {"this": 9.0}),
+    ("semantic_segmentation", {}),
+], ids=str)  # fmt: skip
+def test_a_step_in_parts_has_the_gradients_of_the_whole_step(kind: str, weight: dict[str, float]) -> None:
+    """Also where samples differ in weight, by class or by how many of their pixels count."""
+    rng = np.random.default_rng(0)
+    task = tasks.create(kind, ["this", "that"])
+    segments = kind == "semantic_segmentation"
+    inputs = rng.normal(size=(7, 3, 8, 8) if segments else (7, 6)).astype(np.float32)
+    targets = rng.integers(0, 2, (7, 8, 8) if segments else 7)
+    if segments:
+        targets[0, :7] = 255
+    loss = task.loss(class_weight=task.class_weight(weight, {"this": 3, "that": 4}) if weight else None)
+    found = []
+    for pieces in (1, 3):
+        paddle.seed(0)
+        layer = paddle.nn.Conv2D(3, 2, 1) if segments else paddle.nn.Linear(6, 2)
+        optimizer = paddle.optimizer.SGD(1.0, parameters=layer.parameters())
+        trainer = Trainer(layer, task, optimizer=optimizer, loss=loss, schedule=lambda at: 1.0, pieces=pieces)
+        trainer.total_steps = 1
+        value = trainer.train_step(inputs, targets, 7)
+        found.append((value, *(each.numpy() for each in layer.parameters())))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)

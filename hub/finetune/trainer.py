@@ -30,7 +30,7 @@ from hub.finetune.regularize import WeightAverage
 from hub.finetune.worst import Worst
 from hub.modules.network import infer
 from hub.tasks import Task
-from hub.tasks.base import Arrays, Loss
+from hub.tasks.base import Arrays, Loss, WeightedMean
 
 Row = dict[str, Any]
 
@@ -177,9 +177,13 @@ class Trainer:
 
     def _gradients(self, inputs: Arrays, targets: Arrays, size: int) -> float:
         """Leave the gradients of a step in the parameters and give its loss, over all processes."""
+        whole: float = size
+        if isinstance(self.loss, WeightedMean):  # of which each part of the step has its share
+            own = float(self.loss.weight(each(paddle.to_tensor, targets))) if length(inputs) else 0.0
+            whole = float(self.group.sum([own])[0])
         while True:
             try:
-                loss = self._forward_backward(inputs, targets, size)
+                loss = self._forward_backward(inputs, targets, whole)
                 break
             except (MemoryError, RuntimeError) as problem:
                 if not _memory_ran_out(problem):
@@ -193,15 +197,15 @@ class Trainer:
             raise self._not_finite(total, inputs)
         return total
 
-    def _forward_backward(self, inputs: Arrays, targets: Arrays, size: int) -> float:
+    def _forward_backward(self, inputs: Arrays, targets: Arrays, whole: float) -> float:
         own, pieces, total = length(inputs), min(self.pieces, length(inputs)), 0.0
         for part in np.array_split(np.arange(own), pieces) if pieces > 1 else [slice(None)]:
             x, y = (each(lambda array: paddle.to_tensor(array[part]), given) for given in (inputs, targets))  # noqa: B023
             with self.precision.forward():
                 loss = self.loss(self.model(x), y)
-            count = length(x)
-            if count != size:  # its share of the mean over the whole step
-                loss = loss * (count / size)
+            share = float(self.loss.weight(y)) if isinstance(self.loss, WeightedMean) else length(x)
+            if share != whole:  # its share of the mean over the whole step
+                loss = loss * (share / max(whole, 1e-6))
             value = float(loss)
             total += value
             if not math.isfinite(value):
@@ -282,7 +286,7 @@ def measure(
     `worst` is shown every batch that this process goes through, and `between` is called after each.
     """
     group = group or Group()
-    meter, loss, loss_sum = task.meter(), task.loss(), 0.0
+    meter, loss, sums = task.meter(), task.loss(), np.zeros(2)
     for inputs, targets in data.epoch():
         if length(inputs):
             outputs = infer(model, inputs)
@@ -290,10 +294,12 @@ def measure(
             if worst is not None:
                 worst.update(outputs, targets)
             right = each(paddle.to_tensor, targets)
-            loss_sum += float(loss(each(paddle.to_tensor, outputs), right)) * length(inputs)
+            share = float(loss.weight(right)) if isinstance(loss, WeightedMean) else length(inputs)
+            sums += np.array([float(loss(each(paddle.to_tensor, outputs), right)), 1.0]) * share
         between()
     group.sum_counts(meter)
-    return meter.compute(), float(group.sum([loss_sum])[0]) / data.count
+    loss_sum, shares = group.sum(sums)
+    return meter.compute(), float(loss_sum / max(shares, 1e-6))
 
 
 def _memory_ran_out(problem: BaseException) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from hub.errors import SpecError, UsageError, did_you_mean, one_of
+from hub.errors import SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import losses
@@ -99,15 +99,7 @@ class Classification(Plain):
             return each.sum() / (len(each) * each)
         if not isinstance(chosen, Mapping):
             raise UsageError(f"class_weight: expected 'balanced' or {{name: weight}}, found {chosen!r}")
-        weights = dict.fromkeys(self.labels, 1.0)
-        for label, value in chosen.items():
-            if label not in weights:
-                hint = did_you_mean(str(label), weights) or f"the classes are {', '.join(self.labels[:20])}"
-                raise UsageError(f"class_weight: no class is called {label!r}", hint=hint)
-            if not value > 0:
-                raise UsageError(f"class_weight[{label!r}]: expected a number above 0, found {value!r}")
-            weights[label] = float(value)
-        return np.array([weights[label] for label in self.labels])
+        return losses.named_weights(self.labels, chosen)
 
     @staticmethod
     def examples(preprocessor: Preprocessor) -> Examples:

@@ -9,8 +9,8 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
-from hub.errors import UsageError
-from hub.tasks.base import Loss
+from hub.errors import UsageError, did_you_mean
+from hub.tasks.base import Loss, WeightedMean
 
 LOSSES = {
     "cross_entropy": "every sample counts the same, or by the weight of its class",
@@ -54,7 +54,13 @@ def softmax_loss(
             own = (1 - smoothing) * own + smoothing * each.mean(axis=1, keepdim=True)
         return own.mean() if share is None else (own * share).sum() / share.sum()
 
-    return loss
+    if weight is None:
+        return loss
+
+    def weights(targets: Tensor) -> Tensor:
+        return (targets * weight if targets.ndim == 2 else paddle.gather(weight, targets)).sum()
+
+    return WeightedMean(loss, weights)
 
 
 def sigmoid_loss(
@@ -86,7 +92,20 @@ def sigmoid_loss(
         weights = 1 + targets * (weight - 1)
         return (each * weights).sum() / weights.sum()
 
-    return loss
+    return loss if weight is None else WeightedMean(loss, lambda targets: (1 + targets * (weight - 1)).sum())
+
+
+def named_weights(labels: Sequence[str], chosen: Mapping[str, float]) -> np.ndarray:
+    """Give float64 [L] from {name: weight}; names that are left out weigh 1. Raises UsageError for other names."""
+    weights = dict.fromkeys(labels, 1.0)
+    for label, value in chosen.items():
+        if label not in weights:
+            hint = did_you_mean(str(label), weights) or f"the classes are {', '.join(labels[:20])}"
+            raise UsageError(f"class_weight: no class is called {label!r}", hint=hint)
+        if not value > 0:
+            raise UsageError(f"class_weight[{label!r}]: expected a number above 0, found {value!r}")
+        weights[label] = float(value)
+    return np.array([weights[label] for label in labels])
 
 
 def log_prior(

@@ -14,11 +14,12 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 from PIL import Image, ImageDraw, ImageFont
 
-from hub.errors import InputError, SpecError, UsageError, did_you_mean, one_of
+from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import segmentation_losses as losses
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample
+from hub.tasks.losses import named_weights
 from hub.tasks.segmentation_metrics import PixelMeter
 from hub.transforms import image, joint
 from hub.transforms.joint import IGNORED
@@ -131,17 +132,7 @@ class SemanticSegmentation(Plain):
         if chosen is None:
             return None
         if isinstance(chosen, Mapping):
-            weights = dict.fromkeys(self.labels, 1.0)
-            for label, value in chosen.items():
-                if label not in weights:
-                    hint = (
-                        did_you_mean(str(label), weights) or f"the classes are {', '.join(self.labels[:20])}"
-                    )
-                    raise UsageError(f"class_weight: no class is called {label!r}", hint=hint)
-                if not value > 0:
-                    raise UsageError(f"class_weight[{label!r}]: expected a number above 0, found {value!r}")
-                weights[label] = float(value)
-            return np.array([weights[label] for label in self.labels])
+            return named_weights(self.labels, chosen)
         if chosen != "balanced":
             raise one_of("class_weight", chosen, ["balanced"])
         share = np.array([max(1, counts[label]) for label in self.labels], np.float64)

@@ -7,7 +7,7 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
-from hub.tasks.base import Loss
+from hub.tasks.base import Loss, WeightedMean
 from hub.transforms.joint import IGNORED
 
 LOSSES = {
@@ -21,14 +21,20 @@ def cross_entropy(weight: np.ndarray | None = None) -> Loss:
     """Give the mean over pixels that have a class, weighted by `weight` [L]; 0 where none has."""
     weights = None if weight is None else paddle.to_tensor(weight.astype(np.float32))
 
-    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+    def shares(targets: Tensor) -> Tensor:
         known = (targets != IGNORED).astype("float32")
-        safe = paddle.where(targets == IGNORED, paddle.zeros_like(targets), targets)
-        each = F.cross_entropy(logits, safe.unsqueeze(1), axis=1, reduction="none").squeeze(1)
-        share = known if weights is None else known * weights.gather(safe.flatten()).reshape(safe.shape)
+        return (
+            known
+            if weights is None
+            else known * weights.gather(_known(targets).flatten()).reshape(targets.shape)
+        )
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        each = F.cross_entropy(logits, _known(targets).unsqueeze(1), axis=1, reduction="none").squeeze(1)
+        share = shares(targets)
         return (each * share).sum() / share.sum().clip(min=1e-6)
 
-    return loss
+    return WeightedMean(loss, lambda targets: shares(targets).sum())
 
 
 def dice(logits: Tensor, targets: Tensor) -> Tensor:
@@ -73,6 +79,10 @@ def _jaccard_steps(right: Tensor) -> Tensor:
     return paddle.concat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
 
 
+def _known(targets: Tensor) -> Tensor:
+    """Give the class numbers, with 0 for what counts for nothing."""
+    return paddle.where(targets == IGNORED, paddle.zeros_like(targets), targets)
+
+
 def _one_hot(targets: Tensor, count: int) -> Tensor:
-    safe = paddle.where(targets == IGNORED, paddle.zeros_like(targets), targets)
-    return F.one_hot(safe, count).transpose([0, 3, 1, 2])
+    return F.one_hot(_known(targets), count).transpose([0, 3, 1, 2])
