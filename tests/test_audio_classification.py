@@ -151,6 +151,16 @@ def test_steps_for_pictures_are_refused() -> None:
         AudioClassification.examples(PicturePreprocessor([Named("normalize")]))
 
 
+def test_each_stretch_has_the_part_of_the_strip_around_its_middle() -> None:
+    timeline = [
+        {"start": n / 2, "end": n / 2 + 1, "label": "x", "score": float(n == 1)} for n in range(3)
+    ]  # two seconds in 400 pixels, the middles at 100, 200 and 300
+    result = {"timeline": timeline, "top": [{"label": "x", "score": 1.0}]}
+    drawn = AudioClassification(["x", "y"]).draw(Image.new("RGB", (400, 50)), result)
+    dark = [drawn.getpixel((x, 72)) != (255, 255, 255) for x in (10, 145, 155, 245, 255, 390)]
+    assert dark == [False, False, True, True, False, False]
+
+
 def test_a_picture_has_the_timeline_below_the_spectrogram() -> None:
     sound = np.zeros(16_000, np.float32)
     sound[8_000:] = 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -111,23 +112,25 @@ def _of_sounds(preprocessor: Preprocessor) -> SoundPreprocessor:
 def _with_timeline(picture: Image.Image, timeline: Sequence[Mapping[str, Any]]) -> Image.Image:
     """Give the spectrogram over a strip that says, from left to right, what is heard and how surely.
 
-    A label stands at the beginning of each run of stretches that have it; the surer, the darker.
+    Stretches overlap: each has the part of the strip around its middle. The surer, the darker; a label stands in the
+    middle of each run of stretches that have it, where there is room for it.
     """
     font, height = ImageFont.load_default(14), 24
     whole = Image.new("RGB", (picture.width, picture.height + height), "white")
     whole.paste(picture, (0, 0))
     pen, scale = ImageDraw.Draw(whole), picture.width / timeline[-1]["end"]
-    before, free = None, 0.0
-    for number, each in enumerate(timeline):
-        label, score = _said(each)
-        left = each["start"] * scale
-        end = timeline[number + 1]["start"] if number + 1 < len(timeline) else each["end"]
+    middles = [(each["start"] + each["end"]) / 2 * scale for each in timeline]
+    edges = [0.0, *((left + right) / 2 for left, right in pairwise(middles)), float(picture.width)]
+    said = [_said(each) for each in timeline]
+    for (_, score), left, right in zip(said, edges[:-1], edges[1:], strict=True):
         shade = tuple(round(255 - (255 - full) * score) for full in ImageColor.getrgb(answer_card.COLOUR))
-        pen.rectangle((left, picture.height, end * scale, whole.height), fill=shade)
-        if label != before and left >= free:
-            pen.text((left + 2, picture.height + height // 2), label, "black", font, anchor="lm")
-            free = left + 6 + font.getlength(label)
-        before = label
+        pen.rectangle((left, picture.height, right, whole.height), fill=shade)
+    for label, run in groupby(range(len(said)), key=lambda number: said[number][0]):
+        first, *others = run
+        left, right = edges[first], edges[(others or [first])[-1] + 1]
+        if font.getlength(label) <= right - left:
+            place = ((left + right) / 2, picture.height + height // 2)
+            pen.text(place, label, "black", font, anchor="mm")
     return whole
 
 
