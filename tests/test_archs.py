@@ -15,7 +15,7 @@ from paddle.vision import models
 from hub.errors import InputError, SpecError, UsageError, WeightsError
 from hub.modules import archs, weights
 from hub.modules.archs.base import _FAMILIES
-from hub.modules.archs.vision import Chain, split_published
+from hub.modules.archs.vision import Chain
 from hub.modules.network import Network, infer
 
 # The small variant of each, so that the contract runs in seconds; names that are not here take their defaults.
@@ -327,9 +327,9 @@ def test_features_and_the_split_head_give_the_published_logits(published):
     if isinstance(expected, tuple):  # GoogLeNet: the main head, then the auxiliary ones
         expected = expected[0]
     del theirs
-    body, head = split_published(name, arguments, state)
     with paddle.LazyGuard():
         ours = archs.build(name, **arguments)
+    body, head = ours.from_published(state)
     assert body.keys() == ours.state_dict().keys()
     ours.set_state_dict(body)
     ours.eval()
@@ -349,9 +349,9 @@ def test_squeezenets_features_are_the_mean_of_its_last_map_and_its_head_is_not_l
     x = noise(2, 3, 64, 64)
     expected = theirs(x).numpy()
     state = {key: tensor.numpy() for key, tensor in theirs.state_dict().items()}
-    body, head = split_published("squeezenet", {"version": version}, state)
     with paddle.LazyGuard():
         ours = archs.build("squeezenet", version=version)
+    body, head = ours.from_published(state)
     ours.set_state_dict(body)
     ours.eval()
     features = ours.features(x).numpy()
@@ -364,11 +364,14 @@ def test_squeezenets_features_are_the_mean_of_its_last_map_and_its_head_is_not_l
 
 def test_a_state_without_its_classifier_is_refused():
     with paddle.LazyGuard():
-        names = archs.build("mobilenet_v3_small").state_dict()
+        ours = archs.build("mobilenet_v3_small")
     with pytest.raises(WeightsError, match=r"classifier\.3\.weight"):
-        split_published("mobilenet_v3_small", {}, {name: np.zeros(1, "float32") for name in names})
-    with pytest.raises(SpecError, match="small_resnet has no published weights"):
-        split_published("small_resnet", {}, {})
+        ours.from_published({name: np.zeros(1, "float32") for name in ours.state_dict()})
+
+
+def test_a_state_is_taken_as_it_is_where_no_checkpoint_has_a_classifier():
+    state = weights.state_of(archs.build("small_resnet", width=2))
+    assert archs.build("small_resnet", width=2).from_published(state) == (state, None)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "googlenet"])

@@ -11,7 +11,7 @@ import paddle
 import pytest
 from paddle import nn
 
-from hub.errors import InputError
+from hub.errors import InputError, WeightsError
 from hub.modules import archs, weights
 from hub.modules.network import Network, infer
 
@@ -63,6 +63,25 @@ def test_names_and_shapes_are_the_published_ones_without_the_classifier(
         backbone = archs.build(name)
     expected = {key: shape for key, shape in shapes.items() if not key.startswith(backbone.published_head)}
     assert {key: list(tensor.shape) for key, tensor in backbone.state_dict().items()} == expected
+
+
+def test_a_published_state_is_a_network_and_its_tags() -> None:
+    rng = np.random.default_rng(0)
+    state = {name: rng.random(shape, np.float32) for name, shape in published(4, 5).items()}
+    backbone = archs.build("panns_cnn6")
+    body, head = backbone.from_published(state)
+    weights.give(backbone, body, what="test")
+    assert head is not None
+    assert np.array_equal(head["weight"], state["fc_audioset.weight"])
+    assert np.array_equal(head["bias"], state["fc_audioset.bias"])
+    assert body | {f"fc_audioset.{name}": array for name, array in head.items()} == state
+
+    renamed = {name.replace("bn0.", "bn_0."): array for name, array in state.items()}
+    with pytest.raises(WeightsError, match=r"missing bn0\.weight \(64,\)"):
+        weights.give(backbone, backbone.from_published(renamed)[0], what="test")
+    renamed = {name.replace("fc_audioset", "fc_tags"): array for name, array in state.items()}
+    with pytest.raises(WeightsError, match=r"fc_audioset\.weight"):
+        backbone.from_published(renamed)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -132,6 +151,13 @@ def test_a_cnn_computes_what_the_published_code_does() -> None:
     y = y.max(axis=2) + y.mean(axis=2)
     expected = nn.functional.relu(y @ state["fc1.weight"] + state["fc1.bias"])
     np.testing.assert_allclose(infer(backbone, x.numpy()), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_without_its_last_group_it_gives_what_the_one_before_left(backbone: archs.Backbone) -> None:
+    short = archs.shortened(backbone, 1)
+    found = infer(short, noise(2, 64))
+    assert found.shape == (2, short.feature_spec.channels)
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize(

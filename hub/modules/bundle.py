@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import paddle
 
 from hub.errors import IntegrityError, SpecError, StorageError, WeightsError
 from hub.files import read_text, sha256_of, staged_folder, write_text
-from hub.modules import archs, preprocessor, weights
+from hub.modules import archs, huggingface, preprocessor, weights
 from hub.modules.archs import Backbone
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import FILE_NAME, File, Golden, Head, ModuleSpec
@@ -19,6 +19,8 @@ from hub.modules.spec import FILE_NAME, File, Golden, Head, ModuleSpec
 WEIGHTS_FILE = "weights.safetensors"
 LABELS_FILE = "labels.txt"
 CARD_FILE = "README.md"
+MOST_FILE_BYTES = 1 << 26
+"""Of each file that the preprocessing reads."""
 
 # A replay on the machine that wrote the golden values differs by rounding; another CPU adds its own order of
 # sums. Wrong weights or another preprocessing differ in the first digit.
@@ -35,34 +37,60 @@ class Bundle:
     head_state: weights.State
     preprocessor: Preprocessor
     card: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What the preprocessing reads besides, by name: a tokenizer's tokenizer.json or vocab.txt."""
 
 
 def load(folder: Path, *, check_digests: bool = True) -> Bundle:
     """Build the network that the folder describes, with the folder's weights in it.
 
-    `check_digests=False` trusts the bytes: for a folder that the registry has just verified.
+    A folder without module.yaml may be a text encoder in Hugging Face's layout. `check_digests=False` trusts the
+    bytes: for a folder that the registry has just verified.
     Raises SpecError, IntegrityError or WeightsError, each with the file and the place in it.
     """
-    spec = ModuleSpec.read(folder)
+    published = not (folder / FILE_NAME).is_file() and huggingface.is_published(folder)
+    spec = huggingface.read(folder) if published else ModuleSpec.read(folder)
+    if check_digests and not published:  # nothing was promised about the bytes of what others published
+        for file in (*spec.weights, *spec.files):
+            check_file(folder, file)
+    files = {file.file: _read_bytes(folder / file.file) for file in spec.files}
     state: dict[str, np.ndarray] = {}
     for file in spec.weights:
-        if check_digests:
-            check_file(folder, file)
         state.update(weights.load(folder / file.file))
-    backbone_state, head_state = _split(state, spec, folder)
     with paddle.LazyGuard():  # skips the random initialisation that the weights would overwrite
         backbone = archs.build(spec.arch.name, **spec.arch.arguments)
+    backbone_state, head_state = _split(state, spec, backbone, folder)
     weights.give(backbone, backbone_state, what=str(folder / spec.weights[0].file))
     labels = _read_labels(folder, spec.head) if spec.head else ()
+    steps = preprocessor.build(spec.preprocess, spec.augment, files)
+    require_fit(backbone, steps)
     card = folder / CARD_FILE
     return Bundle(
         spec=spec,
         labels=labels,
         backbone=backbone,
         head_state=head_state,
-        preprocessor=preprocessor.build(spec.preprocess, spec.augment),
+        preprocessor=steps,
         card=read_text(card) if card.is_file() else "",
+        files=files,
     )
+
+
+def require_fit(backbone: Backbone, steps: Preprocessor) -> None:
+    """Raise SpecError unless the network takes every piece that the tokenizer may give, and as many as it may give."""
+    tokenizer = getattr(steps, "tokenizer", None)
+    if tokenizer is None:
+        return
+    limits = (
+        ("pieces", tokenizer.ids, getattr(backbone, "pieces", None), "rows of the embeddings"),
+        ("segments", tokenizer.segments, getattr(backbone, "segments", None), "segments"),
+        ("max_length", tokenizer.max_length, getattr(backbone, "longest", None), "positions"),
+    )
+    for what, found, most, of in limits:
+        if most and found > most:
+            raise SpecError(
+                f"tokenizer: {what}: the network has {most:,} {of}, the tokenizer gives up to {found:,}"
+            )
 
 
 def check_file(folder: Path, file: File) -> None:
@@ -95,9 +123,15 @@ def save(
         state = {f"backbone.{name}": array for name, array in weights.state_of(bundle.backbone).items()}
         state |= {f"head.{name}": array for name, array in bundle.head_state.items()}
         weights.save(staging / WEIGHTS_FILE, state)
-        path = staging / WEIGHTS_FILE
+        for name, content in bundle.files.items():
+            path = staging / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         spec = replace(
-            bundle.spec, weights=(File(path.name, sha256_of(path), path.stat().st_size),), golden=None
+            bundle.spec,
+            weights=(_described(staging, WEIGHTS_FILE),),
+            files=tuple(_described(staging, name) for name in bundle.files),
+            golden=None,
         )
         if spec.head:
             spec = replace(spec, head=replace(spec.head, labels=LABELS_FILE))
@@ -108,6 +142,18 @@ def save(
         if bundle.card:
             write_text(staging / CARD_FILE, bundle.card)
     return folder
+
+
+def _described(folder: Path, name: str) -> File:
+    return File(name, sha256_of(folder / name), (folder / name).stat().st_size)
+
+
+def _read_bytes(path: Path) -> bytes:
+    size = path.stat().st_size if path.is_file() else None
+    if size is None or size > MOST_FILE_BYTES:
+        found = "none" if size is None else f"{size:,} bytes"
+        raise SpecError(f"{path}: expected a file of at most {MOST_FILE_BYTES:,} bytes, found {found}")
+    return path.read_bytes()
 
 
 def read_golden(folder: Path, golden: Golden) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -126,14 +172,15 @@ def _write_golden(
 
 
 def _split(
-    state: Mapping[str, np.ndarray], spec: ModuleSpec, folder: Path
+    state: Mapping[str, np.ndarray], spec: ModuleSpec, backbone: Backbone, folder: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Give (backbone, head) from our own layout, or from that of a checkpoint as it was published."""
+    ours = all(name.startswith(("backbone.", "head.")) for name in state)
+    if spec.arch.name in huggingface.ARCHITECTURES and not ours:
+        return dict(huggingface.backbone_state(spec.arch, state)), {}
     if spec.weights[0].file.endswith(".pdparams"):
-        from hub.modules.archs.vision import split_published
-
-        backbone, head = split_published(spec.arch.name, spec.arch.arguments, state)
-        return backbone, head or {}
+        body, head = backbone.from_published(state)
+        return body, head or {}
     parts: dict[str, dict[str, np.ndarray]] = {"backbone": {}, "head": {}}
     for name, array in state.items():
         part, _, rest = name.partition(".")

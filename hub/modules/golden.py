@@ -1,7 +1,8 @@
 """Golden values: an input and what a module made of it when it was saved, replayed to see that it still does.
 
-The picture and the sound are made by a formula, never taken from anybody's data: gradients, a disc, a rising tone and
-noise, so that every step of the preprocessing and every channel has something to get wrong.
+The picture, the sound and the text are made up, never taken from anybody's data: gradients, a disc, a rising tone and
+noise; capitals, accents, numbers, Chinese and a word in no vocabulary. Every step of the preprocessing and every
+channel has something to get wrong.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from hub.modules.preprocessor import Preprocessor
 
 SIDE = 96
 RATE = 16_000
+WORDS = "A café on the 42nd floor , 花园 by the river ; Zqxjvk !"
+SECOND = "The garden is near the water, they say."
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,29 @@ def example(inputs: str) -> dict[str, np.ndarray]:
     """Give the input to be stored for a task that takes `inputs`, as arrays."""
     if inputs == "sounds":
         return {"samples": test_sound(), "rate": np.array([RATE], np.int64)}
+    if inputs == "texts":
+        return {"text": _bytes(WORDS)}
+    if inputs == "pairs":
+        return {"text": _bytes(WORDS), "second": _bytes(SECOND)}
+    if inputs == "tagged":
+        return {"words": _bytes(WORDS)}
     return {"picture": test_card()}
+
+
+def _bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8"), np.uint8)
+
+
+def _source(given: Mapping[str, np.ndarray]) -> Any:
+    """Give the stored input as a module takes it."""
+    if "samples" in given:
+        return given["samples"], int(given["rate"][0])
+    if "picture" in given:
+        return given["picture"]
+    texts = {name: array.tobytes().decode("utf-8") for name, array in given.items()}
+    if "words" in texts:
+        return texts["words"].split(" ")
+    return (texts["text"], texts["second"]) if "second" in texts else texts["text"]
 
 
 def answer(
@@ -68,7 +93,7 @@ def answer(
 
     `answers` is that of the module's task, which knows what the network takes; without one the input is a batch alone.
     """
-    source: Any = (given["samples"], int(given["rate"][0])) if "samples" in given else given["picture"]
+    source = _source(given)
     item = preprocessor.read(source)
     if answers is None:
         return {"output": infer(network, preprocessor.batch([item]))}

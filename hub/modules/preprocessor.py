@@ -6,9 +6,9 @@ kept. `batch` puts such results together. The last step in module.yaml says whic
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,8 @@ from PIL import Image
 from hub.errors import InputError, SpecError, did_you_mean
 from hub.modules.spec import Named
 from hub.transforms import image
+
+NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Preprocessor(Protocol):
@@ -39,17 +41,26 @@ class Preprocessor(Protocol):
         """Give an input as a person can look at it, to draw answers on. Raises InputError."""
 
 
-# the last step in module.yaml: (file, class) of the preprocessor that it belongs to
-_LAST_STEPS = {"log_mel": ("sound_preprocessor", "SoundPreprocessor")}
+def build(
+    preprocess: Sequence[Named], augment: Sequence[Named] = (), files: Mapping[str, bytes] = NO_FILES
+) -> Preprocessor:
+    """Give the preprocessor that these steps describe; `files` are those that the steps for texts read, by name.
 
-
-def build(preprocess: Sequence[Named], augment: Sequence[Named] = ()) -> Preprocessor:
-    """Give the preprocessor that these steps describe. Raises SpecError for steps that make none."""
+    The last step says which kind it is. Raises SpecError for steps that make none.
+    """
     last = preprocess[-1].name if preprocess else ""
-    if last in _LAST_STEPS:
-        file, attribute = _LAST_STEPS[last]
-        kind: Callable[..., Preprocessor] = getattr(importlib.import_module(f"hub.modules.{file}"), attribute)
-        return kind(preprocess, augment)
+    if last == "tokenize":
+        from hub.modules.text_preprocessor import TextPreprocessor
+
+        return TextPreprocessor(preprocess, augment, files)
+    if files:
+        raise SpecError(
+            f"files: no step of preprocess reads {next(iter(files))}, which is for {{tokenize: …}}"
+        )
+    if last == "log_mel":
+        from hub.modules.sound_preprocessor import SoundPreprocessor
+
+        return SoundPreprocessor(preprocess, augment)
     return PicturePreprocessor(preprocess, augment)
 
 

@@ -7,6 +7,7 @@
     summary: Small residual network pretrained on rendered letters
     arch: {name: small_resnet, width: 16, in_channels: 1}
     weights: [{file: weights.safetensors, sha256: …, size: …}]
+    files: [{file: tokenizer.json, sha256: …, size: …}]
     head: {labels: labels.txt, multi_label: false}
     preprocess: [{grayscale: {}}, {resize: {size: 32}}, {normalize: {mean: [0.5], std: [0.25]}}]
     augment: [{random_affine: {degrees: 10}}]
@@ -20,10 +21,12 @@ Everything here is data. Names point at registered architectures, transforms and
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -83,6 +86,8 @@ class ModuleSpec:
     arch: Named
     weights: tuple[File, ...]
     license: str
+    files: tuple[File, ...] = ()
+    """What the preprocessing reads besides: a tokenizer's tokenizer.json or vocab.txt."""
     head: Head | None = None
     preprocess: tuple[Named, ...] = ()
     augment: tuple[Named, ...] = ()
@@ -102,9 +107,13 @@ class ModuleSpec:
         license: str,
         head: Head | None,
         augment: Sequence[Mapping[str, Any]] = (),
+        files: Mapping[str, bytes] = MappingProxyType({}),
         summary: str = "",
     ) -> ModuleSpec:
-        """Give the spec of a module that has never been saved: its weights are still to be written."""
+        """Give the spec of a module that has never been saved: its weights are still to be written.
+
+        `files` are what the preprocessing reads besides, by name.
+        """
         data: dict[str, Any] = {
             "schema": SCHEMA,
             "name": name,
@@ -116,6 +125,11 @@ class ModuleSpec:
             "augment": [dict(step) for step in augment],
             "license": license,
         }
+        if files:
+            data["files"] = [
+                {"file": name, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+                for name, content in files.items()
+            ]
         if head:
             data["head"] = {"labels": head.labels, "multi_label": head.multi_label}
         return cls.parse(data | ({"summary": summary} if summary else {}))
@@ -140,7 +154,7 @@ class ModuleSpec:
         """Check the parsed YAML and give the frozen value."""
         top = _Place("", data).mapping(
             required=("schema", "name", "version", "task", "arch", "weights", "license"),
-            optional=("head", "preprocess", "augment", "golden", "summary", "source", "requires"),
+            optional=("files", "head", "preprocess", "augment", "golden", "summary", "source", "requires"),
         )
         schema = top["schema"].whole_number()
         if schema > SCHEMA:
@@ -155,6 +169,7 @@ class ModuleSpec:
             arch=_arch(top["arch"]),
             weights=top["weights"].each(_file, at_least=1),
             license=top["license"].text(),
+            files=top["files"].each(_file) if "files" in top else (),
             head=_head(top["head"]) if "head" in top else None,
             preprocess=top["preprocess"].each(_step) if "preprocess" in top else (),
             augment=top["augment"].each(_step) if "augment" in top else (),
@@ -175,7 +190,9 @@ class ModuleSpec:
         if self.summary:
             data["summary"] = self.summary
         data["arch"] = {"name": self.arch.name, **self.arch.arguments}
-        data["weights"] = [{"file": w.file, "sha256": w.sha256, "size": w.size} for w in self.weights]
+        for key, files in (("weights", self.weights), ("files", self.files)):
+            if files:
+                data[key] = [{"file": f.file, "sha256": f.sha256, "size": f.size} for f in files]
         if self.head:
             data["head"] = {"labels": self.head.labels, "multi_label": self.head.multi_label}
         for key, steps in (("preprocess", self.preprocess), ("augment", self.augment)):

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from hub.errors import SpecError, did_you_mean, one_of
+from hub.errors import SpecError, WeightsError, did_you_mean, one_of
 
 Stage = Callable[[Any], Any]
 
@@ -75,6 +76,39 @@ class Backbone(nn.Layer):
         """
         return [(name, partial(_in_turn, layers)) for name, layers in self.layer_groups()]
 
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch axis, for when one is needed to see what comes out."""
+        return self.input_channels, 96, 96
+
+    def example(self) -> Any:
+        """Give a batch of one input, to see what comes out."""
+        return paddle.zeros([1, *self.example_shape])
+
+    def pooled(self, x: Any) -> Tensor:
+        """Give what a group leaves as a vector for each sample, for a network whose later groups are taken off."""
+        if isinstance(x, tuple):
+            return paddle.concat([self.pooled(one) for one in x], axis=1)
+        return x.mean(axis=[2, 3]) if x.ndim == 4 else x
+
+    def from_published(
+        self, state: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+        """Split a published state into this network's and that of a linear head, {"weight": [C, K], "bias": [K]}.
+
+        `features(x) @ weight + bias` are then the published network's logits. The head is None where the published
+        network has none, or none that is linear. Raises WeightsError where the classifier is missing.
+        """
+        body = {name: array for name, array in state.items() if not name.startswith(self.published_head)}
+        if not self.published_head:
+            return body, None
+        head = {part: self.published_head[0] + part for part in ("weight", "bias")}
+        for name in head.values():
+            if name not in state:
+                hint = did_you_mean(name, state)
+                raise WeightsError(f"expected the classifier as {name}, found none", hint=hint)
+        return body, {part: state[name] for part, name in head.items()}
+
     def forward(self, x: Any) -> Tensor:
         return self.features(x)
 
@@ -106,10 +140,20 @@ _FAMILIES = {
     "panns_cnn14": "panns",
     "small_audio_cnn": "small_audio",
     "fpn": "segmentation",
+    "deeplabv3p": "deeplab",
+    "fcn_hrnet": "hrnet",
+    "ocrnet_hrnet": "hrnet",
     "user_guided_colorization": "colorization",
     "small_colorizer": "colorization",
     "msgnet": "style",
     "small_stylizer": "style",
+    "bert": "text_encoder",
+    "ernie": "text_encoder",
+    "roberta": "text_encoder",
+    "electra": "text_encoder",
+    "albert": "text_encoder",
+    "distilbert": "text_encoder",
+    "static_text": "static_text",
 }
 _BUILDERS: dict[str, Callable[..., Backbone]] = {}
 
@@ -150,7 +194,7 @@ class Shortened(Backbone):
             self.add_sublayer(name, nn.LayerList(layers))
         self._kept = [name for name, _ in groups[:-drop]]
         self._run = backbone.stages()[:-drop]
-        self._refuse = backbone.check
+        self._refuse, self._pool = backbone.check, backbone.pooled
 
     def check(self, x: Any) -> None:
         self._refuse(x)
@@ -160,23 +204,17 @@ class Shortened(Backbone):
 
     def stages(self) -> list[tuple[str, Stage]]:
         *first, (name, last) = self._run
-        return [*first, (name, lambda x: _pooled(last(x)))]
+        return [*first, (name, lambda x: self._pool(last(x)))]
 
 
-def _pooled(features: Any) -> Tensor:
-    if isinstance(features, tuple):
-        return paddle.concat([_pooled(one) for one in features], axis=1)
-    return features.mean(axis=[2, 3]) if features.ndim == 4 else features
-
-
-def shortened(backbone: Backbone, drop: int, *, side: int = 96) -> Backbone:
+def shortened(backbone: Backbone, drop: int) -> Backbone:
     """Give a backbone without its last `drop` groups, with the same weights. Raises SpecError for too many."""
     if drop == 0:
         return backbone
     short = Shortened(backbone, drop, channels=1)
     short.eval()
     with paddle.no_grad():
-        found = short.features(paddle.zeros([1, backbone.input_channels, side, side]))
+        found = short.features(backbone.example())
     short.feature_spec = FeatureSpec("pooled", (found.shape[1],))
     return short
 

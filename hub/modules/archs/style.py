@@ -10,7 +10,7 @@ The styles that a network keeps are pictures, buffers among its weights: with on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -274,23 +274,24 @@ class MSGNet(Stylizer):
             x = layer(x)
         return x[:, ::-1] / 255  # not clipped: what is beyond black or white still has to learn
 
+    def from_published(
+        self, state: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+        """Give the state without the encoder and the style matrix that stand in it a second time; there is no head.
+
+        Its instance norms were trained without scale and bias: what stands there is replaced by 1 and 0, as PaddleHub
+        does. The styles that it was trained on are no part of it: it comes with none, `keep` your own.
+        """
+        kept = {name: array for name, array in state.items() if not name.startswith(("model1.", "ins."))}
+        for scale in [name for name in kept if name.endswith(".scale")]:
+            bias = scale.removesuffix("scale") + "bias"
+            kept |= {scale: np.ones_like(kept[scale]), bias: np.zeros_like(kept[scale])}
+        fresh = Stylizer()
+        return kept | {"styles": fresh.styles.numpy(), "kept": fresh.kept.numpy()}, None
+
 
 def gram(maps: Tensor) -> Tensor:
     """Give the Gram matrix of the channels, [N, C, C], over the number of all values of a map."""
     count, channels, height, width = maps.shape
     flat = maps.reshape([count, channels, height * width])
     return paddle.bmm(flat, flat.transpose([0, 2, 1])) / (channels * height * width)
-
-
-def from_published(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Give MSG-Net's state from the published one, which has the encoder and the style matrix twice.
-
-    Its instance norms were trained without scale and bias; what stands there is replaced by 1 and 0, as PaddleHub does.
-    The styles that it was trained on are not part of it: keep your own.
-    """
-    kept = {name: array for name, array in state.items() if name.startswith("model.")}
-    for name in [name for name in kept if name.endswith(".scale")]:
-        kept[name] = np.ones_like(kept[name])
-        kept[name.removesuffix("scale") + "bias"] = np.zeros_like(kept[name])
-    fresh = Stylizer()
-    return kept | {"styles": fresh.styles.numpy(), "kept": fresh.kept.numpy()}

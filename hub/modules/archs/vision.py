@@ -10,15 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.vision import models
 
-from hub.errors import InputError, SpecError, WeightsError, did_you_mean
-from hub.modules.archs.base import Backbone, FeatureSpec, build, register
+from hub.errors import InputError, SpecError, did_you_mean
+from hub.modules.archs.base import Backbone, FeatureSpec, register
 
 # Layers without weights, for steps that the networks take in their forward and do not hold as layers.
 _PLAIN_STEPS = {"relu": nn.ReLU, "flatten": nn.Flatten}
@@ -84,32 +83,18 @@ class Chain(Backbone):
         """
         return [(name, [_layer_at(self, step) for step in steps]) for name, steps in self._groups.items()]
 
+    def from_published(
+        self, state: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+        """Split a published state as `Backbone` does; a factor before the published classifier goes into its weight.
 
-def split_published(
-    name: str, arguments: Mapping[str, Any], state: Mapping[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
-    """Split a published state into that of the backbone and that of a linear head, {"weight": [C, K], "bias": [K]}.
-
-    `features(x) @ weight + bias` are the published network's logits: a factor that it applies before its
-    classifier is in the weight. The head is None for SqueezeNet, which has a ReLU between its classifier (a 1×1
-    convolution) and its pooling: no linear head gives its logits.
-
-    Raises UsageError or SpecError as `build` does, WeightsError where the classifier is missing.
-    """
-    with paddle.LazyGuard():  # only names are needed
-        backbone = build(name, **arguments)
-    if not isinstance(backbone, Chain):
-        raise SpecError(f"arch.name: {name} has no published weights")
-    body = {key: array for key, array in state.items() if not key.startswith(backbone.published_head)}
-    if backbone.head_scale is None:
-        return body, None
-    prefix = backbone.published_head[0]
-    for part in ("weight", "bias"):
-        if prefix + part not in state:
-            hint = did_you_mean(prefix + part, state)
-            raise WeightsError(f"expected the classifier of {name} as {prefix + part}, found none", hint=hint)
-    weight = np.asarray(state[prefix + "weight"])
-    return body, {"weight": weight * weight.dtype.type(backbone.head_scale), "bias": state[prefix + "bias"]}
+        The head is None for SqueezeNet, which has a ReLU between its classifier (a 1×1 convolution) and its pooling: no
+        linear head gives its logits.
+        """
+        body, head = super().from_published(state)
+        if self.head_scale is None or head is None:
+            return body, None
+        return body, head | {"weight": head["weight"] * head["weight"].dtype.type(self.head_scale)}
 
 
 @register("resnet")

@@ -1,0 +1,201 @@
+"""DeepLabV3+ on ResNet-vd (Chen et al. 2018, https://arxiv.org/abs/1802.02611), named as in PaddleSeg's networks.
+
+The last stages of the encoder do not halve the picture but look at cells further apart; the context of each cell is
+then gathered at several distances, enlarged, and joined with the fine map of the first stage. The last convolution,
+which gives the classes, is the task's head.
+
+Names, shapes and values are those of PaddleSeg's code; its published checkpoints could not be fetched to be compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+from hub.errors import InputError, SpecError
+from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+
+DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+RATES = {8: ((1, 1, 2, 4), (1, 12, 24, 36)), 16: ((1, 1, 1, 2), (1, 6, 12, 18))}
+"""Pixels for each cell of the last map: (dilation of each stage, of each branch that gathers context)."""
+GRID = (1, 2, 4)
+"""By how much the three blocks of the last stage look further yet, as PaddleSeg's checkpoints were trained."""
+SMALLEST = 32
+
+
+class _Conv(nn.Layer):
+    """A convolution and its normalisation, at the same size; with `halve` after a mean over 2×2, as in ResNet-D."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        relu: bool = True,
+        halve: bool = False,
+    ) -> None:
+        super().__init__()
+        self._conv = nn.Conv2D(
+            channels_in, channels, kernel, stride, padding=dilation * (kernel // 2), dilation=dilation,
+            groups=groups, bias_attr=None if bias else False,
+        )  # fmt: skip
+        self._batch_norm = nn.BatchNorm2D(channels)
+        self._relu, self._halve = relu, halve
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._halve:
+            x = F.avg_pool2d(x, 2, 2, ceil_mode=True)
+        x = self._batch_norm(self._conv(x))
+        return F.relu(x) if self._relu else x
+
+
+class _Bottleneck(nn.Layer):
+    def __init__(self, channels_in: int, channels: int, *, stride: int, dilation: int, first: bool) -> None:
+        super().__init__()
+        self.conv0 = _Conv(channels_in, channels)
+        self.conv1 = _Conv(channels, channels, 3, stride=stride, dilation=dilation)
+        self.conv2 = _Conv(channels, 4 * channels, relu=False)
+        self._first = first
+        if first:
+            self.short = _Conv(channels_in, 4 * channels, relu=False, halve=stride == 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.short(x) if self._first else x
+        return F.relu(self.conv2(self.conv1(self.conv0(x))) + shortcut)
+
+
+class _ResNet(nn.Layer):
+    def __init__(self, depth: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.conv1_1 = _Conv(3, 32, 3, stride=2)
+        self.conv1_2 = _Conv(32, 32, 3)
+        self.conv1_3 = _Conv(32, 64, 3)
+        self._groups = [("stem", ["conv1_1", "conv1_2", "conv1_3", "pool2d_max"])]
+        self.pool2d_max = nn.MaxPool2D(3, 2, padding=1)
+        channels_in = 64
+        for stage, (count, dilation) in enumerate(zip(DEPTHS[depth], dilations, strict=True)):
+            width = 64 * 2**stage
+            names = [f"bb_{stage}_{block}" for block in range(count)]
+            for block, name in enumerate(names):
+                stride = 2 if block == 0 and stage > 0 and dilation == 1 else 1
+                apart = dilation * GRID[block] if stage == 3 else dilation
+                layer = _Bottleneck(channels_in, width, stride=stride, dilation=apart, first=block == 0)
+                self.add_sublayer(name, layer)
+                channels_in = 4 * width
+            self._groups.append((f"stage{stage + 1}", names))
+
+    def groups(self) -> list[tuple[str, list[nn.Layer]]]:
+        """Give the parts from the input on."""
+        return [(group, [self._sub_layers[name] for name in names]) for group, names in self._groups]
+
+
+class _Separable(nn.Layer):
+    """A 3×3 convolution of each channel for itself, and a 1×1 of all (its published name has the typing error)."""
+
+    def __init__(self, channels_in: int, channels: int, *, dilation: int = 1) -> None:
+        super().__init__()
+        self.depthwise_conv = _Conv(
+            channels_in, channels_in, 3, dilation=dilation, groups=channels_in, bias=True, relu=False
+        )
+        self.piontwise_conv = _Conv(channels_in, channels, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.piontwise_conv(self.depthwise_conv(x))
+
+
+class _Context(nn.Layer):
+    """What is around each cell, at several distances and in the whole picture."""
+
+    def __init__(self, channels_in: int, channels: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        first, *wider = rates
+        assert first == 1, "the first branch looks at the cell alone"
+        self.aspp_blocks = nn.LayerList(
+            [
+                _Conv(channels_in, channels, bias=True),
+                *(_Separable(channels_in, channels, dilation=rate) for rate in wider),
+            ]
+        )
+        self.global_avg_pool = nn.Sequential(nn.AdaptiveAvgPool2D(1), _Conv(channels_in, channels))
+        self.conv_bn_relu = _Conv(channels * (len(rates) + 1), channels, bias=True)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = [block(x) for block in self.aspp_blocks]
+        whole = self.global_avg_pool(x).expand_as(seen[0])
+        return self.dropout(self.conv_bn_relu(paddle.concat([*seen, whole], axis=1)))
+
+
+class _Decoder(nn.Layer):
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.conv_bn_relu1 = _Conv(channels_in, 48, bias=True)
+        self.conv_bn_relu2 = _Separable(48 + channels, channels)
+        self.conv_bn_relu3 = _Separable(channels, channels)
+
+    def forward(self, context: Tensor, fine: Tensor) -> Tensor:
+        fine = self.conv_bn_relu1(fine)
+        context = F.interpolate(context, paddle.shape(fine)[2:], mode="bilinear")
+        return self.conv_bn_relu3(self.conv_bn_relu2(paddle.concat([context, fine], axis=1)))
+
+
+class _Head(nn.Layer):
+    def __init__(self, rates: tuple[int, ...], channels: int = 256) -> None:
+        super().__init__()
+        self.aspp = _Context(2048, channels, rates)
+        self.decoder = _Decoder(256, channels)
+
+
+@register("deeplabv3p")
+class DeepLabV3Plus(Backbone):
+    """DeepLabV3+ on ResNet-50-vd or 101-vd, with one cell of its last map for 8 or 16 pixels."""
+
+    published_head = ("head.decoder.conv.",)
+
+    def __init__(self, *, depth: int = 50, stride: int = 8) -> None:
+        super().__init__()
+        for name, value, allowed in (("depth", depth, DEPTHS), ("stride", stride, RATES)):
+            if value not in allowed:
+                choices = " or ".join(map(str, allowed))
+                raise SpecError(f"arch.{name}: expected {choices}, found {value!r}")
+        dilations, rates = RATES[stride]
+        self.backbone = _ResNet(depth, dilations)
+        self.head = _Head(rates)
+        self.feature_spec = FeatureSpec("map", (256, None, None), 4)
+
+    def check(self, x: Tensor) -> None:
+        """Raise InputError for anything but [N, 3, H, W], and for pictures below SMALLEST pixels."""
+        if not paddle.in_dynamic_mode():  # while it is traced, sizes are unknown
+            return
+        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
+            wanted = f"[N, 3, H, W] of at least {SMALLEST}×{SMALLEST} pixels"
+            raise InputError(f"expected pictures as {wanted}, found {list(x.shape)}")
+
+    def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
+        return [*self.backbone.groups(), ("context", [self.head.aspp]), ("decoder", [self.head.decoder])]
+
+    def stages(self) -> list[tuple[str, Stage]]:
+        def run(group: str, layers: list[nn.Layer]) -> Stage:
+            def stage(given: Any) -> Any:
+                fine, x = given if isinstance(given, tuple) else (None, given)
+                for layer in layers:
+                    x = layer(x)
+                if group == "stage1":
+                    fine = x
+                return x if fine is None else (fine, x)
+
+            return stage
+
+        return [
+            *((name, run(name, layers)) for name, layers in self.backbone.groups()),
+            ("context", lambda maps: (maps[0], self.head.aspp(maps[1]))),
+            ("decoder", lambda maps: self.head.decoder(maps[1], maps[0])),
+        ]

@@ -1,0 +1,243 @@
+"""A text encoder as Hugging Face, sentence-transformers or PaddleNLP lay it out, read as a module of ours.
+
+The folder has config.json, the weights, and tokenizer.json or vocab.txt. What it says is translated into a ModuleSpec,
+and the names of its weights into ours; heads that belong to other tasks are left out. Saved again, it is a module
+folder like any other.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hub.errors import SpecError
+from hub.files import read_text, sha256_of
+from hub.modules.spec import SCHEMA, ModuleSpec, Named
+from hub.modules.weights import State
+from hub.transforms.text import FILES
+
+CONFIG_FILES = ("config.json", "model_config.json")
+"""The second is PaddleNLP's of before 2.5."""
+WEIGHTS_FILES = ("model.safetensors", "model_state.safetensors", "model_state.pdparams")
+ENCODERS = {
+    "bert": "bert", "tinybert": "bert", "ernie": "ernie", "roberta": "roberta", "xlm-roberta": "roberta",
+    "camembert": "roberta", "electra": "electra", "albert": "albert", "distilbert": "distilbert",
+}  # fmt: skip
+"""model_type in config.json, and the architecture that it is."""
+ARCHITECTURES = frozenset(ENCODERS.values())
+WORD_PIECE = re.compile(
+    r"((Bert|Ernie|Electra|DistilBert|TinyBert)|(Roberta|Albert)(Chinese)?)(Fast)?Tokenizer(Fast)?"
+)
+"""tokenizer_class of those that are BERT's word-pieces over vocab.txt."""
+DISTILBERT_NAMES = {
+    "dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
+    "hidden_dim": "intermediate_size", "activation": "hidden_act",
+}  # fmt: skip
+OURS = ("dropout", "pooling", "normalize")
+"""Arguments of the architectures that config.json has no say in."""
+HEADS = (
+    "pooler.", "cls.", "classifier.", "pre_classifier.", "lm_head.", "qa_outputs.", "predictions.", "sop_classifier.",
+    "generator_predictions.", "generator_lm_head", "discriminator_predictions.", "sequence_summary.",
+    "vocab_transform.", "vocab_layer_norm.", "vocab_projector.",
+    "embeddings.position_ids", "embeddings.token_type_ids",
+)  # fmt: skip
+"""Parameters and constants that stand beside an encoder's own and are left out."""
+MOST_PIECES = 512
+
+
+def is_published(folder: Path) -> bool:
+    """Say whether the folder looks like an encoder in one of these layouts."""
+    return any((folder / name).is_file() for name in CONFIG_FILES)
+
+
+def read(folder: Path) -> ModuleSpec:
+    """Give the spec of the module that the folder is: task text_classification, without a head.
+
+    Raises SpecError with the file and what is wrong with it, or what about it this library cannot do.
+    """
+    config = _config(folder)
+    name = ENCODERS.get(str(config.get("model_type", "")).lower())
+    if name is None:
+        raise SpecError(
+            f"{folder}: expected a model_type of {', '.join(sorted(ENCODERS))}, found {config.get('model_type')!r:.60}"
+        )
+    arguments = _sizes(name, config, folder) | _pooling(folder)
+    weights = _first(folder, WEIGHTS_FILES, "the weights")
+    tokenizer = _first(folder, FILES, "a tokenizer")
+    slug = re.sub(r"[^a-z0-9_-]+", "_", folder.resolve().name.lower()).strip("_-")[:64]
+    data = {
+        "schema": SCHEMA,
+        "name": slug or name,
+        "version": "1.0.0",
+        "task": "text_classification",
+        "summary": f"{name} encoder as it was published, {arguments['num_hidden_layers']} layers",
+        "arch": {"name": name, **arguments},
+        "weights": [_file(weights)],
+        "files": [_file(tokenizer)],
+        "preprocess": [{"tokenize": _tokenize(folder, tokenizer.name, name, arguments)}],
+        "license": _license(folder),
+    }
+    return ModuleSpec.parse(data)
+
+
+def backbone_state(arch: Named, state: Mapping[str, np.ndarray]) -> State:
+    """Give published weights under the names and in the shapes of the architecture, heads left out.
+
+    Those of transformers are renamed, and the matrices of its linear layers transposed; PaddleNLP's have our names
+    already. What is not known is kept as it is, for the strict check to find.
+    """
+    prefixes = (f"{arch.name}.", *(("transformer.",) if arch.name == "albert" else ()))
+    plain = {
+        re.sub(rf"^({'|'.join(map(re.escape, prefixes))})", "", name): array for name, array in state.items()
+    }
+    kept = {name: array for name, array in plain.items() if not name.startswith(HEADS)}
+    names: dict[str, tuple[str, bool]] = {}
+    if any(".LayerNorm." in name for name in kept):  # PaddleNLP says layer_norm
+        from hub.modules.archs import paddlenlp_models
+
+        sizes = {key: value for key, value in arch.arguments.items() if key not in OURS}
+        names = paddlenlp_models.names_of(arch.name, **sizes)
+    made: dict[str, np.ndarray] = {}
+    for name, array in kept.items():
+        old = re.sub(
+            r"LayerNorm\.gamma$", "LayerNorm.weight", name
+        )  # the names of TensorFlow's, in old files
+        old = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", old)
+        ours, transposed = names.get(old, (old, False))
+        made[ours] = np.ascontiguousarray(array.T if transposed else array, np.float32)
+    return made
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Give config.json, or what model_config.json says in config.json's words."""
+    path = _first(folder, CONFIG_FILES, "a configuration")
+    found = _json(path)
+    if path.name == CONFIG_FILES[0]:
+        return found
+    while isinstance(inner := (found.get("init_args") or [None])[0], dict):
+        found = {**found, **inner, "init_args": inner.get("init_args")}
+    kind = re.match(r"[A-Za-z]+?(?=For|Model|Discriminator|Generator)", str(found.get("init_class", "")))
+    return {**found, "model_type": kind[0].lower() if kind else None}
+
+
+def _sizes(name: str, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    from hub.modules.archs import text_encoder  # so that other modules need not wait for it
+
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        raise SpecError(
+            f"{folder}: expected absolute positions, found {config['position_embedding_type']!r:.60}"
+        )
+    renamed = {DISTILBERT_NAMES.get(key, key): value for key, value in config.items()}
+    takes = inspect.signature(getattr(text_encoder, name)).parameters
+    chosen = {key: renamed[key] for key in takes if key in renamed and key not in OURS}
+    for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
+        if key not in chosen:
+            raise SpecError(f"{folder / CONFIG_FILES[0]}: {key}: missing")
+    return chosen
+
+
+def _pooling(folder: Path) -> dict[str, Any]:
+    """Give what sentence-transformers' files say about pooling; without them, the first piece stands for a text."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return {"pooling": "cls"}
+    listed = _json(path, list)
+    found: dict[str, Any] = {"pooling": "cls"}
+    for entry in listed:
+        kind = str(entry.get("type", "")).rpartition(".")[2] if isinstance(entry, dict) else ""
+        if kind == "Pooling":
+            found["pooling"] = _mode(folder, str(entry.get("path", "")))
+        elif kind == "Normalize":
+            found["normalize"] = True
+        elif kind != "Transformer":
+            raise SpecError(
+                f"{path}: expected Transformer, Pooling and Normalize, found {kind or entry!r:.60}"
+            )
+    return found
+
+
+def _mode(folder: Path, name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise SpecError(f"{folder / 'modules.json'}: expected the name of a folder, found {name!r:.60}")
+    path = folder / name / "config.json"
+    modes = {key.removeprefix("pooling_mode_") for key, on in _json(path).items() if on is True}
+    if modes - {"include_prompt"} == {"mean_tokens"}:
+        return "mean"
+    if modes - {"include_prompt"} == {"cls_token"}:
+        return "cls"
+    raise SpecError(f"{path}: expected mean_tokens or cls_token, found {', '.join(sorted(modes)) or 'none'}")
+
+
+def _tokenize(folder: Path, tokenizer: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    said = _json(path) if path.is_file() else {}
+    sentences = folder / "sentence_bert_config.json"
+    offset = (
+        arguments.get("pad_token_id", 1) + 1 if name == "roberta" and arguments.get("pad_token_id", 1) else 0
+    )
+    limits = [
+        (_json(sentences) if sentences.is_file() else {}).get("max_seq_length"),
+        said.get("model_max_length"),
+        arguments.get("max_position_embeddings", MOST_PIECES) - offset,
+        MOST_PIECES,
+    ]
+    step: dict[str, Any] = {
+        "max_length": min(each for each in limits if isinstance(each, int) and each > 0),
+    }
+    if tokenizer == "vocab.txt":
+        kind = said.get("tokenizer_class")
+        if kind is not None and not WORD_PIECE.fullmatch(str(kind)):
+            raise SpecError(f"{path}: expected BERT's word-pieces for vocab.txt, found {kind!r:.60}")
+        for key, usual in (("tokenize_chinese_chars", True), ("strip_accents", None)):
+            if said.get(key, usual) != usual:
+                raise SpecError(
+                    f"{path}: {key}: only {usual} is done with vocab.txt, found {said[key]!r:.60}",
+                    hint="with a tokenizer.json it can be done: transformers writes one",
+                )
+        if isinstance(said.get("do_lower_case"), bool):
+            step["lowercase"] = said["do_lower_case"]
+    return step
+
+
+def _license(folder: Path) -> str:
+    """Give the licence that the front matter of README.md names, or "unknown"."""
+    path = folder / "README.md"
+    front = re.match(r"---\s*\n(.*?)\n---", read_text(path), re.DOTALL) if path.is_file() else None
+    found = re.search(r"^license:[ \t]*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
+    return found[1] if found else "unknown"
+
+
+def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    there = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    hint = ""
+    if names is WEIGHTS_FILES and any(each.endswith((".bin", ".index.json", ".h5")) for each in there):
+        hint = (
+            "as one safetensors file: in transformers, model.save_pretrained(folder, safe_serialization=True)"
+        )
+    found = ", ".join(there[:8]) or "nothing"
+    raise SpecError(f"{folder}: expected {what} in {' or '.join(names)}, found {found}", hint=hint)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "sha256": sha256_of(path), "size": path.stat().st_size}
+
+
+def _json(path: Path, kind: type = dict) -> Any:
+    if not path.is_file():
+        raise SpecError(f"{path}: no such file")
+    try:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError) as problem:
+        raise SpecError(f"{path}: expected JSON, found {problem!s:.200}") from None
+    if not isinstance(found, kind):
+        raise SpecError(f"{path}: expected a {kind.__name__}, found {type(found).__name__}")
+    return found

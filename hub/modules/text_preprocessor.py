@@ -1,0 +1,100 @@
+"""The step for texts: what is read and kept are pieces, what the network takes are their numbers, segments and mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hub.errors import InputError, SpecError
+from hub.modules.preprocessor import refuse_unknown
+from hub.modules.spec import Named
+from hub.transforms.text import Source, Tokenizer, Tokens
+
+LAST = "tokenize"
+MOST_BYTES = 1 << 24
+"""Of a text file that `read` takes."""
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""(ids, segments, mask), each int64 [N, L]."""
+
+
+class TextPreprocessor:
+    """`read` gives Tokens, `batch` (ids, segments, mask) as long as the longest of them.
+
+    `max_length` of the step tokenize is the number of pieces at which a text is cut, `lowercase` overrides the
+    tokenizer's own choice. The tokenizer comes from `files`: tokenizer.json or vocab.txt.
+    """
+
+    augments = False
+
+    def __init__(
+        self, preprocess: Sequence[Named], augment: Sequence[Named], files: Mapping[str, bytes]
+    ) -> None:
+        """Make the tokenizer. Raises SpecError for other steps or arguments, and for files that make none."""
+        if [step.name for step in preprocess] != [LAST]:
+            found = ", ".join(step.name for step in preprocess)
+            raise SpecError(f"preprocess: expected the one step {LAST}, found {found}")
+        if augment:
+            raise SpecError(f"augment: there are no random steps for texts, found {augment[0].name}")
+        [step] = preprocess
+        refuse_unknown(step, {"max_length", "lowercase"}, "preprocess")
+        longest, lowercase = step.arguments.get("max_length"), step.arguments.get("lowercase")
+        if isinstance(longest, bool) or not isinstance(longest, int):
+            raise SpecError(f"preprocess.{LAST}.max_length: expected a whole number, found {longest!r}")
+        if lowercase is not None and not isinstance(lowercase, bool):
+            raise SpecError(f"preprocess.{LAST}.lowercase: expected true or false, found {lowercase!r}")
+        self.tokenizer = Tokenizer.of(files, max_length=longest, lowercase=lowercase)
+
+    def read(self, source: Any) -> Tokens:
+        """Give the pieces of a text, a pair of texts, a list of words, or a Path to a UTF-8 .txt file.
+
+        Raises InputError for anything else, and for a text of which no piece is left.
+        """
+        given: Source = _text_of(source) if isinstance(source, Path) else source
+        tokens = self.tokenizer.encode(given)
+        if not (tokens.words >= 0).any():
+            raise InputError(
+                f"expected a text, found {'one without a visible character' if given else 'an empty one'}"
+            )
+        return tokens
+
+    def augmented(self, item: Tokens, rng: np.random.Generator) -> Tokens:
+        """Give the item itself."""
+        return item
+
+    def batch(self, items: Sequence[Tokens]) -> Batch:
+        """Give (ids, segments, mask), int64 [N, L], filled up with pad_id, 0 and 0 to the longest of the items."""
+        shape = len(items), max(map(len, items), default=0)
+        ids = np.full(shape, self.tokenizer.pad_id, np.int64)
+        segments, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for row, item in enumerate(items):
+            ids[row, : len(item)], segments[row, : len(item)], mask[row, : len(item)] = (
+                item.ids,
+                item.segments,
+                1,
+            )
+        return ids, segments, mask
+
+    def picture(self, source: Any) -> Image.Image:
+        """Raise InputError: a text has no picture."""
+        raise InputError("a text has no picture to draw on")
+
+
+def _text_of(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"{path}: no such text file")
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise InputError(f"{path}: expected a text of at most {MOST_BYTES:,} bytes, found {size:,}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise InputError(
+            f"{path}: expected UTF-8 text, found the byte {problem.object[problem.start]:#04x} at position "
+            f"{problem.start:,}",
+            hint="save it as UTF-8",
+        ) from None

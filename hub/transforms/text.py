@@ -1,0 +1,283 @@
+"""Texts to numbers: the tokenizer of a module, from tokenizer.json or vocab.txt, on the Rust library `tokenizers`.
+
+What is in these files was written by somebody else: it is checked before it is used, and nothing in it can run.
+`tokenizers` (the text extra) is imported when a tokenizer is made, and not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hub.errors import InputError, MissingDependencyError, SpecError
+
+FILES = ("tokenizer.json", "vocab.txt")
+"""What a tokenizer is made from; the first that is there."""
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PADS = ("[PAD]", "<pad>")
+MODELS = ("WordPiece", "BPE", "Unigram", "WordLevel")
+LONGEST_WORD = 100
+"""Characters of a word that word-piece still looks at; a longer one is unknown, as in BERT's own code."""
+LONGEST = 1 << 16
+"""Pieces of a text at most, whatever module.yaml says."""
+
+Source = str | tuple[str, str] | list[str]
+"""A text, a pair of texts, or the words of a text."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A text as its network takes it: L pieces, the special ones included.
+
+    `ids` int32 [L]; `segments` int8 [L], 0, and 1 for the second text of a pair where the network tells them apart;
+    `spans` int32 [L, 2], from which character to which (of words: of the words joined by single spaces; of a pair:
+    of its own text), (0, 0) for special pieces; `words` int32 [L], the number of the word (of a pair: in its own
+    text), -1 for special pieces. `cut` says whether the text was longer than the tokenizer's `max_length`.
+    """
+
+    ids: np.ndarray
+    segments: np.ndarray
+    spans: np.ndarray
+    words: np.ndarray
+    cut: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        return self.ids.nbytes + self.segments.nbytes + self.spans.nbytes + self.words.nbytes
+
+
+class Tokenizer:
+    """Texts to pieces. `pad_id` fills up a batch, `max_length` cuts a text (of a pair the longer one first).
+
+    `ids` is one more than the highest id that a piece can have, `segments` the number of segments that pairs have.
+    """
+
+    def __init__(self, rust: Any, *, max_length: int) -> None:
+        """Take over a `tokenizers.Tokenizer`; `of` makes one from files. Raises SpecError for one that will not do."""
+        special = rust.num_special_tokens_to_add(True)
+        if not special + 2 <= max_length <= LONGEST:
+            raise SpecError(
+                f"max_length: expected {special + 2} to {LONGEST:,} pieces, found {max_length}",
+                hint=f"a pair has {special} special pieces and two texts",
+            )
+        rust.no_padding()
+        rust.enable_truncation(max_length, strategy="longest_first")
+        self._rust = rust
+        self.max_length = max_length
+        vocabulary = rust.get_vocab(with_added_tokens=True)
+        pads = [vocabulary[name] for name in PADS if name in vocabulary]
+        if not pads:
+            raise SpecError(f"expected a piece {' or '.join(PADS)} to fill up batches with, found neither")
+        self.pad_id: int = pads[0]
+        self.ids: int = max(vocabulary.values()) + 1
+        pair = rust.encode("a", "a")
+        self.segments: int = max(pair.type_ids, default=0) + 1
+        marks = rust.encode("a").special_tokens_mask
+        if not (marks and marks[0] and marks[-1]):
+            raise SpecError("expected special pieces around a text, such as [CLS] and [SEP], found none")
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes], *, max_length: int, lowercase: bool | None = None) -> Tokenizer:
+        """Make the tokenizer that tokenizer.json describes, or BERT's word-pieces over vocab.txt.
+
+        `lowercase` (which also strips accents) overrides what tokenizer.json says. With vocab.txt, None means: unless
+        the vocabulary itself has capitals. Raises SpecError that names the file and what is wrong with it,
+        MissingDependencyError without the text extra.
+        """
+        name = next((name for name in FILES if name in files), None)
+        if name is None:
+            found = ", ".join(files) or "no files"
+            raise SpecError(
+                f"expected {' or '.join(FILES)} for the step tokenize, found {found}",
+                hint="name it under files: in module.yaml",
+            )
+        make = _from_json if name == FILES[0] else _from_vocabulary
+        try:
+            return cls(make(_extra(), files[name], lowercase), max_length=max_length)
+        except SpecError as problem:
+            where = "" if problem.message.startswith("max_length") else f"{name}: "
+            raise SpecError(f"{where}{problem.message}", hint=problem.hint) from None
+
+    def encode(self, source: Source) -> Tokens:
+        """Give the pieces of a text, a pair of texts or a list of words. Raises InputError for anything else."""
+        return self.encode_many([source])[0]
+
+    def encode_many(self, sources: Sequence[Source]) -> list[Tokens]:
+        """Give the pieces of many texts, in order, computed side by side. Raises InputError that says which is none."""
+        for number, source in enumerate(sources):
+            _require_text(source, f"text {number}: " if len(sources) > 1 else "")
+        found: dict[int, Tokens] = {}
+        for split in (False, True):
+            chosen = [number for number, source in enumerate(sources) if isinstance(source, list) is split]
+            given = [sources[number] for number in chosen]
+            encodings = self._rust.encode_batch(given, is_pretokenized=split) if given else []
+            for number, encoding in zip(chosen, encodings, strict=True):
+                found[number] = _tokens(encoding, sources[number])
+        return [found[number] for number in range(len(sources))]
+
+
+def _extra() -> ModuleType:
+    try:
+        return importlib.import_module("tokenizers")
+    except ImportError as problem:
+        raise MissingDependencyError(
+            f"texts are read with tokenizers, which cannot be imported: {problem}",
+            hint='pip install "hubtune[text]"',
+        ) from None
+
+
+def _require_text(source: object, where: str) -> None:
+    if isinstance(source, str):
+        parts: Iterable[object] = (source,)
+    elif (isinstance(source, tuple) and len(source) == 2) or isinstance(source, list):
+        parts = source
+    else:
+        raise InputError(
+            f"{where}expected a text, a pair of texts or a list of words, found {type(source).__name__}"
+        )
+    for part in parts:
+        if not isinstance(part, str):
+            raise InputError(f"{where}expected a text, found {type(part).__name__} {part!r:.40}")
+        try:
+            part.encode()
+        except UnicodeEncodeError as problem:
+            raise InputError(
+                f"{where}expected a text, found half a character (a lone surrogate) at position {problem.start}"
+            ) from None
+
+
+def _tokens(encoding: Any, source: Source) -> Tokens:
+    ids = np.array(encoding.ids, np.int32)
+    spans = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * len(ids)).reshape(-1, 2)
+    words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int32)
+    if isinstance(source, list) and source:  # the library counts from the start of each word
+        starts = np.cumsum([0, *(len(word) + 1 for word in source[:-1])], dtype=np.int32)
+        inside = words >= 0
+        spans[inside] += starts[words[inside], None]
+    return Tokens(ids, np.array(encoding.type_ids, np.int8), spans, words, cut=bool(encoding.overflowing))
+
+
+# ---- the files, which are hostile until they were looked at ----
+
+
+def _from_json(tokenizers: ModuleType, data: bytes, lowercase: bool | None) -> Any:
+    content = _json(data)
+    model = content.get("model")
+    kind = model.get("type", "WordPiece") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or kind not in MODELS:
+        raise SpecError(f"model.type: expected one of {', '.join(MODELS)}, found {kind!r}")
+    _require_vocabulary(model, content.get("added_tokens"))
+    try:
+        rust = tokenizers.Tokenizer.from_buffer(data)
+        rust.encode("a", "b")
+    except BaseException as problem:  # a panic of the library is no Exception
+        if isinstance(problem, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        raise SpecError(f"expected a tokenizer, found what cannot be read as one: {problem!s:.200}") from None
+    if lowercase is not None:
+        if not isinstance(rust.normalizer, tokenizers.normalizers.BertNormalizer):
+            raise SpecError(
+                "lowercase: only a tokenizer with a BertNormalizer can be told to, this has another"
+            )
+        rust.normalizer.lowercase = lowercase
+    return rust
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise SpecError(f"{twice!r:.60} stands there twice")
+        return made
+
+    try:
+        content = json.loads(data, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as problem:
+        raise SpecError(f"expected JSON, found {problem!s:.200}") from None
+    if not isinstance(content, dict):
+        raise SpecError(f"expected a mapping, found {type(content).__name__}")
+    return content
+
+
+def _require_vocabulary(model: Mapping[str, Any], added: object) -> None:
+    """Raise SpecError unless every piece has an id of its own, and the piece for unknown ones is there."""
+    vocabulary = model.get("vocab")
+    if isinstance(vocabulary, list):  # Unigram: (piece, score), numbered from 0
+        pieces: list[Any] = [piece[0] if isinstance(piece, list) and piece else None for piece in vocabulary]
+        ids: list[Any] = list(range(len(pieces)))
+    elif isinstance(vocabulary, dict):
+        pieces, ids = list(vocabulary), list(vocabulary.values())
+    else:
+        raise SpecError(f"model.vocab: expected a mapping or a list, found {type(vocabulary).__name__}")
+    if not all(isinstance(piece, str) for piece in pieces):
+        raise SpecError("model.vocab: expected pieces that are texts")
+    if not all(isinstance(each, int) and not isinstance(each, bool) and 0 <= each < 2**31 for each in ids):
+        raise SpecError("model.vocab: expected ids that are whole numbers from 0 on")
+    known = dict(zip(pieces, ids, strict=True))
+    for entry in added if isinstance(added, list) else []:
+        content, number = (entry.get("content"), entry.get("id")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(content, str) or not isinstance(number, int):
+            raise SpecError(f"added_tokens: expected an id and a content, found {entry!r:.60}")
+        if content not in known:
+            pieces.append(content)
+            ids.append(number)
+            known[content] = number
+    _require_distinct(pieces, "piece")
+    _require_distinct(ids, "id")
+    unknown = model.get("unk_token")
+    needed = model.get("type", "WordPiece") in ("WordPiece", "WordLevel")
+    if needed and not (isinstance(unknown, str) and unknown in known):
+        raise SpecError(f"expected the piece for unknown words, {unknown!r}, in the vocabulary, found none")
+
+
+def _require_distinct(values: Sequence[Any], what: str) -> None:
+    if len(set(values)) < len(values):
+        seen: set[Any] = set()
+        for value in values:
+            if value in seen:
+                raise SpecError(f"the {what} {value!r:.60} stands there twice")
+            seen.add(value)
+
+
+def _from_vocabulary(tokenizers: ModuleType, data: bytes, lowercase: bool | None) -> Any:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise SpecError(
+            f"expected UTF-8 text, found the byte {data[problem.start]:#04x} at position {problem.start:,}"
+        ) from None
+    lines = [line.removesuffix("\r") for line in text.split("\n")]  # U+2028 and others like it are pieces
+    pieces = lines[:-1] if lines[-1] == "" else lines
+    _require_distinct(pieces, "piece")
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    for name in SPECIAL[:4]:
+        if name not in vocabulary:
+            raise SpecError(f"expected a vocabulary with {', '.join(SPECIAL[:4])}, found no {name}")
+    if lowercase is None:
+        lowercase = not any(piece != piece.lower() for piece in pieces if not _is_special(piece))
+    model = tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD)
+    rust = tokenizers.Tokenizer(model)
+    rust.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lowercase)
+    rust.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    rust.post_processor = tokenizers.processors.BertProcessing(
+        ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
+    )
+    rust.add_special_tokens([name for name in SPECIAL if name in vocabulary])
+    return rust
+
+
+def _is_special(piece: str) -> bool:
+    return piece.startswith(("[", "<")) and piece.endswith(("]", ">"))
