@@ -18,6 +18,17 @@ from hub.modules.preprocessor import Preprocessor
 Loss = Callable[[Any, Any], Tensor]
 """From (outputs, targets) of a batch to a scalar."""
 
+
+class WeightedMean:
+    """A loss that is a mean over weights; `weight(targets)` is their sum, so that a step may be cut into parts."""
+
+    def __init__(self, loss: Loss, weight: Callable[[Any], Tensor]) -> None:
+        self.loss, self.weight = loss, weight
+
+    def __call__(self, outputs: Any, targets: Any) -> Tensor:
+        return self.loss(outputs, targets)
+
+
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Run = Callable[[Arrays], Any]
 """From a batch of inputs to a network's outputs as arrays."""
@@ -62,13 +73,13 @@ class Examples:
 
 
 class Meter(Protocol):
-    """Metrics of a whole set, fed batch by batch in bounded memory."""
+    """Metrics of a whole set, fed batch by batch in bounded memory.
+
+    What it counts are its attributes that are numbers or arrays: over several processes each of them is added up.
+    """
 
     def update(self, outputs: Any, targets: Any) -> None:
         """Take in what the network gave for a batch and what was right."""
-
-    def merge(self, other: Any) -> None:
-        """Take in what another meter of the same task has seen, as if this one had seen it."""
 
     def compute(self) -> dict[str, Any]:
         """Give the metrics of everything seen so far: plain numbers, lists and dicts that JSON can hold."""
@@ -81,6 +92,9 @@ class Plain:
     """What its data is made of: a name that hub.datasets.by_task knows."""
 
     has_labels = True
+    grouped = False
+    """Whether its data are several sets by name, each with a question of its own."""
+
     multi_label = False
     default_strategy = "full"
 
@@ -99,13 +113,15 @@ class Task(Protocol):
     """One task for one set of labels. `Plain` has what most of them share.
 
     Three methods are optional. `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
-    closed form; `misses(outputs, targets)` gives (row, expected, found, score) of each wrong answer, for the report,
-    and then `show(source)` an input as a person looks at it: a picture, a text or a report.Audio.
+    closed form, NaN where a sample says nothing of a label; `misses(outputs, targets)` gives (row, expected, found,
+    score) of each wrong answer, for the report, and then `show(source)` an input as a person looks at it: a picture, a
+    text or a report.Audio.
     """
 
     name: str
     inputs: str
     has_labels: bool
+    grouped: bool
     labels: tuple[str, ...]
     multi_label: bool
     default_metric: str
@@ -127,7 +143,8 @@ class Task(Protocol):
         """Give a fresh head from a backbone's features to this task's outputs."""
 
     def loss(self, *args: Any, **options: Any) -> Loss:
-        """Give the loss, a mean over the batch: without options the one that is evaluated.
+        """Give the loss, a mean over the batch (a WeightedMean where samples differ in weight): without options the
+        one that is evaluated.
 
         The options are keywords, those of Classification.loss that mean something for this task; what its signature
         does not have is refused before a run begins.
@@ -172,6 +189,13 @@ _TASKS = {
     "semantic_segmentation": ("segmentation", "SemanticSegmentation"),
     "colorization": ("colorization", "Colorization"),
     "style_transfer": ("style_transfer", "StyleTransfer"),
+    "text_classification": ("text_classification", "TextClassification"),
+    "sequence_labeling": ("sequence_labeling", "SequenceLabeling"),
+    "text_matching": ("text_matching", "TextMatching"),
+    "siamese_matching": ("text_matching", "SiameseMatching"),
+    "multi_task_image_classification": ("multi_task", "MultiTaskImageClassification"),
+    "multi_task_audio_classification": ("multi_task", "MultiTaskAudioClassification"),
+    "multi_task_text_classification": ("multi_task", "MultiTaskTextClassification"),
 }
 
 

@@ -1,0 +1,337 @@
+"""Sequence labeling: every word of a text gets a tag, and tags make entities with a type and a place in the text.
+
+The tag of a word is learnt and read at its first piece. Texts of any length are answered, in windows that share words;
+in training and evaluation a text is what fits into one window, and its other words count as not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from PIL import Image
+from scipy.special import softmax  # type: ignore[import-untyped]
+
+from hub.errors import InputError, SpecError, UsageError
+from hub.modules.archs import Backbone, FeatureSpec
+from hub.modules.preprocessor import Preprocessor
+from hub.modules.text_preprocessor import TextPreprocessor
+from hub.tasks import answer_card
+from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, WeightedMean
+from hub.tasks.classification import FOCAL_GAMMA, Classification
+from hub.tasks.sequence_labeling_metrics import CUT, IGNORED, SpanMeter, tagged
+from hub.tasks.spans import Span, best_tags, recognise
+from hub.tasks.text_classification import OfTexts, TextExamples, of_texts
+from hub.transforms.text import Tokens
+
+SHARED = 4
+"""One of so many words of a window is in the next one again: words at an edge lack what is around them."""
+AT_ONCE = 32
+CHARACTERS = 6
+"""Of a long text, so many for each piece of a window are looked at: words of most languages have fewer."""
+MOST_DRAWN = 12
+
+
+class TaggedExamples(TextExamples):
+    """Words with tags: `read` gives (Tokens, int64 labels), `batch` pads both."""
+
+    def read(self, sample: Sample) -> tuple[Tokens, np.ndarray]:
+        """Give the pieces of the words and a label for each; behind them, CUT less the tag of words that were cut off.
+
+        Raises InputError where there is not a tag for every word.
+        """
+        words = sample.input
+        if not isinstance(words, list) or len(words) != len(sample.label):
+            found = f"{len(words)} words" if isinstance(words, list) else type(words).__name__
+            raise InputError(
+                f"expected a list of words with a tag for each, found {found}, {len(sample.label)} tags"
+            )
+        tokens = self.preprocessor.read(words)
+        tags = np.asarray(sample.label, np.int64)
+        first = first_pieces(tokens)
+        labels = np.full(len(tokens), IGNORED, np.int64)
+        labels[first] = tags[tokens.words[first]]
+        if tokens.cut:
+            labels = np.concatenate([labels, CUT - tags[tokens.words.max() + 1 :]])
+        return tokens, labels
+
+    def length(self, item: Any) -> int | None:
+        """Give the number of pieces."""
+        return len(item[0])
+
+    def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
+        """Give ((ids, segments, mask) [N, L], labels int64 [N, M]); M is above L where words were cut off."""
+        labels = np.full((len(items), max(len(own) for _, own in items)), IGNORED, np.int64)
+        for row, (_, own) in zip(labels, items, strict=True):
+            row[: len(own)] = own
+        return self.preprocessor.batch([tokens for tokens, _ in items]), labels
+
+
+class SequenceLabeling(OfTexts, Plain):
+    """A tag for every word, and the entities that the tags make by their scheme (hub.tasks.spans)."""
+
+    inputs = "tagged"
+    name = "sequence_labeling"
+    multi_label = False
+    default_metric = "f1"
+    default_strategy = "full"
+    metrics: Mapping[str, bool] = dict.fromkeys(
+        ("f1", "precision", "recall", "f1_strict", "token_accuracy"), True
+    )
+
+    def __init__(
+        self, labels: Sequence[str], *, multi_label: bool = False, scheme: str | None = None
+    ) -> None:
+        """Take the tags. Their names say the scheme; a `scheme` is what they are expected to be.
+
+        Raises UsageError for tags that are no scheme, or another one (hub.tasks.spans.recognise).
+        """
+        if multi_label:
+            raise UsageError(f"{self.name}: a word has one tag, found multi_label=True")
+        if len(labels) < 2:
+            raise UsageError(f"{self.name}: expected two tags or more, found {', '.join(labels) or 'none'}")
+        self.labels = tuple(labels)
+        self.scheme = recognise(self.labels, scheme=scheme)
+        self._transitions = self.scheme.transitions()
+
+    def attach(self, backbone: Backbone) -> None:
+        """Let the backbone give a feature for each piece. Raises SpecError for one that cannot."""
+        per_token = getattr(backbone, "per_token", None)
+        if per_token is None:
+            raise SpecError(
+                f"arch: {self.name} needs a network with a feature for every piece of a text, "
+                f"found {type(backbone).__name__}"
+            )
+        per_token()
+
+    def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
+        """Give a linear layer from the feature of a piece to a logit for each tag. Raises SpecError for others."""
+        if feature_spec.kind != "tokens":
+            raise SpecError(f"arch: {self.name} needs features of pieces, found {feature_spec.kind} ones")
+        return nn.Linear(feature_spec.channels, len(self.labels))
+
+    @staticmethod
+    def examples(preprocessor: Preprocessor) -> Examples:
+        """Give how tagged words become batches. Raises SpecError for a module that does not read texts."""
+        return TaggedExamples(preprocessor)
+
+    def class_weight(
+        self, chosen: str | Mapping[str, float] | None, counts: Mapping[str, int]
+    ) -> np.ndarray | None:
+        """Give float64 [L] from "balanced" or {tag: weight}; `counts` are words.
+
+        Balanced is 1 / sqrt(share), 1 in the mean over words: by the share itself a few words would rule everything.
+        """
+        weights = Classification(self.labels).class_weight(chosen, counts)
+        if weights is None or chosen != "balanced":
+            return weights
+        each = np.array([max(1, counts[label]) for label in self.labels], np.float64)
+        weights = np.sqrt(weights)
+        return weights * each.sum() / (each * weights).sum()
+
+    def loss(
+        self,
+        *,
+        kind: str = "cross_entropy",
+        class_weight: np.ndarray | None = None,
+        label_smoothing: float = 0.0,
+        focal_gamma: float = FOCAL_GAMMA,
+        counts: Mapping[str, int] | None = None,
+        samples: int | None = None,
+    ) -> Loss:
+        """Give the loss of Classification of this kind, a mean over the words of a batch.
+
+        Raises UsageError as there.
+        """
+        each = Classification(self.labels).loss(
+            kind=kind, class_weight=class_weight, label_smoothing=label_smoothing, focal_gamma=focal_gamma,
+            counts=counts, samples=samples,
+        )  # fmt: skip
+
+        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+            # Paddle's own ignore_index divides by all pieces when it is below 0, and not by those that count.
+            places, labels = _counted(targets[:, : outputs.shape[1]])
+            if not len(places):
+                return outputs.sum() * 0
+            return each(paddle.gather(outputs.reshape([-1, outputs.shape[2]]), places), labels)
+
+        def weight(targets: Tensor) -> Tensor:
+            places, labels = _counted(targets)
+            if not len(places) or not isinstance(each, WeightedMean):
+                return paddle.to_tensor(float(len(places)))
+            return each.weight(labels)
+
+        return WeightedMean(loss, weight)
+
+    def meter(self) -> SpanMeter:
+        """Give an empty meter."""
+        return SpanMeter(self.scheme)
+
+    def misses(self, outputs: np.ndarray, targets: np.ndarray) -> list[tuple[int, str, str, float]]:
+        """Give (row, expected, found, score) of the entity that each text is most surely wrong about."""
+        rows = []
+        for row, (logits, labels) in enumerate(zip(outputs, targets, strict=True)):
+            right, tags, sure = tagged(logits, labels, self._transitions)
+            expected, found = self.scheme.spans(right.tolist()), self.scheme.spans(tags.tolist())
+            wrong = []
+            for span in {*expected} ^ {*found}:
+                others = [each for each in (expected if span in found else found) if _overlap(each, span)]
+                names = _named([span]), _named(others)
+                one, other = names[::-1] if span in found else names
+                wrong.append((float(sure[span.start : span.end].mean()), one, other))
+            if wrong:
+                score, one, other = max(wrong)
+                rows.append((row, one, other, score))
+        return rows
+
+    def answers(
+        self,
+        sources: Sequence[Any],
+        items: Sequence[Any],
+        *,
+        run: Run,
+        preprocessor: Preprocessor,
+        words: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Give {"entities": [{"type", "text", "start", "end", "score"}, …]} for each text.
+
+        Places are characters of the text as it was given; words that were given as a list stand in it with single
+        spaces between them. The score is the mean chance of the entity's tags. With `words` there is also "words":
+        [{"text", "start", "end", "tag", "score"}, …]. Longer texts than the network takes are read in windows.
+        Raises UsageError for an option that cannot be meant.
+        """
+        if not isinstance(words, bool):
+            raise UsageError(f"words: expected true or false, found {words!r}")
+        reader = of_texts(preprocessor)
+        given = [each.read_text(encoding="utf-8-sig") if isinstance(each, Path) else each for each in sources]
+        cut = [list(windows(one, item, reader)) for one, item in zip(given, items, strict=True)]
+        logits = _logits([window for each in cut for window in each], run, reader)
+        return [
+            self._answer(OfTexts.show(one), each, logits, words) for one, each in zip(given, cut, strict=True)
+        ]
+
+    def _answer(
+        self, text: str, cut: Sequence[Window], logits: Iterator[np.ndarray], words: bool
+    ) -> dict[str, Any]:
+        scores = np.concatenate([next(logits) for _ in cut])
+        places = np.concatenate([window.places for window in cut])
+        tags = best_tags(scores, self._transitions)
+        chances = softmax(scores.astype(np.float64), axis=1)[np.arange(len(tags)), tags]
+
+        def entry(first: int, end: int, **what: str) -> dict[str, Any]:
+            start, stop = int(places[first, 0]), int(places[end - 1, 1])
+            score = round(float(chances[first:end].mean()), 6)
+            return {**what, "text": text[start:stop], "start": start, "end": stop, "score": score}
+
+        found = [entry(span.start, span.end, type=span.type) for span in self.scheme.spans(tags)]
+        result: dict[str, Any] = {"entities": found}
+        if words:
+            result["words"] = [entry(n, n + 1, tag=self.labels[tag]) for n, tag in enumerate(tags.tolist())]
+        return result
+
+    def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
+        """Give the picture of the text over a strip with a bar for each entity."""
+        rows = [(f"{each['type']}: {each['text'][:40]}", each["score"]) for each in result["entities"]]
+        return answer_card.draw(picture, rows[:MOST_DRAWN])
+
+
+def first_pieces(tokens: Tokens) -> np.ndarray:
+    """Give the place of the first piece of every word, int64 [words]."""
+    before = np.concatenate([[-1], tokens.words[:-1]])
+    return np.flatnonzero((tokens.words >= 0) & (tokens.words != before))
+
+
+def _counted(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Give which of the flattened pieces speak for a word, and their labels."""
+    labels = targets.flatten()
+    places = paddle.nonzero(labels >= 0).flatten()
+    return places, paddle.gather(labels, places) if len(places) else labels
+
+
+# ---- texts of any length ----
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a text: its pieces, which of them speak for a word, and where in the text these words are [n, 2]."""
+
+    tokens: Tokens
+    pieces: np.ndarray
+    places: np.ndarray
+
+
+def windows(source: str | list[str], tokens: Tokens, preprocessor: TextPreprocessor) -> Iterator[Window]:
+    """Give a text in windows that have every word of it once; `tokens` is what was read of its beginning.
+
+    Each shares words with the next; of these the first half is answered by the one and the rest by the other.
+    """
+    if not isinstance(source, str | list):
+        raise InputError(f"expected a text or a list of words, found {type(source).__name__}")
+    split = isinstance(source, list)
+    step = preprocessor.tokenizer.max_length * (1 if split else CHARACTERS)
+    # where in the text each word of a list begins
+    begins = np.cumsum([0, *(len(word) + 1 for word in source)]) if split else None
+    start, done, more = 0, 0, tokens.cut
+    while True:
+        pieces = first_pieces(tokens)
+        places = _places(tokens, pieces) + (start if begins is None else begins[start])
+        count = len(pieces)
+        again = count - (max(1, count // SHARED) if count > 1 else 0)  # where the next one begins
+        until = (again + count) // 2 if more else count
+        own = places[:until, 0] >= done
+        if own.any():
+            yield Window(tokens, pieces[:until][own], places[:until][own])
+        if not more:
+            return
+        done = int(places[until, 0] if until < count else places[-1, 1]) if count else done
+        if not count:
+            onward = start + step
+        elif split:
+            onward = start + int(tokens.words[pieces[again]] if again < count else tokens.words.max() + 1)
+        else:
+            onward = int(places[again, 0] if again < count else places[-1, 1])
+        start = max(start + 1, onward)
+        tokens = preprocessor.tokenizer.encode(source[start : start + step])
+        more = tokens.cut or start + step < len(source)
+
+
+def _places(tokens: Tokens, pieces: np.ndarray) -> np.ndarray:
+    """Give from which to which character every word goes, int64 [words, 2]."""
+    if not len(pieces):
+        return np.zeros((0, 2), np.int64)
+    ends = np.maximum.reduceat(tokens.spans[:, 1], pieces)  # special pieces end at 0
+    return np.stack([tokens.spans[pieces, 0], ends], axis=1).astype(np.int64)
+
+
+def _logits(cut: Sequence[Window], run: Run, preprocessor: Preprocessor) -> Iterator[np.ndarray]:
+    """Give float [words, K] for each window, in order; windows of like length go through the network together."""
+    order = sorted(range(len(cut)), key=lambda number: len(cut[number].tokens))
+    found: dict[int, np.ndarray] = {}
+    for start in range(0, len(order), AT_ONCE):
+        some = order[start : start + AT_ONCE]
+        outputs = run(preprocessor.batch([cut[number].tokens for number in some]))
+        for number, rows in zip(some, outputs, strict=True):
+            found[number] = rows[cut[number].pieces]
+    return (found[number] for number in range(len(cut)))
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def _named(spans: Sequence[Span]) -> str:
+    """Give spans as a person counts words: from 1 on, the last one included."""
+    return (
+        ", ".join(
+            f"{span.type} (word {span.start + 1})"
+            if span.end == span.start + 1
+            else f"{span.type} (words {span.start + 1} to {span.end})"
+            for span in spans
+        )
+        or "no entity"
+    )

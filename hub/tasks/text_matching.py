@@ -1,0 +1,318 @@
+"""Text matching: do two texts belong together? And search: which texts are nearest to one?
+
+Two tasks for the same data, pairs of texts of two classes. `text_matching` reads both texts at once, as one sequence,
+and is the more exact one. `siamese_matching` makes a vector of each text by itself and compares the two: its vectors
+can be kept, so that a query is compared with a million texts in the time of one (`nearest`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+from PIL import Image
+
+from hub.errors import InputError, SpecError, UsageError, one_of
+from hub.modules.archs import FeatureSpec
+from hub.modules.preprocessor import Preprocessor
+from hub.tasks import answer_card
+from hub.tasks.base import Arrays, Examples, Loss, Run, Sample, WeightedMean
+from hub.tasks.classification import FOCAL_GAMMA, Classification
+from hub.tasks.classification_metrics import SingleLabelMeter
+from hub.tasks.losses import LOSSES
+from hub.tasks.text_classification import OfTexts, TextExamples, mark_cut
+from hub.transforms.text import Tokens
+
+CONTRASTIVE_SCALE = 20.0
+"""What cosines are multiplied with in the contrastive loss: the value of sentence-transformers."""
+_NEGATIVE = re.compile(r"(0|no|non|not|false)([^a-z]|$)|(un|dis|mis|in|neg|diff|contra)[a-z]+|-1")
+
+
+class TextMatching(OfTexts, Classification):
+    """Whether two texts match, read together as one sequence."""
+
+    name = "text_matching"
+    inputs = "pairs"
+
+    def __init__(self, labels: Sequence[str], *, multi_label: bool = False) -> None:
+        """Take two labels. The one that means a match is the last, unless by its name it is the one that does not.
+
+        Of ("0", "1") it is "1", of ("different", "same") "same", of ("match", "no_match") "match".
+        """
+        if multi_label or len(labels) != 2:
+            found = "multi_label=True" if multi_label else f"{len(labels)}: {', '.join(labels[:10])}"
+            raise UsageError(f"{self.name}: expected two labels, such as 0 and 1, found {found}")
+        super().__init__(labels)
+        says_no = [_NEGATIVE.match(label.lower()) is not None for label in self.labels]
+        self.positive = 0 if says_no == [False, True] else 1
+        self.metrics = {**self.metrics, "f1": True, "auc": True}
+
+    @staticmethod
+    def examples(preprocessor: Preprocessor) -> Examples:
+        """Give how pairs become batches. Raises SpecError for a module that does not read texts."""
+        return TextExamples(preprocessor)
+
+    def meter(self) -> PairMeter:
+        """Give an empty meter."""
+        return PairMeter(self.labels, match=self.labels[self.positive])
+
+    def answers(  # type: ignore[override]  # of two labels there is no top_k
+        self, sources: Sequence[Any], items: Sequence[Any], *, run: Run, preprocessor: Preprocessor
+    ) -> list[dict[str, Any]]:
+        """Give {"label", "score", "similarity"} for each pair, with "cut": true where not all of it was read.
+
+        The score is the chance of the label. The similarity is the chance of a match, and in siamese matching the
+        cosine, from -1 to 1. An input that is no pair of texts gives {"error"}.
+        """
+        results: list[dict[str, Any]] = [{} for _ in sources]
+        good: list[int] = []
+        given = []
+        for number, (source, item) in enumerate(zip(sources, items, strict=True)):
+            try:
+                given.append(self._read(source, item, preprocessor))
+                good.append(number)
+            except InputError as problem:
+                results[number] = {"error": str(problem)}
+        if good:
+            for number, result in zip(good, self._compared(given, run, preprocessor), strict=True):
+                results[number] = result
+        return results
+
+    def _read(self, source: Any, item: Any, preprocessor: Preprocessor) -> Any:
+        """Give what the network takes for a pair, before it is put into a batch. Raises InputError for no pair."""
+        require_pair(source)
+        return item
+
+    def _compared(self, given: Sequence[Any], run: Run, preprocessor: Preprocessor) -> list[dict[str, Any]]:
+        results = self.decode(run(preprocessor.batch(given)))
+        for result, item in zip(results, given, strict=True):
+            matches = result["label"] == self.labels[self.positive]
+            result["similarity"] = result["score"] if matches else round(1 - result["score"], 6)
+            mark_cut(result, item)
+        return results
+
+    def decode(self, outputs: np.ndarray, *, top_k: int = 1) -> list[dict[str, Any]]:
+        """Give {"label", "score"} for each row."""
+        rows = super().decode(outputs, top_k=top_k)
+        return [{"label": row["label"], "score": row["score"]} for row in rows]
+
+    def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
+        """Give the picture of the texts over a strip with the label as a bar."""
+        return answer_card.draw(picture, [(result["label"], result["score"])])
+
+
+def require_pair(source: Any) -> tuple[str, str]:
+    """Give the two texts of a pair. Raises InputError for anything else, and where one of them is empty."""
+    if not isinstance(source, tuple) or len(source) != 2:
+        raise InputError(f"expected a pair of texts, found {type(source).__name__} {str(source)[:40]!r}")
+    for which, text in zip(("first", "second"), source, strict=True):
+        if not text.strip():
+            raise InputError(f"expected two texts, found none in the {which} place")
+    return source
+
+
+class PairExamples(TextExamples):
+    """Pairs whose texts are read by themselves: `read` gives two Tokens, `batch` arrays [N, 2, L]."""
+
+    def read(self, sample: Sample) -> tuple[Tokens, Tokens]:
+        """Give the Tokens of both texts. Raises InputError."""
+        first, second = require_pair(sample.input)
+        return self.preprocessor.read(first), self.preprocessor.read(second)
+
+    def length(self, item: Any) -> int | None:
+        """Give the number of pieces of the longer text."""
+        return max(map(len, item))
+
+    def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
+        """Give ((ids, segments, mask), targets), each of the three [N, 2, L]."""
+        return pairs(self.preprocessor, items), targets
+
+
+def pairs(preprocessor: Preprocessor, items: Sequence[Any]) -> Arrays:
+    """Give (ids, segments, mask) [N, 2, L] for pairs of Tokens, all padded to the longest of the batch."""
+    flat = preprocessor.batch([tokens for pair in items for tokens in pair])
+    return tuple(array.reshape(len(items), 2, -1) for array in flat)
+
+
+class CosineHead(nn.Layer):
+    """From features [N, 2, C] to (logits [N, 2], vectors [N, 2, C] of length 1).
+
+    The logit of a match is scale · cosine + bias; both are learnt, and begin where a cosine of 0.5 is undecided. The
+    parameters are these numbers over 100: they have to move by whole units while weights move by thousandths.
+    """
+
+    def __init__(self, positive: int) -> None:
+        super().__init__()
+        self.sign = 1.0 if positive == 1 else -1.0
+        for name, start in (("scale", 0.1), ("bias", -0.05)):
+            parameter = self.create_parameter([1], default_initializer=nn.initializer.Constant(start))
+            self.add_parameter(name, parameter)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        vectors = F.normalize(features, axis=-1)
+        cosine = (vectors[:, 0] * vectors[:, 1]).sum(axis=-1, keepdim=True)
+        half = 50 * (self.scale * cosine + self.bias) * self.sign
+        return paddle.concat([-half, half], axis=1), vectors
+
+
+class SiameseMatching(TextMatching):
+    """Whether two texts match, by the cosine of the vectors that each of them has by itself."""
+
+    name = "siamese_matching"
+    default_strategy = "full"
+
+    @staticmethod
+    def examples(preprocessor: Preprocessor) -> PairExamples:
+        """Give how pairs become batches. Raises SpecError for a module that does not read texts."""
+        return PairExamples(preprocessor)
+
+    def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
+        """Give the comparison of two vectors. Raises SpecError for features that are no vectors."""
+        if feature_spec.kind != "pooled":
+            raise SpecError(f"{self.name} needs pooled features, found {feature_spec.kind} features")
+        return CosineHead(self.positive)
+
+    def loss(
+        self,
+        *,
+        kind: str = "cross_entropy",
+        class_weight: np.ndarray | None = None,
+        label_smoothing: float = 0.0,
+        focal_gamma: float = FOCAL_GAMMA,
+        counts: Mapping[str, int] | None = None,
+        samples: int | None = None,
+    ) -> Loss:
+        """Give the loss of Classification of this kind, or for "contrastive" cross entropy plus that of `contrast`.
+
+        Cross entropy fits the threshold, which the contrastive loss knows nothing of. Raises UsageError as there.
+        """
+        if kind not in (*LOSSES, "contrastive"):
+            raise one_of("loss", kind, (*LOSSES, "contrastive"))
+        contrastive = kind == "contrastive"
+        each = super().loss(
+            kind="cross_entropy" if contrastive else kind, class_weight=class_weight,
+            label_smoothing=label_smoothing, focal_gamma=focal_gamma, counts=counts, samples=samples,
+        )  # fmt: skip
+        positive = self.positive
+
+        def loss(outputs: tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
+            logits, vectors = outputs
+            own = each(logits, targets)
+            return own + contrast(vectors, targets == positive) if contrastive else own
+
+        return WeightedMean(loss, each.weight) if isinstance(each, WeightedMean) else loss
+
+    def meter(self) -> PairMeter:
+        """Give an empty meter."""
+        return SiameseMeter(self.labels, match=self.labels[self.positive])
+
+    def misses(self, outputs: Any, targets: np.ndarray) -> list[tuple[int, str, str, float]]:
+        """Give (row, expected, found, score) of every wrong answer."""
+        return super().misses(outputs[0], targets)
+
+    def _read(self, source: Any, item: Any, preprocessor: Preprocessor) -> tuple[Tokens, Tokens]:
+        first, second = require_pair(source)
+        return preprocessor.read(first), preprocessor.read(second)
+
+    def _compared(self, given: Sequence[Any], run: Run, preprocessor: Preprocessor) -> list[dict[str, Any]]:
+        logits, vectors = run(pairs(preprocessor, given))
+        results = self.decode(logits)
+        for result, (first, second), both in zip(results, vectors, given, strict=True):
+            result["similarity"] = round(float(first @ second), 6)
+            mark_cut(result, *both)
+        return results
+
+
+def contrast(vectors: Tensor, matches: Tensor) -> Tensor:
+    """Give the multiple negatives ranking loss of vectors [N, 2, C] of length 1, a mean over the matching pairs.
+
+    For every matching pair (a_i, b_i) it is -log(exp(s cos(a_i, b_i)) / Σ_j exp(s cos(a_i, b_j))), j over all pairs of
+    the batch: the second texts of the others, matching or not, are the wrong answers (Henderson et al. 2017,
+    https://arxiv.org/abs/1705.00652, §4.4; s = 20 as in sentence-transformers). 0 for a batch without a match.
+    """
+    first, second = vectors[:, 0], vectors[:, 1]
+    scores = CONTRASTIVE_SCALE * paddle.matmul(first, second, transpose_y=True)
+    each = F.cross_entropy(scores, paddle.arange(len(scores)), reduction="none").flatten()
+    share = matches.astype(each.dtype)
+    return (each * share).sum() / share.sum().clip(min=1)
+
+
+class PairMeter(SingleLabelMeter):
+    """Metrics of classification, and F1 of the matches and the area under the ROC curve.
+
+    The area needs the order of all scores. Kept are counts of them in 2^17 steps, whose width is 0.0001 for an
+    undecided logit and grows with its size; two scores in one step count as equal. So it needs little memory, adds up
+    over processes, and differs from that of the scores themselves by half the share of pairs that meet in a step.
+    """
+
+    STEPS = 1 << 17
+
+    def __init__(self, labels: Sequence[str], *, match: str) -> None:
+        super().__init__(labels)
+        self.match = match
+        self.scores = np.zeros((2, self.STEPS), np.int64)
+
+    def update(self, outputs: Any, targets: np.ndarray) -> None:
+        """outputs: logits [N, 2]; targets: class indices [N]."""
+        super().update(outputs, targets)
+        positive = self.labels.index(self.match)
+        score = outputs[:, positive].astype(np.float64) - outputs[:, 1 - positive]
+        step = ((0.5 + np.arctan(score / 4) / np.pi) * self.STEPS).astype(np.int64)
+        np.add.at(self.scores, ((targets == positive).astype(np.int64), step.clip(0, self.STEPS - 1)), 1)
+
+    def compute(self) -> dict[str, Any]:
+        """Give what classification has, "f1" of the matches, and "auc", 0.5 where one of the classes is missing."""
+        metrics = super().compute()
+        metrics["f1"] = metrics["per_class"][self.match]["f1"]
+        rest, matches = self.scores
+        pairs_of = int(rest.sum()) * int(matches.sum())
+        below = rest.cumsum() - rest / 2
+        metrics["auc"] = float((matches * below).sum() / pairs_of) if pairs_of else 0.5
+        return metrics
+
+
+class SiameseMeter(PairMeter):
+    """The same for outputs that have vectors beside the logits."""
+
+    def update(self, outputs: Any, targets: np.ndarray) -> None:
+        """outputs: (logits [N, 2], vectors); targets: class indices [N]."""
+        super().update(outputs[0], targets)
+
+
+def nearest(
+    query_vectors: np.ndarray, corpus_vectors: np.ndarray, top_k: int = 10
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give (rows of the corpus int64 [Q, k], their cosines float32 [Q, k]) for each query, the nearest first.
+
+    Nothing is approximated: every query [Q, D] is compared with all of the corpus [N, D]; k is `top_k` or N where that
+    is less. Of equal ones the earlier comes first; a vector of zeros is at cosine 0 from all. Raises UsageError for
+    arrays that do not belong together.
+    """
+    queries, corpus = (np.atleast_2d(np.asarray(v, np.float32)) for v in (query_vectors, corpus_vectors))
+    if queries.ndim != 2 or corpus.ndim != 2 or queries.shape[1] != corpus.shape[1]:
+        raise UsageError(
+            f"nearest: expected vectors [Q, D] and [N, D], found {queries.shape} and {corpus.shape}"
+        )
+    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+        raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
+    queries, corpus = _of_length_1(queries), _of_length_1(corpus)
+    count = min(top_k, len(corpus))
+    rows, cosines = np.zeros((len(queries), count), np.int64), np.zeros((len(queries), count), np.float32)
+    at_once = max(1, (1 << 25) // max(1, len(corpus)))  # 128 MB of cosines
+    for start in range(0, len(queries) if count else 0, at_once):
+        for number, row in enumerate(queries[start : start + at_once] @ corpus.T, start):
+            least = np.partition(row, len(row) - count)[len(row) - count]
+            near = np.flatnonzero(row >= least)
+            near = near[np.argsort(-row[near], kind="stable")][:count]
+            rows[number], cosines[number] = near, row[near]
+    return rows, cosines
+
+
+def _of_length_1(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)

@@ -1,0 +1,376 @@
+"""Sequence labeling: labels of pieces, the loss, seqeval's metrics, entities with their places, long texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub import tasks
+from hub.datasets import Sample
+from hub.errors import InputError, SpecError, UsageError
+from hub.modules import archs
+from hub.modules.preprocessor import PicturePreprocessor
+from hub.modules.spec import Named
+from hub.modules.text_preprocessor import TextPreprocessor
+from hub.tasks.base import WeightedMean
+from hub.tasks.sequence_labeling import SequenceLabeling, first_pieces, windows
+from hub.tasks.sequence_labeling_metrics import CUT, IGNORED, SpanMeter
+from hub.tasks.spans import best_tags, recognise
+from tests import small_texts
+from tests.small_texts import added_up, answers, network_for, reader, train
+from tests.test_spans import BIO, SETS, STRICT
+
+SENTENCES = [
+    ("ann lee went to york .", "B-PER I-PER O O B-LOC O"),
+    ("in new york , bob waits .", "O B-LOC I-LOC O B-PER O O"),
+    ("bob sees ann lee", "B-PER O B-PER I-PER"),
+    ("nobody is here .", "O O O O"),
+    ("york is near new york", "B-LOC O O B-LOC I-LOC"),
+]
+
+
+def samples() -> list[Sample]:
+    return [Sample(text.split(), tuple(map(BIO.index, tags.split()))) for text, tags in SENTENCES]
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tokenizers"])
+def library(request: pytest.FixtureRequest) -> bool:
+    if request.param:
+        pytest.importorskip("tokenizers")
+    return bool(request.param)
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[SequenceLabeling, Any]:
+    task = SequenceLabeling(BIO)
+    network = network_for(task)
+    examples = task.examples(reader(False))
+    train(network, task, examples.batch([examples.read(one) for one in samples()], np.zeros(5)), steps=120)
+    return task, network
+
+
+# ---- labels of pieces ----
+
+
+def test_the_first_piece_of_a_word_has_its_label_and_the_rest_counts_for_nothing(library: bool) -> None:
+    examples = SequenceLabeling.examples(reader(library))
+    tokens, labels = item = examples.read(Sample(["ann", "u.s.", "!"], (2, 1, 0)))
+    assert labels.tolist() == [IGNORED, 2, IGNORED, IGNORED, 1, *[IGNORED] * 3, 0, IGNORED]
+    assert (labels.dtype, len(tokens), examples.length(item)) == (np.int64, 10, 10)
+    short = examples.read(Sample(["a"], (2,)))
+    (ids, segments, mask), targets = examples.batch([item, short], np.zeros(2))
+    assert ids.shape == segments.shape == mask.shape == targets.shape == (2, 10)
+    assert targets[1].tolist() == [IGNORED, 2, *[IGNORED] * 8]
+    assert mask[1].tolist() == [1] * 3 + [0] * 7
+
+
+def test_labels_of_words_that_were_cut_off_stand_behind_the_pieces(library: bool) -> None:
+    examples = SequenceLabeling.examples(reader(library, 8))
+    tokens, labels = item = examples.read(Sample(["ann", "lee", "is", "here"], (2, 4, 0, 1)))
+    assert tokens.cut
+    assert labels.tolist() == [IGNORED, 2, IGNORED, IGNORED, 4, IGNORED, IGNORED, IGNORED, CUT, CUT - 1]
+    (ids, *_), targets = examples.batch([item], np.zeros(1))
+    assert (ids.shape, targets.shape) == ((1, 8), (1, 10))
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "said"),
+    [(["a", "b"], (0,), "found 2 words, 1 tags"), ("a b", (0, 0), "a list of words .* found str, 2 tags")],
+)
+def test_words_without_a_tag_for_each_are_refused(words: Any, tags: tuple[int, ...], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        SequenceLabeling.examples(reader(False)).read(Sample(words, tags))
+
+
+def test_what_is_no_module_of_texts_is_refused() -> None:
+    with pytest.raises(SpecError, match="needs the step tokenize"):
+        SequenceLabeling.examples(PicturePreprocessor([Named("normalize")]))
+    with pytest.raises(SpecError, match="a feature for every piece of a text, found SmallResNet"):
+        SequenceLabeling(BIO).attach(archs.build("small_resnet", width=4))
+    with pytest.raises(SpecError, match="found pooled ones"):
+        SequenceLabeling(BIO).build_head(small_texts.PieceNetwork().feature_spec)
+
+
+# ---- the task ----
+
+
+def test_the_task_is_found_by_name_and_its_scheme_follows_from_the_tags() -> None:
+    task = tasks.create("sequence_labeling", BIO, scheme="BIO")
+    assert isinstance(task, SequenceLabeling)
+    assert task.scheme == tasks.create("sequence_labeling", BIO).scheme  # type: ignore[attr-defined]
+    assert tasks.options("sequence_labeling") == ["scheme"]
+    with pytest.raises(UsageError, match="expected tags of BIOES"):
+        tasks.create("sequence_labeling", BIO, scheme="BIOES")
+    with pytest.raises(UsageError, match="a word has one tag"):
+        tasks.create("sequence_labeling", BIO, multi_label=True)
+    with pytest.raises(UsageError, match="two tags or more, found O"):
+        tasks.create("sequence_labeling", ["O"])
+
+
+def random_batch(seed: int = 0, cut: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(4, 7, len(BIO))).astype(np.float32)
+    labels = rng.integers(0, len(BIO), (4, 7 + cut))
+    labels[rng.random(labels.shape) < 0.4] = IGNORED
+    labels[:, 7:] = CUT - labels[:, 7:].clip(min=0)
+    return logits, labels
+
+
+@pytest.mark.parametrize("weight", [None, np.array([0.2, 1, 2, 3, 4.0])])
+def test_the_loss_is_the_weighted_mean_over_words(weight: np.ndarray | None) -> None:
+    logits, labels = random_batch(cut=3)
+    loss = SequenceLabeling(BIO).loss(class_weight=weight)
+    found = loss(paddle.to_tensor(logits), paddle.to_tensor(labels))
+    known = labels[:, :7] != IGNORED
+    words, right = logits[known].astype(np.float64), labels[:, :7][known]
+    costs = np.log(np.exp(words).sum(axis=1)) - words[np.arange(len(right)), right]
+    wanted = np.average(costs, weights=None if weight is None else weight[right])
+    assert float(found) == pytest.approx(wanted, rel=1e-5)
+    # parts of a batch add up by their shares
+    assert isinstance(loss, WeightedMean)
+    shares = [float(loss.weight(paddle.to_tensor(part))) for part in (labels[:1], labels[1:])]
+    parts = [
+        float(loss(paddle.to_tensor(logits[part]), paddle.to_tensor(labels[part])))
+        for part in (slice(1), slice(1, 4))
+    ]
+    assert np.average(parts, weights=shares) == pytest.approx(wanted, rel=1e-5)
+    assert float(loss.weight(paddle.full([2, 3], IGNORED, "int64"))) == 0
+
+
+def test_pieces_that_count_for_nothing_have_no_gradient_and_a_batch_of_them_costs_nothing() -> None:
+    logits, labels = random_batch()
+    given = paddle.to_tensor(logits, stop_gradient=False)
+    loss = SequenceLabeling(BIO).loss()
+    loss(given, paddle.to_tensor(labels)).backward()
+    gradient = np.abs(given.grad.numpy()).sum(axis=2)
+    assert gradient[labels == IGNORED].max() == 0
+    assert gradient[labels != IGNORED].min() > 0
+    assert float(loss(given, paddle.full([4, 7], IGNORED, "int64"))) == 0
+
+
+def test_balanced_weights_favour_rare_tags_and_keep_the_scale() -> None:
+    counts = dict(zip(BIO, (900, 50, 30, 15, 5), strict=True))
+    weights = SequenceLabeling(BIO).class_weight("balanced", counts)
+    assert weights is not None
+    assert weights.tolist() == sorted(weights)
+    assert (weights * list(counts.values())).sum() == pytest.approx(1000)
+    assert weights[4] / weights[0] == pytest.approx((900 / 5) ** 0.5)
+    assert SequenceLabeling(BIO).class_weight({"B-PER": 3}, counts).tolist() == [1, 1, 3, 1, 1]  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="no class is called 'B-PERS'"):
+        SequenceLabeling(BIO).class_weight({"B-PERS": 3}, counts)
+
+
+# ---- metrics ----
+
+
+@st.composite
+def tagged_sets(draw: st.DrawFn) -> tuple[str, list[tuple[list[int], list[int]]]]:
+    name = draw(st.sampled_from(sorted(SETS)))
+    tag = st.integers(0, len(SETS[name]) - 1)
+    return name, draw(st.lists(st.lists(st.tuples(tag, tag), min_size=1, max_size=7), min_size=1, max_size=6))
+
+
+@given(tagged_sets())
+@settings(deadline=None, max_examples=150)
+def test_metrics_over_batches_and_processes_are_those_of_seqeval(case: tuple[str, Any]) -> None:
+    metrics = pytest.importorskip("seqeval.metrics")
+    schemes = pytest.importorskip("seqeval.scheme")
+    name, rows = case
+    scheme = recognise(SETS[name])
+    meters = [SpanMeter(scheme), SpanMeter(scheme)]
+    right, found = [], []
+    for number, row in enumerate(rows):
+        labels = np.array([one for one, _ in row])
+        logits = np.eye(len(scheme.labels))[[other for _, other in row]] * 2 + np.linspace(
+            0, 0.1, len(scheme.labels)
+        )
+        meters[number % 2].update(logits[None], labels[None])
+        right.append([scheme.labels[tag] for tag in labels])
+        found.append([scheme.labels[tag] for tag in best_tags(logits, scheme.transitions())])
+    ours = added_up(*meters)
+    for key in ("precision", "recall", "f1"):
+        assert ours[key] == pytest.approx(getattr(metrics, f"{key}_score")(right, found, zero_division=0))
+    each = metrics.classification_report(right, found, output_dict=True, zero_division=0)
+    for kind in scheme.entity_types:
+        theirs = each.get(kind, {"f1-score": 0.0, "support": 0})
+        assert ours["per_class"][kind]["f1"] == pytest.approx(theirs["f1-score"])
+        assert ours["per_class"][kind]["count"] == theirs["support"]
+    if name in STRICT:
+        kind = getattr(schemes, STRICT[name])
+        strict = metrics.f1_score(right, found, mode="strict", scheme=kind, zero_division=0)
+        assert ours["f1_strict"] == pytest.approx(strict)
+    assert ours["token_accuracy"] == pytest.approx(metrics.accuracy_score(right, found))
+
+
+def test_words_that_were_cut_off_are_not_found() -> None:
+    scheme = recognise(BIO)
+    labels = np.array([[IGNORED, 2, 0, CUT - 1, CUT]])  # two of the words are behind the pieces
+    logits = np.eye(len(BIO))[[0, 2, 0]][None] * 9
+    meter = SpanMeter(scheme)
+    meter.update(logits, labels)
+    found = meter.compute()
+    assert (found["precision"], found["recall"], found["token_accuracy"]) == (1.0, 0.5, 0.5)
+    assert (found["entities"], found["words"], found["count"]) == (2, 4, 1)
+
+
+def test_misses_name_what_was_expected_and_found() -> None:
+    task = SequenceLabeling(BIO)
+    labels = np.array([[IGNORED, 2, 4, 0, 1], [IGNORED, 0, 0, IGNORED, 0], [IGNORED, 2, 0, 0, 0]])
+    found = np.array([[0, 1, 3, 0, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
+    logits = np.eye(len(BIO))[found] * 4
+    rows = task.misses(logits, labels)
+    assert [row[:3] for row in rows] == [
+        (0, "PER (words 1 to 2)", "LOC (words 1 to 2)"),
+        (2, "PER (word 1)", "no entity"),
+    ]
+    assert rows[0][3] == pytest.approx(np.exp(4) / (np.exp(4) + 4))
+
+
+# ---- answers ----
+
+
+def test_entities_have_their_type_text_and_place(
+    trained: tuple[SequenceLabeling, Any], library: bool
+) -> None:
+    task, network = trained
+    text = "Ann Lee  went to New York."
+    [result] = answers(task, network, reader(library), [text])
+    assert [(each["type"], each["text"]) for each in result["entities"]] == [
+        ("PER", "Ann Lee"),
+        ("LOC", "New York"),
+    ]
+    for each in result["entities"]:
+        assert text[each["start"] : each["end"]] == each["text"]
+        assert 0.5 < each["score"] <= 1
+    assert set(result) == {"entities"}
+
+
+def test_words_that_are_given_as_a_list_stand_in_the_text_with_single_spaces(
+    trained: tuple[SequenceLabeling, Any], library: bool
+) -> None:
+    task, network = trained
+    given = ["bob", "sees", "ann", "lee"]
+    [result] = answers(task, network, reader(library), [given], words=True)
+    assert [(each["text"], each["start"], each["end"]) for each in result["entities"]] == [
+        ("bob", 0, 3), ("ann lee", 9, 16),
+    ]  # fmt: skip
+    assert [each["text"] for each in result["words"]] == given
+    assert [each["tag"] for each in result["words"]] == ["B-PER", "O", "B-PER", "I-PER"]
+
+
+def test_a_file_is_read_and_other_things_are_refused(
+    trained: tuple[SequenceLabeling, Any], tmp_path: Any
+) -> None:
+    task, network = trained
+    path = tmp_path / "a.txt"
+    path.write_text("bob sees ann lee", encoding="utf-8")
+    assert answers(task, network, reader(False), [path]) == answers(
+        task, network, reader(False), ["bob sees ann lee"]
+    )
+    with pytest.raises(InputError, match="a text or a list of words, found tuple"):
+        answers(task, network, reader(False), [("a", "b")])
+    with pytest.raises(UsageError, match="words: expected true or false, found 1"):
+        answers(task, network, reader(False), [], words=1)
+
+
+def test_an_answer_never_has_an_impossible_sequence(trained: tuple[SequenceLabeling, Any]) -> None:
+    task, _ = trained
+    network = network_for(task, seed=3)  # untrained: its best tags are anything
+    [result] = answers(
+        task, network, reader(False, 512), ["ann went to lee in new york near bob ! " * 8], words=True
+    )
+    tags = [BIO.index(each["tag"]) for each in result["words"]]
+    assert len(set(tags)) > 2
+    allowed = task.scheme.transitions()[0]
+    assert all(allowed[a, b] for a, b in zip(tags, tags[1:], strict=False))
+
+
+def test_the_answer_is_drawn_below_the_text(trained: tuple[SequenceLabeling, Any]) -> None:
+    task, network = trained
+    text = "bob sees ann lee"
+    [result] = answers(task, network, reader(False), [text])
+    plain = task.picture(text)
+    assert task.draw(plain, result).height > plain.height
+    assert task.show(["bob", "sees"]) == "bob sees"
+
+
+# ---- texts of any length ----
+
+WORDS = st.text(alphabet="ab, 张三!", min_size=0, max_size=90)
+
+
+@given(WORDS, st.integers(5, 20), st.booleans())
+@settings(deadline=None, max_examples=300)
+def test_windows_have_every_word_once_and_in_order(text: str, max_length: int, split: bool) -> None:
+    found = reader(False, max_length)
+    source: Any = text.split() if split else text
+    whole = reader(False, 500).tokenizer.encode(source)
+    pieces = first_pieces(whole)
+    lengths = np.diff([*pieces, len(whole) - 1])
+    if not len(pieces) or lengths.max() > max_length - 3:
+        return  # a word that fills a window alone is cut: see below
+    cut = list(windows(source, found.tokenizer.encode(source), found))
+    places = np.concatenate([window.places for window in cut]).tolist()
+    assert [start for start, _ in places] == whole.spans[pieces, 0].tolist()
+    joined = text if not split else " ".join(source)
+    assert all(joined[start:end].strip() for start, end in places)
+    assert (len(cut) > 1) == (len(whole) > max_length)
+
+
+@pytest.mark.parametrize(
+    ("source", "starts"),
+    [
+        (["a" * 40, "b", "c"], [0, 41, 43]),
+        (["", "a" * 9, ""], [1]),
+        ("b " + "a" * 20, None),
+        (" " * 200 + "b", [200]),
+        ("b" + " " * 500 + "b", [0, 501]),
+    ],
+)
+def test_words_longer_than_a_window_do_not_stop_the_rest(source: Any, starts: list[int] | None) -> None:
+    found = reader(False, 6)
+    places = [
+        int(start)
+        for window in windows(source, found.tokenizer.encode(source), found)
+        for start, _ in window.places
+    ]
+    assert places == sorted(set(places))
+    if starts is not None:
+        assert places == starts
+
+
+def test_a_long_text_is_answered_as_its_sentences_are(
+    trained: tuple[SequenceLabeling, Any], library: bool
+) -> None:
+    task, network = trained
+    text = "ann lee went to york . in new york , bob waits . " * 40
+    whole, cut = (
+        answers(task, network, found, [text, "bob"], words=True)
+        for found in (reader(library, 4096), reader(library, 32))
+    )
+    assert len(whole[0]["entities"]) == 160
+    strip = lambda rows: [{key: each[key] for key in ("text", "start", "end")} for each in rows]  # noqa: E731
+    assert strip(cut[0]["words"]) == strip(whole[0]["words"])
+    # the network looks one piece back, and every word is answered away from the edge of its window
+    assert cut[0]["entities"] == whole[0]["entities"]
+    assert cut[1] == whole[1]
+    given = text.split()
+    [by_words] = answers(task, network, reader(library, 32), [given])
+    assert [each["text"] for each in by_words["entities"]] == [each["text"] for each in whole[0]["entities"]]
+
+
+def test_characters_that_become_several_words_do_not_stop_the_windows() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    found = reader(True, 6)
+    found.tokenizer._rust.normalizer = tokenizers.normalizers.Sequence(
+        [tokenizers.normalizers.NFKC(), found.tokenizer._rust.normalizer]
+    )
+    text = "\ufdfa" * 30  # eighteen letters and three spaces each
+    cut = list(windows(text, found.tokenizer.encode(text), found))
+    assert isinstance(found, TextPreprocessor)
+    assert 1 < len(cut) < 200
