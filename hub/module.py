@@ -6,7 +6,6 @@ This is where the two arms of the library meet: names become verified folders (r
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,10 +19,9 @@ import paddle
 from paddle import nn
 from PIL import Image
 
-from hub import inputs, settings, tasks, training
+from hub import answering, settings, tasks, training
 from hub.datasets.by_task import prepare_evaluation_for
-from hub.datasets.kinds import KINDS
-from hub.errors import InputError, SpecError, UsageError, one_of
+from hub.errors import SpecError
 from hub.finetune import distributed
 from hub.finetune.batches import Batches, ItemCache
 from hub.finetune.callbacks import Callback
@@ -38,13 +36,12 @@ from hub.finetune.trainer import measure
 from hub.modules import archs, bundle, card, devices, golden, preprocessor, weights
 from hub.modules.archs import Backbone
 from hub.modules.bundle import Bundle
-from hub.modules.network import Network, infer
+from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import Head, ModuleSpec, Named
-from hub.paddlehub_face import PaddleHubFace
+from hub.paddlehub_face import PaddleHubFace, turned
 from hub.registry import client
 from hub.tasks import Task
-from hub.tasks.base import Arrays
 
 
 class Module(PaddleHubFace):
@@ -73,19 +70,22 @@ class Module(PaddleHubFace):
         A name that is not on this machine yet is installed first. `device` is None (a GPU when there is one),
         "cpu", "gpu" or "gpu:N". Raises NotFoundError, IntegrityError, SpecError, WeightsError or DeviceError.
 
-        The rest is as in PaddleHub, for `hub.Trainer`: a fresh head for other labels (a list, {0: "cat", …}, or their
-        number), and the weights of a checkpoint, .safetensors or .pdparams. Raises UsageError for a `task` that the
-        module does not do, and for labels that contradict each other.
+        `task` turns an encoder of texts to another one of its tasks: "text_classification", "sequence_labeling",
+        "text_matching", "siamese_matching". The rest is as in PaddleHub, for `hub.Trainer`: a fresh head for other
+        labels (a list, {0: "cat", …}, or their number), and the weights of a checkpoint, .safetensors or .pdparams.
+        Raises UsageError for a `task` that the module does not do, and for labels that contradict each other.
         """
         self.device, self._why_device = devices.choose(device)
         paddle.set_device(self.device)
         located = client.locate(f"{name}=={version}" if version else name)
-        self._set(bundle.load(located.folder, check_digests=not located.verified))
+        self._set(turned(bundle.load(located.folder, check_digests=not located.verified), task))
         self.folder: Path | None = located.folder
         self._become(
-            task=task, label_list=label_list, label_map=label_map, num_classes=num_classes,
+            label_list=label_list,
+            label_map=label_map,
+            num_classes=num_classes,
             load_checkpoint=load_checkpoint,
-        )  # fmt: skip
+        )
 
     @classmethod
     def create(
@@ -97,6 +97,7 @@ class Module(PaddleHubFace):
         preprocess: Sequence[Mapping[str, Any]],
         labels: Sequence[str] = (),
         augment: Sequence[Mapping[str, Any]] = (),
+        files: Mapping[str, bytes] | None = None,
         multi_label: bool = False,
         license: str = "unknown",
         summary: str = "",
@@ -106,32 +107,33 @@ class Module(PaddleHubFace):
         """Give a module with random weights, to be trained from scratch.
 
         `arch`, `preprocess` and `augment` are written as in module.yaml: arch={"name": "small_resnet", "width": 16}.
+        `files` are the contents of those that the preprocessing reads, by name: {"vocab.txt": b"…"} for texts. Without
+        labels the module has features and no head.
         """
         module = cls.__new__(cls)
         module.device, module._why_device = devices.choose(device)
         paddle.set_device(module.device)
+        content = dict(files or {})
+        has_head = tasks.kind(task).has_labels and bool(labels)
         spec = ModuleSpec.create(
-            name=name, task=task, arch=arch, preprocess=preprocess, augment=augment, license=license,
-            summary=summary,
-            head=Head(bundle.LABELS_FILE, multi_label) if tasks.kind(task).has_labels else None,
+            name=name, task=task, arch=arch, preprocess=preprocess, augment=augment, license=license, files=content,
+            summary=summary, head=Head(bundle.LABELS_FILE, multi_label) if has_head else None,
         )  # fmt: skip
         paddle.seed(seed)
         backbone = archs.build(spec.arch.name, **spec.arch.arguments)
-        head = tasks.create(task, labels, multi_label=multi_label).build_head(backbone.feature_spec)
-        module._set(
-            Bundle(
-                spec=spec,
-                labels=tuple(labels),
-                backbone=backbone,
-                head_state=weights.state_of(head),
-                preprocessor=preprocessor.build(spec.preprocess, spec.augment),
-            )
-        )
+        head_state: weights.State = {}
+        if has_head:
+            fresh = tasks.create(task, labels, multi_label=multi_label)
+            fresh.attach(backbone)
+            head_state = weights.state_of(fresh.build_head(backbone.feature_spec))
+        steps = preprocessor.build(spec.preprocess, spec.augment, content)
+        bundle.require_fit(backbone, steps)
+        module._set(Bundle(spec, tuple(labels), backbone, head_state, steps, files=content))
         module.folder = None
         return module
 
     def _set(self, loaded: Bundle) -> None:
-        self._base = loaded
+        self._base, self._corpus = loaded, None
         self._task: Task | None = None
         head: nn.Layer = nn.Identity()
         spec = loaded.spec
@@ -197,72 +199,64 @@ class Module(PaddleHubFace):
         {"input", "labels", "scores"}), and `top_k` (5) says how many; other tasks are described with their `answers`
         in hub.tasks. It is {"input", "error"} for an input that cannot be read.
         """
-        task = self._answering()
-        fixed = inspect.signature(Task.answers).parameters
-        takes = [name for name in inspect.signature(task.answers).parameters if name not in fixed]
-        for name in options:
-            if name not in takes:
-                raise one_of(f"option of predict for {self.task}", name, takes)
-        task.answers(
-            [], [], run=self._run, preprocessor=self.preprocessor, **options
-        )  # refuses bad ones at once
-        results: list[dict[str, Any]] = []
-        for names, problems, sources, items in self._read(given, batch_size):
-            answers: Iterator[dict[str, Any]] = iter(())
-            if items:
-                found = task.answers(sources, items, run=self._run, preprocessor=self.preprocessor, **options)
-                answers = iter(found)
-            for name, error in zip(names, problems, strict=True):
-                results.append({"input": name, **({"error": error} if error else next(answers))})
-        return results
+        return answering.predict(
+            self.network, self._answering(), self.preprocessor, given, batch_size=batch_size, options=options
+        )
 
-    def _run(self, batch: Arrays) -> Any:
-        return infer(self.network, batch)
+    def expand(self, given: Any) -> list[Any]:
+        """Give the inputs that `predict` makes of what it is given, in its order: a folder becomes its files."""
+        return answering.expanded(given, self._kind.inputs)
 
     def embed(self, given: Any, *, batch_size: int = 32) -> np.ndarray:
         """Give the backbone's features, float32 [N, D], for the inputs that `predict` takes.
 
         Raises InputError for an input that cannot be read: a row that is missing would shift all the others.
         """
-        features = []
-        for names, problems, _, items in self._read(given, batch_size):
-            for name, error in zip(names, problems, strict=True):
-                if error:
-                    raise InputError(error if name in error else f"{name}: {error}")
-            features.append(infer(self.network.backbone, self.preprocessor.batch(items)))
-        size = self.network.backbone.feature_spec.channels
-        return np.concatenate(features) if features else np.zeros((0, size), np.float32)
+        return answering.embed(
+            self.network.backbone, self._kind.inputs, self.preprocessor, given, batch_size=batch_size
+        )
+
+    def search(
+        self, queries: str | Sequence[str], corpus: Sequence[str] | np.ndarray, *, top_k: int = 5
+    ) -> list[list[dict[str, Any]]]:
+        """Give for each query the nearest of a corpus, best first: {"index", "score", "text"}.
+
+        The score is the cosine of the vectors that `embed` gives, from -1 to 1. `corpus` are texts, whose vectors are
+        kept for the next search, or vectors that `embed` gave before: then there is no "text".
+        """
+        from hub.tasks.text_matching import nearest
+
+        texts: list[str] | None = None
+        if isinstance(corpus, np.ndarray):
+            vectors = corpus
+        else:
+            texts = list(corpus)
+            if self._corpus is None or self._corpus[0] != texts:
+                self._corpus = texts, self.embed(texts)
+            vectors = self._corpus[1]
+        asked = [queries] if isinstance(queries, str) else list(queries)
+        rows, cosines = nearest(self.embed(asked), vectors, top_k)
+        return [
+            [
+                {
+                    "index": int(n),
+                    "score": round(float(x), 6),
+                    **({} if texts is None else {"text": texts[n]}),
+                }
+                for n, x in zip(near, cosine, strict=True)
+            ]
+            for near, cosine in zip(rows, cosines, strict=True)
+        ]
 
     def draw(self, given: Any, result: Mapping[str, Any]) -> Image.Image:
-        """Give an input's picture (of a sound, its spectrogram) with its result from `predict` drawn on."""
-        return self._answering().draw(self.preprocessor.picture(given), result)
+        """Give an input's picture (a sound's spectrogram, a text as written) with its result of `predict` on it."""
+        task = self._answering()
+        look = getattr(task, "picture", self.preprocessor.picture)
+        return task.draw(look(given), result)
 
     def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
         """Give what of a result from `predict` is kept as a picture of its own, such as a mask, by name."""
         return self._answering().files(result)
-
-    def _read(
-        self, given: Any, batch_size: int
-    ) -> Iterator[tuple[list[str], list[str | None], list[Any], list[Any]]]:
-        """Give for each batch: the inputs' names, what is wrong with each or None, and of the rest the inputs
-        themselves and what was read from them."""
-        if batch_size < 1:
-            raise UsageError(f"batch_size: expected at least 1, found {batch_size!r}")
-        every = inputs.expand(given, KINDS.get(self._kind.inputs, KINDS["pictures"]))
-        for start in range(0, len(every), batch_size):
-            names: list[str] = []
-            problems: list[str | None] = []
-            sources: list[Any] = []
-            items: list[Any] = []
-            for position, source in enumerate(every[start : start + batch_size], start):
-                names.append(inputs.describe(source, position))
-                try:
-                    items.append(self.preprocessor.read(source))
-                    sources.append(source)
-                    problems.append(None)
-                except InputError as problem:
-                    problems.append(str(problem))
-            yield names, problems, sources, items
 
     def evaluate(
         self, data: Any, *, batch_size: int = 32, on_bad: Literal["raise", "skip"] = "raise", workers: int = 0
@@ -277,7 +271,7 @@ class Module(PaddleHubFace):
         items = ItemCache(task.examples(self.preprocessor))
         chosen = prepare_evaluation_for(
             self._kind.inputs, data, labels=self.labels, multi_label=task.multi_label, on_bad=on_bad,
-            workers=workers, probe=items.item,
+            workers=workers, probe=items.item, grouped=self._kind.grouped,
         )  # fmt: skip
         batches = Batches(training.read(chosen, items), batch_size=config.step_size, workers=workers)
         metrics, loss = measure(self.network, task, batches)
@@ -314,7 +308,9 @@ class Module(PaddleHubFace):
 
         Args:
             train: a folder with a folder per class, a list file, a CSV/TSV/JSONL table, or any object with
-                `__len__` and `__getitem__`. The classes come from it.
+                `__len__` and `__getitem__`. The classes come from it. Several sets by name, {"flower": …, "colour": …},
+                are several questions for one classification module; `task_weights` {name: weight} says how much each
+                counts, and `valid` and `test` are then by name too.
             valid: the same, to choose the best epoch by. None takes the source's own validation part, or else a
                 fifth of `train`, stratified; False trains on everything.
             test: the same, measured once at the end into `run.test_metrics`.
@@ -344,7 +340,7 @@ class Module(PaddleHubFace):
         checkpoint, leaves the best weights so far in the module and on disk, prints where, and raises
         KeyboardInterrupt; SIGTERM likewise, and raises SystemExit.
         """
-        takes = tasks.options(self.task)
+        takes = tasks.options(training.task_for(self.task, train))
         options = {name: more.pop(name) for name in takes if name in more}
         config = Config.of(
             takes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy, freeze=freeze,
@@ -370,7 +366,7 @@ class Module(PaddleHubFace):
         if config.teacher is not None:
             teacher = config.teacher if isinstance(config.teacher, Module) else Module(config.teacher)
             answers = training.teacher_answers(teacher, job)
-        command = training.command(self.name, train, valid, test, config)
+        command = training.command(self.name, train, valid, test, config, job.plan.options)
         with training.run_folder(output_dir, self.name, job, resuming=resume, group=group, say=say) as place:
             folder, kept = place
             run = Run(
@@ -491,14 +487,15 @@ class Module(PaddleHubFace):
         spec = replace(
             self.spec,
             arch=arch,
+            task=task.name,
             name=self.name if self.run else f"{self.name[:54]}_finetuned",
             version="1.0.0",
             head=Head(bundle.LABELS_FILE, several) if task.labels else None,
             golden=None,
-            summary=f"{self.task.replace('_', ' ')}{with_labels}, fine-tuned from {origin}",
+            summary=f"{task.name.replace('_', ' ')}{with_labels}, fine-tuned from {origin}",
             source={"finetuned_from": origin},
         )
-        self._task = task
+        self._task, self._corpus = task, None
         self._base = replace(self._base, spec=spec, backbone=backbone, labels=task.labels, head_state={})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ from hub.tasks import Task
 TASKS = {
     "seq-cls": "text_classification",
     "sequence_classification": "text_classification",
-    "token-cls": "token_classification",
-    "text-matching": "text_matching",
+    "token-cls": "sequence_labeling",
+    "text-matching": "siamese_matching",
 }
 """PaddleHub's names of tasks, and ours."""
 
@@ -32,6 +33,8 @@ class PaddleHubFace:
 
     network: Network
     _base: Bundle
+    _corpus: tuple[list[str], np.ndarray] | None = None
+    """The texts that were searched last, with their vectors: void when the weights change."""
 
     if TYPE_CHECKING:
 
@@ -42,7 +45,6 @@ class PaddleHubFace:
     def _become(
         self,
         *,
-        task: str | None,
         label_list: Sequence[str] | None,
         label_map: Mapping[int, str] | None,
         num_classes: int | None,
@@ -50,8 +52,6 @@ class PaddleHubFace:
     ) -> None:
         """Take the labels and the weights that PaddleHub's arguments ask for. A fresh head is the same every time."""
         own = self._base.spec.task
-        if task is not None and TASKS.get(task, task) != own:
-            raise one_of("task", task, [own, *(theirs for theirs, ours in TASKS.items() if ours == own)])
         labels = chosen_labels(label_list, label_map, num_classes)
         if labels is not None and labels != self._base.labels:
             fresh = tasks.create(own, labels)
@@ -69,6 +69,7 @@ class PaddleHubFace:
 
     def train(self) -> None:
         """Put the network into training: dropout, and batch statistics."""
+        self._corpus = None
         self.network.train()
 
     def eval(self) -> None:
@@ -82,6 +83,7 @@ class PaddleHubFace:
 
     def set_state_dict(self, state: Mapping[str, Any], *, what: str = "state") -> None:
         """Take parameters and buffers. Raises WeightsError unless every name and shape agrees."""
+        self._corpus = None
         weights.give(self.network, {name: np.asarray(value) for name, value in state.items()}, what=what)
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
@@ -101,6 +103,28 @@ class PaddleHubFace:
     def validation_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
         """Give the same as `training_step`; the trainer has switched to prediction."""
         return self.training_step(batch, batch_idx)
+
+
+def turned(loaded: Bundle, task: str | None) -> Bundle:
+    """Give the module for another task on the same inputs, without a head: an encoder of texts does several.
+
+    Raises UsageError for a task that this module cannot be turned to.
+    """
+    own = loaded.spec.task
+    wanted = own if task is None else TASKS.get(task, task)
+    if wanted == own:
+        return loaded
+    possible = [name for name in tasks.names() if _on_texts(name)] if _on_texts(own) else [own]
+    if wanted not in possible:
+        raise one_of(
+            "task", str(task), [*possible, *(name for name, ours in TASKS.items() if ours in possible)]
+        )
+    spec = replace(loaded.spec, task=wanted, head=None, golden=None)
+    return replace(loaded, spec=spec, labels=(), head_state={})
+
+
+def _on_texts(task: str) -> bool:
+    return tasks.kind(task).inputs in ("texts", "pairs", "tagged")
 
 
 def chosen_labels(

@@ -16,6 +16,7 @@ import numpy as np
 from hub import tasks
 from hub.datasets import Dataset, Sample
 from hub.datasets.by_task import prepare_for
+from hub.datasets.grouped import is_grouped
 from hub.errors import UsageError
 from hub.files import storage_errors
 from hub.finetune import plan as planning
@@ -32,6 +33,26 @@ from hub.modules.bundle import Bundle
 from hub.modules.network import infer
 from hub.modules.spec import ModuleSpec
 from hub.tasks import Task
+
+MULTI_TASK = "multi_task_"
+"""How the name of a task begins that answers several questions of the task whose name follows."""
+
+
+def task_for(task: str, train: Any) -> str:
+    """Give the task that the data asks a module for: several sets by name are several questions.
+
+    Raises UsageError for a task that cannot have several.
+    """
+    single = task.removeprefix(MULTI_TASK)
+    if not is_grouped(train):
+        return single
+    if MULTI_TASK + single not in tasks.names():
+        several = [name.removeprefix(MULTI_TASK) for name in tasks.names() if name.startswith(MULTI_TASK)]
+        raise UsageError(
+            f"{task}: expected one set, found several by name: {', '.join(map(str, train))}",
+            hint=f"several sets are for {', '.join(several)}",
+        )
+    return MULTI_TASK + single
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,8 @@ def prepare(
     `options` are those of the task, `known` the digests of files that were read before without a complaint. Raises
     DataError for bad data and UsageError for a setting that cannot be meant.
     """
-    kind = tasks.kind(base.spec.task)
+    name = task_for(base.spec.task, train)
+    kind = tasks.kind(name)
     items = ItemCache(kind.examples(base.preprocessor))
 
     def probe(sample: Sample) -> object:
@@ -73,12 +95,10 @@ def prepare(
         return None if seen else items.item(sample)
 
     parts = prepare_for(
-        kind.inputs, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, seed=config.seed,
-        workers=config.workers, probe=probe,
+        kind.inputs, train, grouped=kind.grouped, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad,
+        seed=config.seed, workers=config.workers, probe=probe,
     )  # fmt: skip
-    task = tasks.create(
-        base.spec.task, parts.train.labels, multi_label=parts.train.multi_label, **(options or {})
-    )
+    task = tasks.create(name, parts.train.labels, multi_label=parts.train.multi_label, **(options or {}))
     sets = Sets(
         read(parts.train, items),
         None if parts.valid is None else read(parts.valid, items),
@@ -88,7 +108,7 @@ def prepare(
     )
     backbone = archs.shortened(base.backbone, config.drop_groups)
     task.attach(backbone)
-    plan = planning.plan(config, task, backbone, sets, early_stop=early_stop, ranks=ranks)
+    plan = planning.plan(config, task, backbone, sets, options=options, early_stop=early_stop, ranks=ranks)
     return Job(task, backbone, sets, plan, parts.describe())
 
 
@@ -100,7 +120,8 @@ def read(data: Dataset, items: ItemCache) -> Read:
 
 def reading(spec: ModuleSpec) -> str:
     """Give a digest of how a module reads its inputs."""
-    return hashlib.sha256(f"{spec.task} {spec.preprocess}".encode()).hexdigest()
+    files = [file.sha256 for file in spec.files]
+    return hashlib.sha256(f"{spec.task} {spec.preprocess} {files}".encode()).hexdigest()
 
 
 def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
@@ -119,16 +140,22 @@ def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
     return np.concatenate([infer(teacher.network, given) for given, _ in batches.epoch()])
 
 
-def command(name: str, train: Any, valid: Any, test: Any, config: Config) -> str:
+def command(name: str, train: Any, valid: Any, test: Any, config: Config, options: Mapping[str, Any]) -> str:
     """Give the lines of Python that do a run again; data that is no path stands there as "…"."""
     words = []
     for role, given in (("", train), ("valid=", valid), ("test=", test)):
         if given is not None:
-            shown = repr(str(given)) if isinstance(given, str | Path) else "False" if given is False else "…"
-            words.append(role + shown)
+            words.append(role + _shown(given))
     usual = Config().to_dict()
     words += [f"{key}={value!r}" for key, value in config.to_dict().items() if value != usual[key]]
+    words += [f"{key}={value!r}" for key, value in options.items()]
     return f"import hub\n\nhub.Module({name!r}).finetune({', '.join(words)})"
+
+
+def _shown(given: Any) -> str:
+    if isinstance(given, Mapping):
+        return "{" + ", ".join(f"{name!r}: {_shown(part)}" for name, part in given.items()) + "}"
+    return repr(str(given)) if isinstance(given, str | Path) else "False" if given is False else "…"
 
 
 @contextmanager

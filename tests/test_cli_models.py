@@ -123,7 +123,7 @@ def test_run_without_paths_on_stdin_is_wrong_usage(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
     assert main(["run", shapes, "-"]) == 2
-    assert "expected paths on stdin, found none" in capsys.readouterr().err
+    assert "expected an input a line on stdin, found none" in capsys.readouterr().err
 
 
 def test_run_of_an_unknown_module_fails_with_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:

@@ -173,6 +173,8 @@ def test_ctrl_c_in_an_epoch_keeps_the_best_and_says_where(tmp_path: Path, python
         ({"learning_rate": float("nan")}, "learning_rate: expected a number above 0"),
         ({"label_smoothing": 1.0}, "label_smoothing: expected a number at least 0 and below 1, found 1.0"),
         ({"strategy": "porbe"}, "did you mean 'probe'"),
+        ({"loss": "foccal"}, "did you mean 'focal'"),
+        ({"loss": "dice"}, "loss: expected one of cross_entropy, focal, logit_adjusted, found 'dice'"),
         ({"metric": "acuracy"}, "did you mean 'accuracy'"),
         ({"metric": "accuracy", "valid": False}, "there is no validation set"),
         ({"class_weight": {"barr": 2}}, "did you mean 'bar'"),

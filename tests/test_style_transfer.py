@@ -13,6 +13,7 @@ import pictures
 import pytest
 from PIL import Image
 
+import hub
 from hub import tasks
 from hub.errors import InputError, SpecError, UsageError, WeightsError
 from hub.modules import archs, weights
@@ -346,3 +347,25 @@ def test_the_measure_is_taken_when_the_network_is_handed_over() -> None:
     for parameter in later.parameters():  # as a checkpoint does that is put back
         parameter.set_value(parameter * 1.5)
     assert metrics_of(other, painted, content) == pytest.approx(expected)
+
+
+def test_a_run_with_another_style_is_not_gone_on_with(tmp_path: Path) -> None:
+    """What the task was told counts as a setting, also where it is a picture in memory."""
+
+    def train(**more: Any) -> Any:
+        return hub.Module("textures_stylizer").finetune(
+            [picture(n) for n in range(4)],
+            epochs=1,
+            batch_size=2,
+            output_dir=tmp_path / "run",
+            progress=False,
+            **more,
+        )
+
+    module = train(style=stripes(), style_weight=2.0)
+    assert module.run.config["style_weight"] == 2.0
+    assert "style_weight=2.0" in module.run.command
+    with pytest.raises(UsageError, match=r"style was 'ndarray [0-9a-f]{16}' and is 'ndarray [0-9a-f]{16}'"):
+        train(style=picture(9), style_weight=2.0, resume=True)
+    with pytest.raises(UsageError, match=r"style_weight was 2\.0 and is 4\.0"):
+        train(style=stripes(), style_weight=4.0, resume=True)

@@ -1,4 +1,4 @@
-"""`hub run`: predictions for files, folders, globs, or a list of paths on stdin."""
+"""`hub run`: predictions for files, folders, globs or texts, also one a line on stdin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="a file, a folder, a glob, or - for a list of paths on stdin",
+        help="a file, a folder, a glob, a text, or - for one of them a line on stdin",
     )
     parser.add_argument("--top-k", type=int, metavar="N", help="labels for each input (default 5)")
     parser.add_argument(
@@ -57,18 +57,21 @@ def run(arguments: argparse.Namespace) -> int:
     options = dict(arguments.options)
     if arguments.top_k is not None:
         options["top_k"] = arguments.top_k
-    results = module.predict(inputs, batch_size=arguments.batch_size, **options)
+    sources = module.expand(inputs)
+    results = module.predict(sources, batch_size=arguments.batch_size, **options)
     failed = sum("error" in result for result in results)
     folder = arguments.save or (RESULTS if any(map(_has_arrays, results)) else None)
     if folder:
-        for result in results:
+        for number, (source, result) in enumerate(zip(sources, results, strict=True), 1):
             if "error" not in result:
-                _save_all(result, module.draw(result["input"], result), module.files(result), folder)
+                stem = _stem(source) or str(number)
+                _save_all(result, module.draw(source, result), module.files(result), folder / stem)
         say(f"{len(results) - failed} pictures saved in {folder}")
     if arguments.json:
         write_json(results)
     else:
-        write(table([_row(result) for result in results], ("INPUT", "LABEL", "SCORE", "RUNNERS-UP")))
+        rows = [row for result in results for row in _rows(result)]
+        write(table(rows, ("INPUT", "LABEL", "SCORE", "RUNNERS-UP"), cut="INPUT"))
     if failed:
         say(f"{failed} of {len(results)} inputs failed")
     return 1 if failed else 0
@@ -84,6 +87,13 @@ def _option(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def _stem(source: object) -> str | None:
+    """Give the name of an input that is a file, without its ending; None for a text."""
+    if not isinstance(source, str | Path) or len(str(source)) > 4000 or not os.path.isfile(source):
+        return None
+    return Path(source).stem
+
+
 def _read_inputs(words: list[str]) -> list[str]:
     inputs = []
     for word in words:
@@ -94,24 +104,45 @@ def _read_inputs(words: list[str]) -> list[str]:
         else:
             inputs.append(word)
     if not inputs:
-        raise UsageError("hub run: expected paths on stdin, found none")
+        raise UsageError("hub run: expected an input a line on stdin, found none")
     return inputs
 
 
-def _row(result: Mapping[str, Any]) -> tuple[object, object, object, object]:
-    """Give the cells for one result: input, answer, score, what else was likely or what went wrong."""
+def _shown(given: str | list[str]) -> str:
+    """Give an input in one line: a path, a text, a pair of texts or the words of one."""
+    text = given if isinstance(given, str) else (" | " if len(given) == 2 else " ").join(given)
+    return " ".join(text.split())
+
+
+def _rows(result: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """Give the line of a result, and one below it for each stretch of a timeline."""
+    stretches = [
+        (f"  {each['start']:.2f} to {each['end']:.2f} s", *_row(each)) for each in result.get("timeline", ())
+    ]
+    return [(_shown(result["input"]), *_row(result)), *stretches]
+
+
+def _row(result: Mapping[str, Any]) -> tuple[object, object, object]:
+    """Give the cells for one result: answer, score, what else was likely or what went wrong."""
     if "error" in result:
-        return result["input"], None, None, f"error: {result['error']}"
+        return None, None, f"error: {result['error']}"
     if "top" in result:
-        return result["input"], result["label"], result["score"], _scores(result["top"][1:])
+        return result["label"], result["score"], _scores(result["top"][1:])
     if "scores" in result:
         ranked = sorted(result["scores"].items(), key=lambda item: -item[1])
         entries = [
             {"label": label, "score": score} for label, score in ranked if label not in result["labels"]
         ]
-        return result["input"], ", ".join(result["labels"]) or "(none)", None, _scores(entries)
+        return ", ".join(result["labels"]) or "(none)", None, _scores(entries)
+    if "entities" in result:
+        found = [f"{each['text']} ({each['type']})" for each in result["entities"]]
+        return ", ".join(found) or "(none)", None, None
+    if "start" in result:
+        return result["label"], result["score"], None
+    if "similarity" in result:
+        return result["label"], result["score"], f"similarity {result['similarity']:.4f}"
     rest = {name: value for name, value in result.items() if name != "input"}
-    return result["input"], json.dumps(rest, ensure_ascii=False), None, None
+    return json.dumps(rest, ensure_ascii=False), None, None
 
 
 def _scores(entries: list[dict[str, Any]]) -> str:
@@ -123,15 +154,14 @@ def _has_arrays(result: Mapping[str, Any]) -> bool:
 
 
 def _save_all(
-    result: dict[str, Any], drawn: Image.Image, files: Mapping[str, Image.Image], folder: Path
+    result: dict[str, Any], drawn: Image.Image, files: Mapping[str, Image.Image], path: Path
 ) -> None:
     """Write the picture with the answer and what else is a file; the result has their paths in place of arrays."""
-    stem = Path(result["input"]).stem
     for name in [name for name, value in result.items() if hasattr(value, "shape")]:
         del result[name]
-    result["saved"] = str(_save(drawn, folder, stem))
+    result["saved"] = str(_save(drawn, path.parent, path.name))
     for name, picture in files.items():
-        result[name] = str(_save(picture, folder, f"{stem}-{name}"))
+        result[name] = str(_save(picture, path.parent, f"{path.name}-{name}"))
 
 
 def _save(picture: Image.Image, folder: Path, stem: str) -> Path:

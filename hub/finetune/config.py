@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from hub.errors import UsageError, did_you_mean, one_of
 from hub.finetune.schedules import SCHEDULES
-from hub.tasks.losses import LOSSES
 
 STRATEGIES = {
     "probe": "train the head alone; the backbone stays bit for bit what it was",
@@ -34,6 +33,7 @@ class Config:
     drop_groups: how many groups of layers to take off the backbone's end: for targets unlike what it was trained on,
         such as textures.
     loss: "cross_entropy", "focal" or "logit_adjusted" (hub.tasks.losses.LOSSES); focal_gamma belongs to "focal".
+        Segmentation has "dice" and "lovasz" in place of the latter two, siamese matching "contrastive" beside them.
     sampler: "shuffle" or "balanced".
     label_smoothing, dropout: the share of a target that goes to all classes; of features that are left out.
     weight_decay: AdamW's; norms and biases are never decayed.
@@ -104,7 +104,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise UsageError that names the argument, what was given and what is allowed."""
-        for name, table in (("loss", LOSSES), ("sampler", SAMPLERS), ("schedule", SCHEDULES)):
+        for name, table in (("sampler", SAMPLERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in table:
                 raise one_of(name, getattr(self, name), table)
         if self.strategy is not None:

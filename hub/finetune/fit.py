@@ -322,7 +322,7 @@ def _how_to_resume(run: Run) -> str:
 def _record(run: Run, plan: Plan, network: Network, group: Group) -> None:
     run.labels, run.task, run.environment = plan.task.labels, plan.task.name, environment(group.size)
     run.config = {
-        **plan.config.to_dict(), "metric": plan.metric, "parameters": freezing.count(network)[1],
+        **plan.told, "metric": plan.metric, "parameters": freezing.count(network)[1],
     }  # fmt: skip
     if group.first:
         run.write_config()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hub.errors import UsageError, one_of
 from hub.finetune import distributed, freezing, regularize
-from hub.finetune.batches import Read
+from hub.finetune.batches import Read, digest_of
 from hub.finetune.config import Config
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.freezing import Frozen
@@ -57,6 +58,13 @@ class Plan:
     shapes: Mapping[str, Sequence[int]]
     """Of every parameter of the network that is to be trained, by name."""
     early_stop: EarlyStop | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the task was told beside its labels, as JSON can hold it."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Everything that the run was told, as JSON can hold it."""
+        return {**self.config.to_dict(), **self.options}
 
     @property
     def closed_form(self) -> bool:
@@ -65,7 +73,7 @@ class Plan:
     def identity(self, sets: Sets, *, ranks: int) -> dict[str, Any]:
         """Give what decides the result of a run: a checkpoint of another one is not gone on from."""
         return {
-            "config": self.config.to_dict(),
+            "config": self.told,
             "labels": list(sets.labels),
             "data": sets.identity(),
             "network": {name: list(shape) for name, shape in self.shapes.items()},
@@ -74,9 +82,16 @@ class Plan:
 
 
 def plan(
-    config: Config, task: Task, backbone: Backbone, sets: Sets, *, early_stop: Any = None, ranks: int = 1
+    config: Config,
+    task: Task,
+    backbone: Backbone,
+    sets: Sets,
+    *,
+    options: Mapping[str, Any] | None = None,
+    early_stop: Any = None,
+    ranks: int = 1,
 ) -> Plan:
-    """Choose what was left open. Raises UsageError before anything is touched."""
+    """Choose what was left open. `options` are the task's own. Raises UsageError before anything is touched."""
     metric = config.metric or task.default_metric
     if metric not in task.metrics:
         raise one_of("metric", metric, task.metrics)
@@ -102,7 +117,19 @@ def plan(
     epochs = config.epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, -(-LEAST_STEPS // steps)))
     chosen = replace(config, strategy=strategy, learning_rate=learning_rate, epochs=epochs)
     shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
-    return Plan(chosen, task, metric, frozen, _loss(chosen, task, sets), shapes, stopper)
+    told = {name: _plain(value) for name, value in (options or {}).items()}
+    return Plan(chosen, task, metric, frozen, _loss(chosen, task, sets), shapes, stopper, told)
+
+
+def _plain(value: Any) -> Any:
+    """Give what stands for an option in JSON: itself, or of a picture or another thing in memory its digest."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else f"{type(value).__name__} {digest_of(value)[:16]}"
 
 
 def _loss(config: Config, task: Task, sets: Sets) -> Loss:
@@ -126,10 +153,12 @@ def _loss(config: Config, task: Task, sets: Sets) -> Loss:
     learn = partial(
         regularize.distillation_loss, temperature=config.temperature, multi_label=task.multi_label
     )
+    parts = getattr(task, "parts", {"": slice(None)}).values()  # each question has a softmax of its own
 
     def with_teacher(outputs: Any, targets: Any) -> Any:
         labels, answers = targets
-        return (1 - share) * own(outputs, labels) + share * learn(outputs, answers)
+        distance = sum(learn(outputs[:, part], answers[:, part]) for part in parts) / len(parts)
+        return (1 - share) * own(outputs, labels) + share * distance
 
     return with_teacher
 

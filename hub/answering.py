@@ -1,0 +1,148 @@
+"""From what a user hands to `predict` or `embed` to answers and vectors, batch by batch, in the order of the inputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from paddle import nn
+
+from hub import inputs
+from hub.datasets.kinds import KINDS, PICTURES, Kind
+from hub.errors import InputError, SpecError, UsageError, one_of
+from hub.modules import compiled
+from hub.modules.archs import Backbone
+from hub.modules.network import infer
+from hub.modules.preprocessor import Preprocessor
+from hub.tasks import Task
+from hub.tasks.base import Arrays, Run
+from hub.transforms.text import Tokens
+
+WINDOW = 50
+"""Batches of texts that are read together and sorted by length, so that little is padded."""
+
+MANY = 256
+"""Inputs from which on the network is compiled first; for fewer it would not pay."""
+
+
+@dataclass
+class Input:
+    """One input: where it stands among the others, what it is called, and what was read from it or went wrong."""
+
+    position: int
+    name: Any
+    source: Any
+    item: Any = None
+    problem: str | None = None
+
+
+def predict(
+    network: nn.Layer,
+    task: Task,
+    preprocessor: Preprocessor,
+    given: Any,
+    *,
+    batch_size: int,
+    options: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Give the task's answer for each input, or {"input", "error"}. Raises UsageError for options it does not take."""
+    fixed = inspect.signature(Task.answers).parameters
+    takes = [name for name in inspect.signature(task.answers).parameters if name not in fixed]
+    for name in options:
+        if name not in takes:
+            raise one_of(f"option of predict for {task.name}", name, takes)
+    every = expanded(given, task.inputs)
+    run = _forward(network, len(every))
+    task.answers([], [], run=run, preprocessor=preprocessor, **options)  # refuses bad ones at once
+    results: list[dict[str, Any]] = [{} for _ in every]
+    for batch in _batches(every, task.inputs, preprocessor, batch_size):
+        good = [one for one in batch if one.problem is None]
+        sources, items = [one.source for one in good], [one.item for one in good]
+        found = task.answers(sources, items, run=run, preprocessor=preprocessor, **options) if good else []
+        for one, answer in zip(good, found, strict=True):
+            results[one.position] = {"input": one.name, **answer}
+        for one in batch:
+            if one.problem is not None:
+                results[one.position] = {"input": one.name, "error": one.problem}
+    return results
+
+
+def embed(
+    backbone: Backbone, kind: str, preprocessor: Preprocessor, given: Any, *, batch_size: int
+) -> np.ndarray:
+    """Give a row of features for each input, for a module that takes `kind`: of every text by itself.
+
+    Raises InputError for an input that cannot be read.
+    """
+    kind = "texts" if KINDS.get(kind, PICTURES).is_text else kind
+    if backbone.feature_spec.kind == "tokens":
+        raise SpecError(
+            "embed: this module gives a vector for every piece of a text, none for the whole of it"
+        )
+    every = expanded(given, kind)
+    run = _forward(backbone, len(every))
+    rows: list[Any] = [None] * len(every)
+    for batch in _batches(every, kind, preprocessor, batch_size):
+        for one in batch:
+            if one.problem is not None:  # a row that is missing would shift all the others
+                raise InputError(one.problem if one.name in one.problem else f"{one.name}: {one.problem}")
+        for one, row in zip(batch, run(preprocessor.batch([one.item for one in batch])), strict=True):
+            rows[one.position] = row
+    return np.stack(rows) if rows else np.zeros((0, backbone.feature_spec.channels), np.float32)
+
+
+def expanded(given: Any, kind: str) -> list[Any]:
+    """Give one item for each input, in order, for a task that takes `kind`: a folder becomes its files."""
+    return inputs.expand(given, KINDS.get(kind, PICTURES))
+
+
+def _batches(
+    every: list[Any], kind: str, preprocessor: Preprocessor, batch_size: int
+) -> Iterator[list[Input]]:
+    if batch_size < 1:
+        raise UsageError(f"batch_size: expected at least 1, found {batch_size!r}")
+    of = KINDS.get(kind, PICTURES)
+    step = batch_size * (WINDOW if of.is_text else 1)
+    for start in range(0, len(every), step):
+        window = [
+            _read(Input(position, _name(source, position, of), source), of, preprocessor)
+            for position, source in enumerate(every[start : start + step], start)
+        ]
+        if of.is_text:
+            window.sort(key=lambda one: len(one.item) if isinstance(one.item, Tokens) else 0)
+        for first in range(0, len(window), batch_size):
+            yield window[first : first + batch_size]
+
+
+def _name(source: Any, position: int, kind: Kind) -> Any:
+    """Give what stands for an input in its result: a path, or a text as it is (a list of two, or of its words)."""
+    if kind.is_text and isinstance(source, str | list | tuple):
+        return source if isinstance(source, str) else list(source)
+    return inputs.describe(source, position, kind)
+
+
+def _read(one: Input, kind: Kind, preprocessor: Preprocessor) -> Input:
+    try:
+        if kind.is_pair and not isinstance(one.source, tuple):
+            raise InputError("expected two texts: a pair of them, or a line with a tab in the middle")
+        one.item = preprocessor.read(one.source)
+    except InputError as problem:
+        one.problem = str(problem)
+    return one
+
+
+def _forward(layer: nn.Layer, count: int) -> Run:
+    """Give the way in which so many inputs go through the layer: compiled with the first batch where they are many."""
+    if count < MANY:
+        return lambda batch: infer(layer, batch)
+    found: list[Callable[[Arrays], Any]] = []
+
+    def run(batch: Arrays) -> Any:
+        if not found:
+            found.append(compiled.forward(layer, batch, samples=count, say=lambda text: None))
+        return found[0](batch)
+
+    return run

@@ -1,0 +1,255 @@
+"""Texts through the whole library: a module is fine-tuned, answers, searches, is saved, loaded and run by a command."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hub
+import hub.finetune.callbacks
+from hub.cli.main import main
+from hub.errors import InputError, SpecError, UsageError
+from hub.modules import weights
+
+pytest.importorskip("paddlenlp")
+pytest.importorskip("tokenizers")
+
+PIECES = [
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "bird", "sat", "ran", "flew", "##s", "on", "mat", ".",
+    "我", "们", "花", "园",
+]  # fmt: skip
+ARCH: dict[str, Any] = {
+    "name": "bert", "vocab_size": len(PIECES), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 24, "max_position_embeddings": 16, "pooling": "mean",
+}  # fmt: skip
+ANIMALS = ["cat", "dog", "bird"]
+
+
+def encoder() -> hub.Module:
+    """An encoder of random weights, without a head: 1,500 parameters."""
+    return hub.Module.create(
+        "tiny_words", task="text_classification", arch=ARCH, preprocess=[{"tokenize": {"max_length": 12}}],
+        files={"vocab.txt": "".join(f"{piece}\n" for piece in PIECES).encode()},
+    )  # fmt: skip
+
+
+def turned(task: str, folder: Path) -> hub.Module:
+    return hub.Module(encoder().save(folder), task=task)
+
+
+def texts(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        animal = ANIMALS[number % 3]
+        words = [animal, *rng.choice(["the", "sat", "ran", "on", "mat", "."], rng.integers(1, 8))]
+        found.append((" ".join(rng.permutation(words)), animal))
+    return found
+
+
+def tagged(count: int) -> list[tuple[list[str], list[str]]]:
+    return [
+        (text.split(), ["B-ANIMAL" if word in ANIMALS else "O" for word in text.split()])
+        for text, _ in texts(count)
+    ]
+
+
+def pairs(count: int) -> list[tuple[tuple[str, str], str]]:
+    both = list(zip(texts(count), texts(count, seed=1)[1:] + texts(1), strict=True))
+    return [((a, b), "same" if one == other else "different") for (a, one), (b, other) in both] + [
+        ((a, a), "same") for a, _ in texts(count)
+    ]
+
+
+DATA = {
+    "text_classification": texts, "sequence_labeling": tagged, "text_matching": pairs, "siamese_matching": pairs,
+}  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "epochs": 8,
+    "batch_size": 8,
+    "learning_rate": 0.02,
+    "strategy": "full",
+    "progress": False,
+}
+
+
+@pytest.mark.parametrize(("task", "metric", "least"), [
+    ("text_classification", "accuracy", 0.95), ("sequence_labeling", "f1", 0.95), ("text_matching", "accuracy", 0.7),
+    ("siamese_matching", "accuracy", 0.7),
+])  # fmt: skip
+def test_every_task_learns_is_saved_and_answers_the_same_again(
+    tmp_path: Path, task: str, metric: str, least: float
+) -> None:
+    module = turned(task, tmp_path / "tiny")
+    data = DATA[task](48)
+    settings = (
+        {**SETTINGS, "epochs": 30} if task == "text_matching" else SETTINGS
+    )  # what is equal is hard to see
+    module.finetune(data, valid=data, output_dir=tmp_path / "run", **settings)
+    assert module.run is not None
+    assert module.run.metrics[metric] >= least
+    assert module.run.report(tmp_path / "report.html").stat().st_size > 10_000
+    again = hub.Module(module.save(tmp_path / "mine"))
+    assert (again.task, again.labels) == (task, module.labels)
+    assert again.verify().ok
+    given = [one for one, _ in data[:20]]
+    first, second = module.predict(given), again.predict(given)
+    assert [one["input"] for one in first] == [list(one) if isinstance(one, tuple) else one for one in given]
+    assert first == second
+    assert again.evaluate(data)[metric] == pytest.approx(module.run.metrics[metric])
+
+
+def test_entities_are_found_where_they_are_written(tmp_path: Path) -> None:
+    module = turned("sequence_labeling", tmp_path / "tiny")
+    module.finetune(tagged(48), valid=False, output_dir=tmp_path / "run", **SETTINGS)
+    text = "The  cat sat on the mat."
+    [result] = module.predict(text)
+    assert [(each["type"], text[each["start"] : each["end"]]) for each in result["entities"]] == [
+        ("ANIMAL", "cat")
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["probe", "probe_then_full", "gradual"])
+def test_strategies_work_on_texts_and_a_run_goes_on(tmp_path: Path, strategy: str) -> None:
+    settings = {**SETTINGS, "strategy": strategy, "epochs": 3, "seed": 1}
+    whole = turned("text_classification", tmp_path / "tiny").finetune(
+        texts(30), output_dir=tmp_path / "whole", **settings
+    )
+
+    class Break(hub.finetune.callbacks.Callback):
+        def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+            if trainer.step == 5:
+                raise ZeroDivisionError
+
+    def part(**more: Any) -> hub.Module:
+        module = turned("text_classification", tmp_path / "tiny")
+        return module.finetune(texts(30), output_dir=tmp_path / "run", **settings, **more)
+
+    with pytest.raises(ZeroDivisionError):
+        part(callbacks=[Break()])
+    found, expected = (weights.state_of(one.network) for one in (part(resume=True), whole))
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_an_encoder_without_its_last_layer_is_saved_and_loaded_as_such(tmp_path: Path) -> None:
+    module = turned("text_classification", tmp_path / "tiny")
+    module.finetune(texts(30), drop_groups=1, output_dir=tmp_path / "run", **SETTINGS)
+    again = hub.Module(tmp_path / "run" / "best")
+    assert len(again.network.backbone.layer_groups()) == 2
+    given = [text for text, _ in texts(9)]
+    assert again.predict(given) == module.predict(given)
+    alone, padded = again.embed(["the cat"]), again.embed(["the cat", "the cat sat on the mat ."])
+    np.testing.assert_allclose(alone[0], padded[0], atol=1e-5)
+
+
+def test_many_texts_are_answered_as_one_by_one_whatever_their_order(tmp_path: Path) -> None:
+    """More than are sorted by length together, and more than are answered without compiling."""
+    module = turned("text_classification", tmp_path / "tiny")
+    module.finetune(texts(30), output_dir=tmp_path / "run", **{**SETTINGS, "epochs": 1})
+    given = [text for text, _ in texts(450)]
+    given[7] = ""
+    several = module.predict(given, batch_size=4)
+    assert [result["input"] for result in several] == given
+    assert "error" in several[7]
+    for number in (0, 8, 201, 449):
+        [alone] = module.predict(given[number])
+        assert several[number]["label"] == alone["label"]
+        assert several[number]["score"] == pytest.approx(alone["score"], abs=1e-4)
+    del given[7]
+    vectors = module.embed(given)
+    np.testing.assert_allclose(vectors[[0, 200]], module.embed([given[0], given[200]]), atol=1e-4)
+
+
+def test_a_search_gives_the_nearest_first_and_takes_vectors_too(tmp_path: Path) -> None:
+    module = encoder()
+    corpus = [text for text, _ in texts(20)]
+    [found] = module.search(corpus[4], corpus, top_k=3)
+    assert found[0] == {"index": 4, "score": pytest.approx(1.0, abs=1e-5), "text": corpus[4]}
+    assert [each["score"] for each in found] == sorted((each["score"] for each in found), reverse=True)
+    vectors = module.embed(corpus)
+    near = vectors @ vectors[4] / np.linalg.norm(vectors, axis=1) / np.linalg.norm(vectors[4])
+    assert [each["index"] for each in found] == np.argsort(-near, kind="stable")[:3].tolist()
+    again = module.search([corpus[4]], vectors, top_k=3)
+    assert [each["index"] for each in again[0]] == [each["index"] for each in found]
+    assert "text" not in again[0][0]
+    siamese = turned("siamese_matching", tmp_path / "tiny")
+    assert siamese.search(corpus[4], corpus[:2], top_k=9)[0][0]["text"] in corpus[:2]
+
+
+def test_a_search_after_training_does_not_find_the_old_vectors(tmp_path: Path) -> None:
+    module, corpus = encoder(), [text for text, _ in texts(20)]
+    before = module.search("the cat sat", corpus, top_k=20)[0]
+    module.finetune(texts(30), output_dir=tmp_path / "run", **SETTINGS)
+    after = {each["index"]: each["score"] for each in module.search("the cat sat", corpus, top_k=20)[0]}
+    assert any(abs(after[each["index"]] - each["score"]) > 1e-3 for each in before)
+
+
+def test_an_encoder_becomes_any_task_on_texts_by_either_name(tmp_path: Path) -> None:
+    folder = encoder().save(tmp_path / "tiny")
+    for name, task in {
+        "seq-cls": "text_classification", "token-cls": "sequence_labeling", "text-matching": "siamese_matching",
+        "text_matching": "text_matching",
+    }.items():  # fmt: skip
+        assert hub.Module(folder, task=name).task == task
+    with pytest.raises(UsageError, match="did you mean 'sequence_labeling'"):
+        hub.Module(folder, task="sequence_labelling")
+    with pytest.raises(UsageError, match="expected one of"):
+        hub.Module(folder, task="image_classification")
+    with pytest.raises(SpecError, match="no head"):
+        hub.Module(folder).predict("a cat")
+
+
+def test_what_is_no_pair_is_an_error_of_its_own(tmp_path: Path) -> None:
+    module = turned("text_matching", tmp_path / "tiny")
+    module.finetune(pairs(12), valid=False, output_dir=tmp_path / "run", **{**SETTINGS, "epochs": 1})
+    results = module.predict([("a cat", "a dog"), "a cat", "a cat\ta dog"])
+    assert ["error" in result for result in results] == [False, True, False]
+    assert "two texts" in results[1]["error"]
+    assert results[0]["label"] == results[2]["label"]
+
+
+def test_a_text_that_is_none_is_refused_by_embed() -> None:
+    with pytest.raises(InputError, match="empty"):
+        encoder().embed(["a cat", ""])
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_the_command_reads_texts_from_its_line_a_file_and_stdin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder().save(tmp_path / "tiny")
+    table = tmp_path / "train.tsv"
+    table.write_text("text\tlabel\n" + "".join(f"{a}\t{b}\n" for a, b in texts(48)), encoding="utf-8")
+    run(["finetune", str(tmp_path / "tiny"), str(table), "--epochs", "10", "--batch-size", "8", "--learning-rate",
+         "0.02", "--strategy", "full", "--output", str(tmp_path / "run")], capsys)  # fmt: skip
+    best = str(tmp_path / "run" / "best")
+    [one] = json.loads(
+        run(
+            ["run", best, "the cat sat on the mat, a longer text than sixty characters, 我们", "--json"],
+            capsys,
+        )
+    )
+    assert one["label"] == "cat"
+    assert one["input"].endswith("我们")
+    lines = tmp_path / "lines.txt"
+    lines.write_text("a dog\n\nthe bird flew\n", encoding="utf-8")
+    assert [each["label"] for each in json.loads(run(["run", best, str(lines), "--json"], capsys))] == [
+        "dog",
+        "bird",
+    ]
+    monkeypatch.setattr(
+        "sys.stdin", io.TextIOWrapper(io.BytesIO("我们 cat\ndog\n".encode()), encoding="utf-8")
+    )
+    shown = run(["run", best, "-", "--save", str(tmp_path / "cards")], capsys)
+    assert "我们 cat" in shown
+    assert sorted(path.name for path in (tmp_path / "cards").iterdir()) == ["1.png", "2.png"]
+    assert "accuracy" in run(["evaluate", best, str(table)], capsys)
