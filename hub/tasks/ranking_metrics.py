@@ -7,7 +7,7 @@ the right answer counts as the last, so that a model that scores everything alik
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata  # type: ignore[import-untyped]
+from scipy.stats import rankdata
 
 from hub.errors import UsageError
 

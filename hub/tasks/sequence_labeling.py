@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 from PIL import Image
-from scipy.special import softmax  # type: ignore[import-untyped]
+from scipy.special import softmax
 
 from hub.errors import InputError, SpecError, UsageError
 from hub.modules.archs import Backbone, FeatureSpec
