@@ -15,7 +15,7 @@ from hub.modules import archs
 from hub.modules.network import Network, infer
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
-from hub.tasks.segmentation import SemanticSegmentation, palette, palette_picture
+from hub.tasks.segmentation import MaskedExamples, SemanticSegmentation, palette, palette_picture
 from hub.tasks.segmentation_losses import cross_entropy, dice, lovasz
 from hub.tasks.segmentation_metrics import PixelMeter
 from hub.transforms import joint
@@ -292,3 +292,11 @@ def test_the_task_is_found_by_name() -> None:
     assert isinstance(tasks.create("semantic_segmentation", LABELS), SemanticSegmentation)
     with pytest.raises(HubError, match="one label"):
         tasks.create("semantic_segmentation", LABELS, multi_label=True)
+
+
+@pytest.mark.parametrize(
+    "step", [Named("center_crop", {"size": 32}), Named("pad_square")], ids=lambda step: step.name
+)
+def test_steps_that_would_move_masks_off_their_pictures_are_refused(step: Named) -> None:
+    with pytest.raises(SpecError, match=f"cannot have {step.name}"):
+        MaskedExamples(PicturePreprocessor([step, Named("normalize")]))

@@ -75,6 +75,8 @@ class PicturePreprocessor:
         self._mean = _channels(last, "mean", 0.0)
         self._std = _channels(last, "std", 1.0)
         refuse_unknown(last, {"mean", "std"}, "preprocess")
+        self.steps = tuple(step.name for step in fixed)
+        """The names of the fixed steps."""
         self._steps = [look_up(step, image.STEPS, "preprocess", {"picture"}) for step in fixed]
         self._random = [look_up(step, image.RANDOM_STEPS, "augment", {"picture", "rng"}) for step in augment]
 

@@ -39,6 +39,12 @@ class MaskedExamples(Examples):
                 "augment: segmentation varies pictures and masks together, and takes no steps here",
                 hint="remove augment from module.yaml",
             )
+        moved = sorted({"center_crop", "pad_square"} & set(getattr(preprocessor, "steps", ())))
+        if moved:  # a mask is only made larger or smaller with its picture
+            raise SpecError(
+                f"preprocess: segmentation cannot have {moved[0]}: masks would no longer lie on their pictures",
+                hint="resize: {size: …} keeps both together",
+            )
 
     @property
     def varies(self) -> bool:
