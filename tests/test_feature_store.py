@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,3 +111,19 @@ def test_which_samples_were_read_before_is_known_by_preprocessing(tmp_path: Path
     assert FeatureStore(tmp_path).readable("resize") == {"1", "2"}
     assert FeatureStore(tmp_path).readable("crop") == set()
     assert FeatureStore(None).readable("resize") == set()
+
+
+def test_what_was_computed_is_mapped_from_its_file_at_once(tmp_path: Path) -> None:
+    rows, _ = ask(FeatureStore(tmp_path), ["1", "2", "3"])
+    assert all(isinstance(array, np.memmap) for array in rows)
+
+
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
+    old, new = tmp_path / ".a.1-2.tmp", tmp_path / ".b.1-2.tmp"
+    for left in (old, new):
+        left.mkdir()
+        (left / "rows-0.npy").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    ask(FeatureStore(tmp_path), ["1"])
+    assert not old.exists()
+    assert new.exists()

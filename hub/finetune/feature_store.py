@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ from hub.files import dump_json, sha256_of, staged_folder, write_text
 
 LIMIT = 4 << 30
 """Bytes of all entries together."""
+
+ABANDONED_S = 24 * 3600.0
+"""The age of an unfinished entry that nobody writes any more."""
 
 INDEX = "index.json"
 SCHEMA = 1
@@ -56,6 +60,8 @@ class FeatureStore:
             fresh = compute(np.array(missing, np.int64))
             there = tuple(map(np.concatenate, zip(there, fresh, strict=True))) if there else fresh
             self._keep(key, [*kept, *(samples[i] for i in missing)], there, about)
+            if not kept and (opened := self._open(key)):  # what is mapped takes no memory of its own
+                return opened[1]
         chosen = np.array([row_of[sample] for sample in samples], np.int64)
         return tuple(array[chosen] for array in there)
 
@@ -118,6 +124,10 @@ class FeatureStore:
 
     def _make_room(self, size: int, *, but: str) -> None:
         assert self.folder is not None
+        for left in self.folder.glob(".*.tmp"):  # by killed processes
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(left, ignore_errors=True)
         entries = []
         for index in self.folder.glob(f"*/{INDEX}"):
             with suppress(OSError):

@@ -12,13 +12,13 @@ from tqdm import tqdm
 from hub._version import __version__
 from hub.finetune.batches import Read
 from hub.finetune.distributed import Group
-from hub.finetune.feature_store import FeatureStore, Rows
+from hub.finetune.feature_store import LIMIT, FeatureStore, Rows
 from hub.modules import compiled, weights
 from hub.modules.network import Network
 from hub.tasks.base import Arrays
 
 BATCH = 32
-MOST_BYTES = 8 << 30
+MOST_BYTES = LIMIT
 """Features of a set that would be larger are not kept: a run then trains without them."""
 
 
@@ -93,14 +93,20 @@ class Features:
             return in_batches(indices)
 
         def in_batches(indices: np.ndarray) -> Rows:
-            parts: list[Rows] = []
+            found: Rows = ()
+            start = 0
             cuts = np.array_split(indices, max(1, -(-len(indices) // BATCH)))
             for part in tqdm(cuts, desc="features", unit=" batches", disable=not self.progress, leave=False):
                 given = source.take(part, view)[0]
                 if mark not in self._forward:
                     self._forward[mark] = compiled.forward(prefix, given, samples=len(indices), say=self.say)
-                parts.append(_tuple(self._forward[mark](given)))
-            return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+                rows = _tuple(self._forward[mark](given))
+                # Written where they stay: the whole is in memory once.
+                found = found or tuple(np.empty((len(indices), *each.shape[1:]), each.dtype) for each in rows)
+                for array, own in zip(found, rows, strict=True):
+                    array[start : start + len(part)] = own
+                start += len(part)
+            return found
 
         samples = (
             source.keys() if source.seed is None else [f"{key} {i}" for i, key in enumerate(source.keys())]
