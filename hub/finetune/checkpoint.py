@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 from filelock import FileLock, Timeout
 
 from hub.errors import HubError, IntegrityError, NotFoundError, StorageError, UsageError, did_you_mean
 from hub.files import dump_json, flush, read_text, sha256_of, storage_errors
+from hub.modules import safetensors_writer
 from hub.modules.safetensors_header import read_header
 
 LOG = logging.getLogger(__name__)
@@ -319,7 +319,7 @@ def _fill(staging: Path, step: int, groups: Groups, text: bytes, files: dict[str
     """Write the files and the manifest, and wait until all is on the disk. `files` has those that are there already."""
     for group, arrays in groups.items():
         path = staging / f"{group}.safetensors"
-        _write_arrays(path, arrays)
+        safetensors_writer.write(path, arrays)
         files[path.name] = Promise(path.stat().st_size, sha256_of(path))
         failpoint(f"{path.name} written")
     (staging / RECORD).write_bytes(text)
@@ -334,19 +334,6 @@ def _fill(staging: Path, step: int, groups: Groups, text: bytes, files: dict[str
     flush(staging / MANIFEST)
     flush(staging)
     failpoint("before the rename")
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    try:
-        safetensors.numpy.save_file(
-            {name: np.asarray(array, order="C") for name, array in arrays.items()}, path
-        )
-        path.chmod(0o644)  # the library makes it readable for its owner alone
-    except safetensors.SafetensorError as problem:
-        # The library wraps the system's error in a text; a full disk is told by its number.
-        if number := re.search(r"\(os error (\d+)\)", str(problem)):
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from problem
-        raise
 
 
 def _open(folder: Path, place: Place) -> Checkpoint:

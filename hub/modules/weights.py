@@ -6,19 +6,15 @@ name that nobody asked for and a wrong shape are each an error that shows both s
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from paddle import nn
 
 from hub.errors import WeightsError, did_you_mean
-from hub.modules import pdparams
+from hub.modules import pdparams, safetensors_writer
 from hub.modules.safetensors_header import TensorInfo, read_header
 
 State = Mapping[str, np.ndarray]
@@ -61,16 +57,7 @@ def _view(data: np.ndarray, tensor: TensorInfo, path: Path, name: str) -> np.nda
 
 def save(path: Path, state: State) -> None:
     """Write arrays as a .safetensors file. Raises OSError when the disk is full or the path not writable."""
-    try:
-        safetensors.numpy.save_file(
-            {name: np.asarray(array, order="C") for name, array in state.items()}, path
-        )
-        path.chmod(0o644)  # the library makes it readable for its owner alone
-    except safetensors.SafetensorError as problem:
-        # The library wraps the system's error in a text; callers tell a full disk by its number.
-        if number := re.search(r"\(os error (\d+)\)", str(problem)):
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from problem
-        raise
+    safetensors_writer.write(path, state)
 
 
 def state_of(layer: nn.Layer) -> dict[str, np.ndarray]:

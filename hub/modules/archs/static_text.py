@@ -1,7 +1,8 @@
 """A table of vectors for pieces of text: the features of a text are the weighted mean of its pieces' vectors.
 
-It knows no order of words, and a short text takes it some 50 microseconds. A number of the table takes four bits, so that 28,500 vectors of 112 numbers are 1.6 MB. The table stays as it is: what is trained is the weight of
-each piece and one matrix for all, so that a fine-tuned module is no larger than the one that it came from.
+It knows no order of words, and a short text takes it some 50 microseconds. A number of the table takes four bits, so
+that 28,500 vectors of 112 numbers are 1.6 MB. The table stays as it is: what is trained is the weight of each piece and
+one matrix for all, so that a fine-tuned module is no larger than the one that it came from.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class StaticText(Backbone):
 
     It takes (ids, segments, mask), int64 [N, L], or [N, K, L] for K texts a sample; segments are not looked at. The
     features are [N, C] or [N, K, C], with `normalize` of length 1. After `per_token()` they are
-    [N, L, (2 `window` + 1) C]: the piece and its neighbours, each of length 1, and zeros where there is none.
+    [N, L, (2 `window` + 1) C]: the piece and its neighbours, each with a root mean square of 1, and zeros
+    where there is none.
     """
 
     def __init__(self, *, pieces: int, width: int, normalize: bool = True, window: int = 1) -> None:
@@ -98,7 +100,7 @@ class StaticText(Backbone):
         found = self.projection(x)
         if self.feature_spec.kind == "pooled":
             return F.normalize(found, axis=-1) if self.normalize else found
-        found = F.normalize(found, axis=-1)
+        found = F.normalize(found, axis=-1) * self.width**0.5  # numbers around 1, which a new head learns from faster
         return _with_neighbours(found, self.window) if self.window else found
 
 
