@@ -14,6 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # (file, what is found there): why it may stay. An entry that nothing needs any more fails the test below.
 ALLOWED = {
     ("__init__.py", "import by name"): "the names come from the table _LAZY beside it",
+    ("modules/archs/paddlenlp_models.py", "import by name"): "parts of paddlenlp, by the names in CLASSES",
 }
 
 # Modules that turn data into objects by running it.

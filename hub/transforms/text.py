@@ -6,7 +6,6 @@ What is in these files was written by somebody else: it is checked before it is 
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,12 +128,13 @@ class Tokenizer:
 
 def _extra() -> ModuleType:
     try:
-        return importlib.import_module("tokenizers")
+        import tokenizers
     except ImportError as problem:
         raise MissingDependencyError(
             f"texts are read with tokenizers, which cannot be imported: {problem}",
             hint='pip install "hubtune[text]"',
         ) from None
+    return tokenizers
 
 
 def _require_text(source: object, where: str) -> None:

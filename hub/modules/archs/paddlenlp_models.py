@@ -55,7 +55,8 @@ def names_of(name: str, **configuration: Any) -> dict[str, tuple[str, bool]]:
 
 
 def _model(name: str) -> Any:
-    return getattr(_module(f"{name}.modeling"), CLASSES[name])
+    kind = CLASSES[name]
+    return getattr(_module(f"{name}.modeling"), kind)
 
 
 def _module(name: str) -> ModuleType:
