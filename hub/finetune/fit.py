@@ -190,9 +190,10 @@ def _cut(network: Network, plan: Plan, sets: Sets, features: Features, say: Call
     config, cut = plan.config, plan.frozen.groups
     if not cut or not config.cache or config.mixup or config.cutmix:
         return 0
-    pooled = cut == len(network.stages()) - 1 and network.backbone.feature_spec.kind == "pooled"
-    if not pooled and sets.train.lengths() is not None:
-        return 0  # a row of features for each sample needs inputs of one size
+    examples, spec = sets.train.items.examples, network.backbone.feature_spec
+    pooled = cut == len(network.stages()) - 1 and spec.kind == "pooled"
+    if examples.targets_from_items or (sets.train.lengths() is not None and not pooled):
+        return 0  # features are kept as one row for each sample, beside the dataset's own numbers
     if not features.fits(network, cut, sets.train, views=config.views):
         say("the features of the frozen part would be too large to keep: they are computed at every step")
         return 0

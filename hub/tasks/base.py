@@ -47,6 +47,9 @@ class Sample(Protocol):
 class Examples:
     """How labelled samples become batches. Here: the input alone is read, and the dataset has numbered its label."""
 
+    targets_from_items = False
+    """Whether `batch` makes the targets from what was read, in place of the dataset's numbers."""
+
     def __init__(self, preprocessor: Preprocessor) -> None:
         self.preprocessor = preprocessor
 

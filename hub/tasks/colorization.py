@@ -52,6 +52,8 @@ class Hinted:
 class ColourExamples(Examples):
     """Colour pictures become lightness and hints, with the colours to be found as targets."""
 
+    targets_from_items = True
+
     @property
     def varies(self) -> bool:
         """Whether `vary` changes anything: it always draws hints."""

@@ -32,6 +32,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 class MaskedExamples(Examples):
     """Pictures with masks: `read` and `vary` give (uint8 [H, W, C], uint8 [H, W])."""
 
+    targets_from_items = True
+
     def __init__(self, preprocessor: Preprocessor) -> None:
         super().__init__(preprocessor)
         if preprocessor.augments:

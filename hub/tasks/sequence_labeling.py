@@ -40,6 +40,8 @@ MOST_DRAWN = 12
 class TaggedExamples(TextExamples):
     """Words with tags: `read` gives (Tokens, int64 labels), `batch` pads both."""
 
+    targets_from_items = True
+
     def read(self, sample: Sample) -> tuple[Tokens, np.ndarray]:
         """Give the pieces of the words and a label for each; behind them, CUT less the tag of words that were cut off.
 

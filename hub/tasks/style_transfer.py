@@ -35,6 +35,8 @@ Maps = Callable[[Tensor], list[Tensor]]
 class ContentExamples(Examples):
     """Pictures become content, each with a number that says which of the styles it is for."""
 
+    targets_from_items = True
+
     @property
     def varies(self) -> bool:
         """Whether `vary` changes anything: it always draws a style."""
