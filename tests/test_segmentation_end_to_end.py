@@ -1,0 +1,141 @@
+"""Segmentation from files to masks: finetune, save, load, predict and the command line, on a network small enough."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_image
+from sklearn.metrics import jaccard_score
+
+import hub
+from hub.cli.main import main
+from hub.transforms.joint import IGNORED
+
+LABELS = ("ground", "disc", "bar")
+ROLES = {"train": 12, "valid": 4, "test": 4}
+
+
+def scene(seed: int, *, width: int = 40, height: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """A red disc and a blue bar on grey noise, uint8 [height, width, 3], and the mask of them."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    mask = np.zeros((height, width), np.uint8)
+    left = int(rng.integers(0, width - 6))
+    mask[:, left : left + 5] = 2
+    mask[(y - rng.integers(8, height - 8)) ** 2 + (x - rng.integers(8, width - 8)) ** 2 < 49] = 1
+    colours = np.array([[110, 110, 110], [200, 40, 40], [40, 40, 200]])
+    picture = colours[mask] + rng.normal(0, 15, (height, width, 3))
+    return picture.clip(0, 255).astype(np.uint8), mask
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three splits of images/ and masks/, with the names of the classes; one mask has a stripe without a class."""
+    root = tmp_path_factory.mktemp("data")
+    for offset, (role, count) in enumerate(ROLES.items()):
+        for number in range(count):
+            picture, mask = scene(100 * offset + number)
+            if role == "train" and number == 0:
+                mask[:3] = IGNORED
+            for kind, array in (("images", picture), ("masks", mask)):
+                path = root / role / kind / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+    (root / "labels.txt").write_text("\n".join(LABELS), encoding="utf-8")
+    return root
+
+
+def created(**changes: Any) -> hub.Module:
+    settings: dict[str, Any] = {
+        "task": "semantic_segmentation",
+        "arch": {"name": "fpn", "encoder": {"name": "small_resnet", "width": 8, "in_channels": 3}, "channels": 16},
+        "labels": ["this", "that"],
+        "preprocess": [{"rgb": {}}, {"normalize": {"mean": [0.5] * 3, "std": [0.25] * 3}}],
+        "license": "Apache-2.0",
+    }  # fmt: skip
+    return hub.Module.create("tiny", **(settings | changes))
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> hub.Module:
+    out = tmp_path_factory.mktemp("run")
+    return created().finetune(
+        data, epochs=14, batch_size=2, learning_rate=0.01, output_dir=out, progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(trained: hub.Module, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(trained.save(tmp_path_factory.mktemp("made") / "scenes"))
+
+
+def test_a_small_network_learns_masks_from_a_few_pictures(trained: hub.Module) -> None:
+    assert trained.labels == LABELS
+    assert trained.run is not None
+    assert trained.run.metrics["miou"] > 0.8
+    assert trained.run.test_metrics["miou"] > 0.8
+
+
+def test_metrics_are_those_of_the_masks_that_predict_gives(trained: hub.Module, data: Path) -> None:
+    paths = sorted((data / "test" / "images").glob("*.png"))
+    found = np.stack([result["mask"] for result in trained.predict(paths)])
+    right = np.stack([np.asarray(Image.open(data / "test" / "masks" / path.name)) for path in paths])
+    measured = trained.evaluate(data)
+    wanted = jaccard_score(right.ravel(), found.ravel(), average="macro")
+    assert measured["miou"] == pytest.approx(wanted, abs=0.01)  # padding differs: alone, or as a batch
+
+
+def test_a_saved_module_answers_the_same_and_verifies(trained: hub.Module, folder: str) -> None:
+    again = hub.Module(folder)
+    picture, _ = scene(999, width=70, height=50)
+    assert np.array_equal(again.predict(picture)[0]["mask"], trained.predict(picture)[0]["mask"])
+    assert again.verify().ok
+
+
+def test_areas_add_up_and_a_picture_is_answered_at_its_own_size(trained: hub.Module) -> None:
+    result = trained.predict(scene(5, width=51, height=37)[0])[0]
+    assert result["mask"].shape == (37, 51)
+    assert sum(result["areas"].values()) == pytest.approx(1, abs=1e-5)
+    assert result["areas"]["bar"] == pytest.approx((result["mask"] == 2).mean(), abs=1e-6)
+
+
+def test_the_command_line_goes_from_files_to_masks(
+    data: Path, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["finetune", folder, str(data), "--epochs", "1", "--output", "run"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "./run/best", str(data), "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["iou"]) == set(LABELS)
+    assert main(["run", "./run/best", str(data / "test" / "images"), "--save", "out"]) == 0
+    masks = sorted(Path("out").glob("*mask*.png"))
+    assert len(masks) == ROLES["test"]
+    with Image.open(masks[0]) as mask:
+        assert (mask.mode, mask.size) == ("P", (40, 32))
+        assert int(np.asarray(mask).max()) < len(LABELS)
+
+
+def test_the_bundled_module_finds_writing_on_a_photograph_that_it_has_never_seen() -> None:
+    picture = load_sample_image("flower.jpg")[:56, 500:556].copy()
+    digit = Image.fromarray(np.uint8(load_digits().images[3] * 15)).resize((40, 40), Image.Resampling.BICUBIC)
+    ink = np.pad(np.asarray(digit) > 110, 8)
+    picture[ink] = (220, 80, 180)
+    found = hub.Module("signs_fpn").predict(picture)[0]["mask"]
+    assert jaccard_score(ink.ravel(), found.ravel() == 1) > 0.7
+
+
+@pytest.mark.parametrize("name", ["fcn_hrnet", "ocrnet_hrnet", "deeplabv3p"])
+def test_published_networks_train_and_come_back_from_their_folder(name: str, tmp_path: Path) -> None:
+    pairs = [scene(n, width=32) for n in range(2)]
+    module = created(arch={"name": name}).finetune(
+        pairs, valid=False, epochs=1, batch_size=2, output_dir=tmp_path / "run", progress=False
+    )
+    saved = module.save(tmp_path / "saved")
+    mask = module.predict(pairs[0][0])[0]["mask"]
+    assert mask.shape == (32, 32)
+    assert np.array_equal(hub.Module(str(saved)).predict(pairs[0][0])[0]["mask"], mask)
