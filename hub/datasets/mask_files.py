@@ -1,0 +1,281 @@
+"""Where masks are: list files, folders of pictures and masks, polygons in JSON, palette pictures, objects.
+
+A mask is a grey or palette picture whose pixel values are class numbers; 255 marks pixels without a class.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from hub.datasets.base import Origin, Problem, Rows, Sample
+from hub.datasets.folders import is_litter
+from hub.datasets.images import SUFFIXES
+from hub.datasets.sources import ROLES
+from hub.datasets.textfiles import read_text
+from hub.errors import DataError, UsageError, did_you_mean
+
+IGNORED = 255
+PICTURES = ("images", "image", "img", "imgs", "jpegimages", "pictures")
+MASKS = ("masks", "mask", "annotations", "annotation", "segmentationclass", "labels")
+NAME_FILES = ("labels.txt", "label_list.txt", "class_names.txt", "classes.txt", "palette.txt")
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Where the class numbers of a picture are, and which of ours each of them is. `np.asarray` reads it."""
+
+    source: Any
+    """A path, a PIL picture, an array, or Polygons."""
+    table: tuple[int, ...] = tuple(range(256))
+    """Our number for each value; the values that have none are as they were, and a problem."""
+
+    @property
+    def file(self) -> str:
+        return str(self.source) if isinstance(self.source, Path) else ""
+
+    def values(self) -> np.ndarray:
+        """Give what is written in the mask, uint8 [H, W]. Raises OSError or ValueError for one that cannot be read."""
+        source = self.source
+        if isinstance(source, Path):
+            with Image.open(source, formats=("PNG", "BMP", "GIF", "TIFF")) as opened:
+                source = np.asarray(opened)
+        array = np.asarray(source)
+        if array.ndim == 3 and array.shape[2] in (3, 4) and (array[..., :3] == array[..., :1]).all():
+            array = array[..., 0]  # a grey mask that was saved in colour
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[..., 0]
+        if array.ndim != 2:
+            raise ValueError(
+                f"expected grey or palette pixels that are class numbers, found colours {list(array.shape)}"
+            )
+        if array.dtype.kind not in "bui" or (array.size and (array.min() < 0 or array.max() > IGNORED)):
+            raise ValueError(f"expected whole numbers from 0 to 255, found {array.dtype} up to {array.max()}")
+        return array.astype(np.uint8)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        found = np.array(self.table, np.uint8)[self.values()]
+        return found if dtype is None else found.astype(dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Polygons:
+    """Outlines of one picture: (class number, [x, y, x, y, …]), the later ones on top."""
+
+    size: tuple[int, int]
+    outlines: tuple[tuple[int, tuple[float, ...]], ...]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        canvas = Image.new("L", self.size, 0)
+        pen = ImageDraw.Draw(canvas)
+        for number, points in self.outlines:
+            pen.polygon(list(points), fill=number)
+        found = np.asarray(canvas)
+        return found if dtype is None else found.astype(dtype)
+
+
+@dataclass
+class MaskPart:
+    """What a source holds of one split: pictures, masks, and names if it lists any."""
+
+    rows: Rows
+    masks: list[Mask]
+
+
+def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
+    """Give the parts of a source by role, and the class names that it lists."""
+    if not isinstance(source, str | os.PathLike):
+        return {"train": _from_object(source)}, tuple(getattr(source, "labels", ()) or ())
+    path = Path(source).expanduser()
+    if path.is_dir():
+        lists = {
+            role: path / f"{name}{end}" for role, words in ROLES.items() for name in words
+            for end in ("_list.txt", ".txt") if (path / f"{name}{end}").is_file()
+        }  # fmt: skip
+        if "train" in lists:
+            return {role: _from_list(each) for role, each in lists.items()}, _names(path)
+        return _from_folder(path)
+    if not path.is_file():
+        siblings = [entry.name for entry in os.scandir(path.parent)] if path.parent.is_dir() else []
+        raise DataError(f"{path}: no such file or folder", hint=did_you_mean(path.name, siblings))
+    if path.suffix.lower() == ".json":
+        return _from_coco(path)
+    return {"train": _from_list(path)}, _names(path.parent)
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    """Give the class names in the file beside the data: one a line, what follows a comma or tab is not the name."""
+    for name in NAME_FILES:
+        if (folder / name).is_file():
+            problems: list[Problem] = []
+            lines = read_text(folder / name, problems).splitlines()
+            if problems:
+                raise DataError(str(problems[0]))
+            names = tuple(line.replace("\t", ",").split(",")[0].strip() for line in lines if line.strip())
+            repeated = [each for each, count in Counter(names).items() if count > 1]
+            if repeated or not 1 < len(names) <= IGNORED:
+                found = f"{repeated[0]!r} twice" if repeated else f"{len(names)}"
+                raise DataError(
+                    f"{folder / name}: expected 2 to {IGNORED} class names, each once, found {found}"
+                )
+            return names
+    return ()
+
+
+def _from_list(path: Path) -> MaskPart:
+    """Read "picture mask" a line, parted by a tab or by the space between two existing endings."""
+    numbers: list[int] = []
+    part = MaskPart(Rows(str(path), file=str(path), numbers=numbers), [])
+    for number, line in enumerate(read_text(path, part.rows.problems).splitlines(), 1):
+        if not line.strip():
+            continue
+        fields = line.strip().split("\t") if "\t" in line else line.rsplit(maxsplit=1)
+        if len(fields) != 2:
+            part.rows.problems.append(
+                Problem("too few fields", Origin(str(path), number), line.strip(), "expected: picture mask")
+            )
+            continue
+        picture, mask = (path.parent / field.strip() for field in fields)
+        part.rows.paths.append(str(picture))
+        numbers.append(number)
+        part.masks.append(Mask(mask))
+    return part
+
+
+def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
+    """Read images/ and masks/, each with train/ and valid/ in it, or both in train/ and valid/, or just both."""
+    inside = _folders(folder)
+    parts: dict[str, MaskPart] = {}
+    pictures, masks = (next((inside[n] for n in names if n in inside), None) for names in (PICTURES, MASKS))
+    if pictures is not None and masks is not None:
+        for role, name in _role_folders(pictures):
+            other = _folders(masks).get(name)
+            if other is not None:
+                parts[role] = _paired(_folders(pictures)[name], other)
+        return parts or {"train": _paired(pictures, masks)}, _names(folder)
+    for role, name in _role_folders(folder):
+        below = _folders(inside[name])
+        own = [next((below[n] for n in names if n in below), None) for names in (PICTURES, MASKS)]
+        if own[0] is not None and own[1] is not None:
+            parts[role] = _paired(own[0], own[1])
+    if "train" not in parts:
+        found = ", ".join(sorted(inside)) or "no folder"
+        raise DataError(
+            f"{folder}: expected train_list.txt, or folders images and masks, found {found}",
+            hint="put pictures in images/ and masks of the same names in masks/",
+        )
+    return parts, _names(folder)
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    return {entry.name.lower(): Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()}
+
+
+def _role_folders(folder: Path) -> Iterator[tuple[str, str]]:
+    inside = _folders(folder)
+    for role, names in ROLES.items():
+        for name in names:
+            if name in inside:
+                yield role, name
+                break
+
+
+def _paired(pictures: Path, masks: Path) -> MaskPart:
+    """Match pictures and masks by name without suffix; what has no partner is a problem."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(masks.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and not is_litter(path.name):
+            by_name[str(path.relative_to(masks).with_suffix(""))].append(path)
+    part = MaskPart(Rows(str(pictures)), [])
+    for path in sorted(pictures.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or is_litter(path.name):
+            continue
+        found = by_name.pop(str(path.relative_to(pictures).with_suffix("")), [])
+        if len(found) == 1:
+            part.rows.paths.append(str(path))
+            part.masks.append(Mask(found[0]))
+        else:
+            detail = (
+                f"several: {', '.join(p.name for p in found)}" if found else f"none of this name in {masks}"
+            )
+            part.rows.problems.append(
+                Problem("missing mask" if not found else "several masks", Origin(str(path)), None, detail)
+            )
+    for left in by_name.values():
+        part.rows.problems += [
+            Problem("missing picture", Origin(str(p)), None, f"none of this name in {pictures}") for p in left
+        ]
+    return part
+
+
+def _from_object(source: Any) -> MaskPart:
+    """Take items (picture, mask), each a path, a PIL picture or an array."""
+    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(source, np.ndarray):
+        raise UsageError(f"expected a path or (picture, mask) pairs, found {type(source).__name__}")
+
+    def pair(number: int) -> tuple[Any, Any]:
+        item = source[number]
+        if isinstance(item, Sample):
+            item = (item.input, item.label)
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise DataError(f"item {number}: expected (picture, mask), found {type(item).__name__}")
+        return item[0], item[1]
+
+    part = MaskPart(
+        Rows(type(source).__name__, numbers=list(range(len(source))), fetch=lambda n: pair(n)[0]), []
+    )
+    for number in range(len(source)):
+        picture, mask = pair(number)
+        part.rows.paths.append(os.fspath(picture) if isinstance(picture, str | os.PathLike) else None)
+        part.masks.append(Mask(Path(mask) if isinstance(mask, str | os.PathLike) else mask))
+    return part
+
+
+def _from_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
+    """Read polygons in COCO's form: class 0 is what no polygon covers, the categories follow in order of their id."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        categories = sorted(data["categories"], key=lambda each: each["id"])
+        number = {each["id"]: n for n, each in enumerate(categories, 1)}
+        outlines: dict[Any, list[tuple[int, tuple[float, ...]]]] = defaultdict(list)
+        part = MaskPart(Rows(str(path)), [])
+        for each in data["annotations"]:
+            if not isinstance(each["segmentation"], list):
+                detail = "expected polygons, found run lengths"
+                part.rows.problems.append(
+                    Problem("bad annotation", Origin(str(path)), str(each.get("id")), detail)
+                )
+                continue
+            for points in each["segmentation"]:
+                if len(points) < 6 or len(points) % 2 or each["category_id"] not in number:
+                    detail = "expected three points at least and a known category"
+                    part.rows.problems.append(
+                        Problem("bad annotation", Origin(str(path)), str(each.get("id")), detail)
+                    )
+                    continue
+                outlines[each["image_id"]].append((number[each["category_id"]], tuple(map(float, points))))
+        for each in data["images"]:
+            found = next(
+                (
+                    p
+                    for p in (path.parent / each["file_name"], path.parent / "images" / each["file_name"])
+                    if p.is_file()
+                ),
+                path.parent / each["file_name"],
+            )
+            part.rows.paths.append(str(found))
+            size = (int(each["width"]), int(each["height"]))
+            part.masks.append(Mask(Polygons(size, tuple(outlines[each["id"]]))))
+    except (KeyError, TypeError, ValueError, OSError) as problem:
+        raise DataError(
+            f"{path}: expected COCO's images, annotations and categories: {problem!r}"
+        ) from problem
+    return {"train": part}, ("background", *(str(each["name"]) for each in categories))
