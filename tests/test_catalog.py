@@ -18,14 +18,16 @@ import paddle
 import pytest
 from paddle.vision import models
 
+from hub import tasks
 from hub.cli.main import main
 from hub.modules import archs
-from hub.modules.archs.vision import split_published
+from hub.modules import preprocessor as preprocessors
 from hub.modules.preprocessor import PicturePreprocessor
-from hub.modules.spec import Named
+from hub.modules.spec import ModuleSpec, Named
 from hub.registry import client
 from hub.registry.catalog import entry as catalog
 from hub.registry.catalog.entry import Entry
+from hub.registry.index import File
 from hub.registry.reference import is_module_name
 from hub.registry.strict import is_line, is_task
 
@@ -36,6 +38,9 @@ SHIPPED = {name: json.loads((catalog.FOLDER / name).read_text(encoding="utf-8"))
 ENTRIES = [entry for table in SHIPPED.values() for entry in catalog.parse(table).values()]
 CHECKPOINTS = [entry for entry in ENTRIES if not entry.alias_of]
 BUILT = [entry for entry in CHECKPOINTS if entry.built]
+OF_PADDLE = [entry for entry in BUILT if entry.origin.startswith(models.__name__)]
+OF_PADDLEHUB = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[1]]]
+OF_PADDLENLP = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[2]]]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,11 @@ def generate() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(RECIPE.parent))  # as for a program that is run
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(RECIPE.parent))
     return module
 
 
@@ -61,21 +70,27 @@ def test_entries_are_well_formed(table: str) -> None:
         assert is_line(entry.line), where
         assert is_line(entry.license), where
         assert all((entry.license, entry.origin, entry.arch["name"])), where
-        if entry.url:
-            url = urlsplit(entry.url)
+        for address in filter(None, entry.addresses.values()):
+            url = urlsplit(address)
             assert (url.scheme, url.query, url.fragment) == ("https", "", ""), where
             assert str(url.hostname).endswith(".bcebos.com"), where
-            assert url.path.endswith((".pdparams", ".safetensors")), where
+            assert url.path.endswith((".pdparams", ".safetensors", "vocab.txt")), where
         if entry.md5:
             assert len(bytes.fromhex(entry.md5)) == 16, where
             assert entry.md5 == entry.md5.lower(), where
         if entry.built:
             assert entry.url.endswith(".pdparams"), where
-            assert all((entry.md5, entry.size, entry.preprocess, entry.trained_on)), where
+            assert all((entry.size, entry.preprocess, entry.trained_on)), where
+        if entry in OF_PADDLE:
+            assert entry.md5, where
 
 
 def test_a_name_an_address_and_a_digest_stand_once() -> None:
-    for facts in ([e.name for e in ENTRIES], [e.url for e in CHECKPOINTS if e.url], [e.md5 for e in BUILT]):
+    for facts in (
+        [e.name for e in ENTRIES],
+        [e.url for e in CHECKPOINTS if e.url],
+        [e.md5 for e in OF_PADDLE],
+    ):
         assert len(set(facts)) == len(facts)
 
 
@@ -85,7 +100,9 @@ def test_the_listing_has_a_row_for_every_name() -> None:
 
 
 def test_it_says_which_architectures_are_not_built() -> None:
-    assert len(BUILT) == 36
+    assert len(OF_PADDLE) == 36
+    assert len(OF_PADDLENLP) == 111
+    assert {entry.name for entry in OF_PADDLEHUB} >= {"panns_cnn6", "panns_cnn10", "panns_cnn14"}
     assert {entry.arch["name"] for entry in BUILT} <= set(archs.names())
     for entry in ENTRIES:
         assert entry.line.startswith(catalog.NOT_BUILT) is not entry.built
@@ -95,17 +112,27 @@ def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in catalog.FOLDER.iterdir() if path.is_file()) < 400_000
 
 
-def test_the_labels_are_the_classes_of_imagenet_in_their_order() -> None:
-    labels = (catalog.FOLDER / "imagenet.txt").read_text(encoding="utf-8").splitlines()
-    assert len(set(labels)) == len(labels) == 1000
-    known = {
-        0: "tench",
-        134: "crane, bird",
-        207: "golden retriever",
-        281: "tabby",
-        517: "crane, m",
-        999: "toilet t",
-    }
+@pytest.mark.parametrize(
+    ("file", "count", "known"),
+    [
+        (
+            "imagenet.txt",
+            1000,
+            {
+                0: "tench",
+                134: "crane, bird",
+                207: "golden retriever",
+                281: "tabby",
+                517: "crane, m",
+                999: "toilet t",
+            },
+        ),
+        ("audioset.txt", 527, {0: "Speech", 74: "Dog", 137: "Music", 500: "Silence", 526: "Field recording"}),
+    ],
+)
+def test_the_labels_are_the_publishers_in_their_order(file: str, count: int, known: dict[int, str]) -> None:
+    labels = (catalog.FOLDER / file).read_text(encoding="utf-8").splitlines()
+    assert len(set(labels)) == len(labels) == count
     for number, beginning in known.items():
         assert labels[number].startswith(beginning)
 
@@ -154,7 +181,7 @@ def test_only_literals_of_a_package_are_read(tmp_path: Path, generate: ModuleTyp
 
 
 @pytest.mark.filterwarnings("ignore:Skip loading for")
-@pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", OF_PADDLE, ids=lambda entry: entry.name)
 def test_an_entry_is_the_network_that_paddle_publishes(entry: Entry, monkeypatch: Environment) -> None:
     module_name, _, function_name = entry.origin.rpartition(".")
     assert module_name == models.__name__
@@ -171,9 +198,8 @@ def test_an_entry_is_the_network_that_paddle_publishes(entry: Entry, monkeypatch
     shapes = {name: tuple(tensor.shape) for name, tensor in published.items()}
     assert sum(map(math.prod, shapes.values())) * 4 == entry.size
 
-    arguments = {key: value for key, value in entry.arch.items() if key != "name"}
     state = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
-    body, head = split_published(entry.arch["name"], arguments, state)
+    body, head = backbone.from_published(state)
     assert {name: array.shape for name, array in body.items()} == {
         name: tuple(tensor.shape) for name, tensor in backbone.state_dict().items()
     }
@@ -185,7 +211,7 @@ def test_an_entry_is_the_network_that_paddle_publishes(entry: Entry, monkeypatch
         assert head["bias"].shape == (len(labels),)
 
 
-@pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", OF_PADDLE, ids=lambda entry: entry.name)
 def test_pictures_are_prepared_as_for_imagenet(entry: Entry) -> None:
     from PIL import Image
 
@@ -198,7 +224,34 @@ def test_pictures_are_prepared_as_for_imagenet(entry: Entry) -> None:
     assert np.abs(batch).max() < 0.01
 
 
-# ---- the names of PaddleHub ----
+# ---- the checkpoints and the names of PaddleHub ----
+
+
+@pytest.mark.parametrize("entry", OF_PADDLEHUB, ids=lambda entry: entry.name)
+def test_an_entry_describes_a_module_whose_network_its_checkpoint_fits(entry: Entry, tmp_path: Path) -> None:
+    for name, text in entry.texts([File(catalog.WEIGHTS_FILE, "0" * 64, entry.size)]).items():
+        (tmp_path / name).write_bytes(text)
+    spec = ModuleSpec.read(tmp_path)
+    preprocessors.build(spec.preprocess, spec.augment)
+    labels = (tmp_path / spec.head.labels).read_text(encoding="utf-8").splitlines() if spec.head else []
+    task = tasks.create(spec.task, labels, multi_label=spec.head is not None and spec.head.multi_label)
+    with paddle.LazyGuard():
+        backbone = archs.build(spec.arch.name, **spec.arch.arguments)
+        wanted = {
+            name: tuple(tensor.shape)
+            for name, tensor in task.build_head(backbone.feature_spec).state_dict().items()
+        }
+    own = {name: tuple(tensor.shape) for name, tensor in backbone.state_dict().items()}
+    published = own | {
+        f"{prefix}{name}": wanted[name] for prefix in backbone.published_head for name in wanted
+    }
+    assert 0 <= entry.size - sum(map(math.prod, published.values())) * 4 < 60_000, (
+        "names are the rest of the file"
+    )
+    state = {name: np.broadcast_to(np.float32(0), shape) for name, shape in published.items()}
+    body, head = backbone.from_published(state)
+    assert {name: array.shape for name, array in body.items()} == own
+    assert {name: array.shape for name, array in (head or {}).items()} == wanted
 
 
 def test_every_name_of_paddlehub_is_found() -> None:
@@ -216,8 +269,11 @@ def test_every_name_of_paddlehub_is_found() -> None:
         ("shufflenet_v2_imagenet", "image_classification", True),
         ("resnet50_vd_imagenet_ssld", "image_classification", False),
         ("ernie_tiny", "text", False),
-        ("bert-base-chinese", "text", False),
-        ("panns_cnn14", "audio_classification", False),
+        ("ernie_v2_eng_base", "text_classification", True),
+        ("bert-base-chinese", "text_classification", True),
+        ("rbt3", "text_classification", True),
+        ("panns_cnn14", "audio_classification", True),
+        ("user_guided_colorization_canvas", "colorization", True),
         ("ocrnet_hrnetw18_voc", "semantic_segmentation", False),
         ("msgnet", "style_transfer", False),
         ("user_guided_colorization", "colorization", False),

@@ -21,10 +21,10 @@ from faultserver import FaultServer
 from folders import tree
 from paddle.vision import models
 
+import hub
 from hub import settings
 from hub.errors import HubError, IndexFormatError, IntegrityError, NotFoundError, OfflineError
 from hub.modules import archs, pdparams, weights
-from hub.modules.archs.vision import split_published
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import ModuleSpec
 from hub.registry import client
@@ -144,10 +144,8 @@ def test_a_checkpoint_becomes_a_module_folder(publisher: Publisher) -> None:
 def test_the_folder_holds_the_network_that_was_published(publisher: Publisher) -> None:
     folder = client.install(NAME).folder
     spec = ModuleSpec.read(folder)
-    body, head = split_published(
-        spec.arch.name, spec.arch.arguments, pdparams.read(folder / spec.weights[0].file)
-    )
     backbone = archs.build(spec.arch.name, **spec.arch.arguments)
+    body, head = backbone.from_published(pdparams.read(folder / spec.weights[0].file))
     weights.give(backbone, body, what="published")
     backbone.eval()
     pictures = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype("float32"))
@@ -156,6 +154,31 @@ def test_the_folder_holds_the_network_that_was_published(publisher: Publisher) -
         features = backbone(pictures).numpy()
     assert head is not None
     np.testing.assert_allclose(features @ head["weight"] + head["bias"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_installed_network_for_sounds_gives_the_tags_of_a_sound(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    backbone, head = archs.build("panns_cnn6"), paddle.nn.Linear(512, 527)
+    tags = {f"fc_audioset.{name}": tensor for name, tensor in head.state_dict().items()}
+    paddle.save(backbone.state_dict() | tags, str(tmp_path / "panns.pdparams"))
+    publisher.server.documents["/panns.pdparams"] = (tmp_path / "panns.pdparams").read_bytes()
+    facts = json.loads((SHIPPED / catalog.TABLES[1]).read_text(encoding="utf-8"))["panns_cnn6"]
+    table = {"little_ear": facts | {"url": f"{publisher.server.url}/panns.pdparams"}}
+    (publisher.folder / catalog.TABLES[1]).write_text(json.dumps(table), encoding="utf-8")
+    (publisher.folder / "audioset.txt").write_bytes((SHIPPED / "audioset.txt").read_bytes())
+    catalog._read_table.cache_clear()
+    client.install("little_ear")
+    module = hub.Module("little_ear")
+    samples = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    [answer] = module.predict([(samples, 32_000)])
+    preprocessor = module.preprocessor
+    backbone.eval()
+    with paddle.no_grad():
+        batch = preprocessor.batch([preprocessor.read((samples, 32_000))])
+        scores = paddle.nn.functional.sigmoid(head(backbone(paddle.to_tensor(batch))))[0].numpy()
+    assert list(answer["scores"]) == list(module.labels)
+    np.testing.assert_allclose(list(answer["scores"].values()), scores, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_here_is_not_asked_for_again(publisher: Publisher) -> None:
@@ -220,7 +243,7 @@ def test_offline_says_what_is_missing_and_asks_nobody(publisher: Publisher, monk
 
 def test_an_architecture_that_is_not_built_is_said_before_any_network(publisher: Publisher) -> None:
     for verb in (client.install, client.locate):
-        with pytest.raises(NotFoundError, match=f"{NOT_BUILT}: architecture not built yet") as caught:
+        with pytest.raises(NotFoundError, match=f"{NOT_BUILT}: not installable yet") as caught:
             verb(NOT_BUILT)
         assert "hub list --task image_classification" in caught.value.hint
     assert publisher.server.log == []

@@ -10,9 +10,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from encoder_folders import BELONGS, encoder_folder
 from folders import module_folder, tree
 from locking import check_lock
 
@@ -242,6 +244,33 @@ def test_only_the_files_that_module_yaml_names_and_the_cards_are_taken(
     assert set(tree(found.folder)) == {
         "LICENSE", "README.md", "labels.txt", "module.yaml", "weights.safetensors",
     }  # fmt: skip
+
+
+def test_an_encoder_is_taken_with_only_what_belongs_to_it(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder_folder(repository.folder / "models" / "My.Encoder")
+    encoder_folder(repository.folder)
+    commit = repository.commit()
+    where = f"git+{repository.server.url}/glyphs"
+    for reference, name in ((where, "glyphs"), (f"{where}#subdirectory=models/My.Encoder", "my_encoder")):
+        located = client.locate(reference)
+        assert (located.name, located.version) == (name, "1.0.0")
+        assert located.source == str(replace(Reference.parse(reference), revision=commit))
+        assert set(tree(located.folder)) == BELONGS | {"module.yaml", ".hub.json"}
+        monkeypatch.setenv("HUB_OFFLINE", "1")
+        assert client.locate(reference) == located
+        monkeypatch.delenv("HUB_OFFLINE")
+
+
+@pytest.mark.parametrize("path", ["config.json", "model.safetensors", "1_Pooling/config.json"])
+def test_an_encoder_with_a_link_is_refused(repository: Repository, work: Path, path: str) -> None:
+    encoder_folder(repository.folder)
+    repository.run("add", "--all")
+    repository.put("120000", path, repository.blob(b"/etc/passwd"))
+    repository.commit(add=False)
+    with pytest.raises(UnsafeFileError, match="expected a plain file, found a symbolic link"):
+        repository.fetch(work)
 
 
 def test_an_unknown_revision_is_answered_with_close_ones(repository: Repository, tmp_path: Path) -> None:

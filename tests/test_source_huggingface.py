@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from encoder_folders import BELONGS, encoder_folder
 from folders import module_folder, tree
 from locking import check_lock
 
@@ -23,6 +24,7 @@ from hub.errors import (
     IntegrityError,
     NotFoundError,
     OfflineError,
+    SpecError,
     TransferError,
     UnsafeFileError,
 )
@@ -301,10 +303,71 @@ def test_an_unknown_revision_is_named(server: HubServer, tmp_path: Path, work: P
 
 
 def test_a_repository_without_module_yaml_is_named_with_what_it_has(server: HubServer, work: Path) -> None:
-    server.files[FIRST] = {"config.json": b"{}", "pytorch_model.bin": b"x", "\x1b[2J": b"x"}
-    with pytest.raises(NotFoundError, match=r"expected a module\.yaml, found \?\[2J, config\.json, pytorch"):
+    server.files[FIRST] = {"config.json": b"{}", "notes.md": b"x", "\x1b[2J": b"x"}
+    with pytest.raises(NotFoundError, match=r"expected a module\.yaml, found \?\[2J, config\.json, notes"):
         fetch(work)
     assert not any("/resolve/" in path for path in server.asked)
+
+
+def test_an_encoder_is_fetched_with_only_what_belongs_to_it(server: HubServer, tmp_path: Path) -> None:
+    files = server.offer(encoder_folder(tmp_path / "encoder"))
+    located = client.install("hf://org/glyphs@main")
+    assert (located.name, located.version, located.source) == ("glyphs", "1.0.0", f"hf://org/glyphs@{FIRST}")
+    assert {path: content for path, content in tree(located.folder).items() if path in files} == {
+        path: files[path] for path in BELONGS
+    }
+    got = {path.partition(f"{FIRST}/")[2] for path in server.asked if FIRST in path} - {""}
+    assert got == BELONGS, "nothing else was asked for"
+
+
+def test_what_was_installed_by_these_words_is_used_without_asking_again(
+    server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.offer(encoder_folder(tmp_path / "encoder"))
+    located = client.locate("hf://org/glyphs")
+    asked = len(server.requests)
+    monkeypatch.setenv("HUB_OFFLINE", "1")
+    assert client.locate("hf://org/glyphs") == located
+    assert len(server.requests) == asked
+    with pytest.raises(OfflineError):
+        client.locate("hf://org/glyphs@main")
+    monkeypatch.delenv("HUB_OFFLINE")
+    assert client.install("hf://org/glyphs") == located
+    assert len(server.requests) > asked
+
+
+@pytest.mark.parametrize(
+    ("missing", "model_type", "error", "message"),
+    [
+        (("model.safetensors", "model_state.pdparams"), "bert", NotFoundError, "expected the weights in"),
+        (("tokenizer.json", "vocab.txt"), "bert", NotFoundError, "expected a tokenizer in"),
+        ((), "gpt2", SpecError, "expected a model_type of"),
+    ],
+)
+def test_an_encoder_that_cannot_be_loaded_is_refused_before_its_weights_are_fetched(
+    server: HubServer,
+    tmp_path: Path,
+    missing: tuple[str, ...],
+    model_type: str,
+    error: type[HubError],
+    message: str,
+) -> None:
+    files = server.offer(encoder_folder(tmp_path / "encoder", model_type=model_type))
+    for name in missing:
+        del files[name]
+    with pytest.raises(error, match=message) as caught:
+        client.install("hf://org/glyphs")
+    assert f"hf://org/glyphs@{FIRST}" in caught.value.message
+    assert {path.rpartition("/")[2] for path in server.asked if "/resolve/" in path} <= {"config.json"}
+
+
+def test_weights_of_an_encoder_that_are_not_the_listed_ones_are_refused(
+    server: HubServer, tmp_path: Path
+) -> None:
+    files = server.offer(encoder_folder(tmp_path / "encoder"))
+    server.sent["model.safetensors"] = files["model.safetensors"][:-1] + b"!"
+    with pytest.raises(IntegrityError, match=r"model\.safetensors: expected sha256"):
+        client.install("hf://org/glyphs")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "README.md"])

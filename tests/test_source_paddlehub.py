@@ -159,9 +159,9 @@ def test_a_module_that_is_a_program_is_refused_with_what_to_install_instead(
 def test_the_catalog_name_in_the_hint_is_one_that_installs(
     server: FaultServer, tmp_path: Path, work: Path
 ) -> None:
-    from hub.registry.catalog.entry import rows
+    from hub.registry.catalog.entry import NOT_BUILT, rows
 
-    name = next(row.name for row in rows() if "not built" not in row.summary)
+    name = next(row.name for row in rows() if NOT_BUILT not in row.summary)
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
         archive.writestr(f"{name}/module.py", "")
     server.documents["/files/it.zip"] = (tmp_path / "packed.zip").read_bytes()

@@ -50,6 +50,8 @@ def load(folder: Path, *, check_digests: bool = True) -> Bundle:
     """
     published = not (folder / FILE_NAME).is_file() and huggingface.is_published(folder)
     spec = huggingface.read(folder) if published else ModuleSpec.read(folder)
+    if spec.arch.name == huggingface.AS_PUBLISHED:
+        spec = huggingface.completed(spec, folder)
     if check_digests and not published:  # nothing was promised about the bytes of what others published
         for file in (*spec.weights, *spec.files):
             check_file(folder, file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,15 +40,20 @@ DISTILBERT_NAMES = {
     "dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
     "hidden_dim": "intermediate_size", "activation": "hidden_act",
 }  # fmt: skip
+AS_PUBLISHED = "as_published"
+"""The architecture in a module.yaml that the registry made around such files: they say which one it is."""
 OURS = ("dropout", "pooling", "normalize")
 """Arguments of the architectures that config.json has no say in."""
 HEADS = (
     "pooler.", "cls.", "classifier.", "pre_classifier.", "lm_head.", "qa_outputs.", "predictions.", "sop_classifier.",
     "generator_predictions.", "generator_lm_head", "discriminator_predictions.", "sequence_summary.",
     "vocab_transform.", "vocab_layer_norm.", "vocab_projector.",
+    "linear_start.", "linear_end.", "linear_q.", "linear_k.", "fit_dense",
     "embeddings.position_ids", "embeddings.token_type_ids",
 )  # fmt: skip
 """Parameters and constants that stand beside an encoder's own and are left out."""
+PREFIXES = {"albert": ("transformer.",), "bert": ("tinybert.",)}
+"""What stands before the names of an encoder's parameters, besides the name of the architecture."""
 MOST_PIECES = 512
 
 
@@ -61,6 +67,29 @@ def read(folder: Path) -> ModuleSpec:
 
     Raises SpecError with the file and what is wrong with it, or what about it this library cannot do.
     """
+    weights = _first(folder, WEIGHTS_FILES, "the weights")
+    tokenizer = _first(folder, FILES, "a tokenizer")
+    slug = re.sub(r"[^a-z0-9_-]+", "_", os.path.basename(os.path.abspath(folder)).lower()).strip("_-")[:64]
+    data = {
+        "schema": SCHEMA,
+        "name": slug or "encoder",
+        "version": "1.0.0",
+        "task": "text_classification",
+        "weights": [_file(weights)],
+        "files": [_file(tokenizer)],
+        "license": _license(folder),
+    }
+    return ModuleSpec.parse(data | _translated(folder, tokenizer.name))
+
+
+def completed(spec: ModuleSpec, folder: Path) -> ModuleSpec:
+    """Give the spec of an encoder that was installed with what its makers' files say of it. Raises as `read` does."""
+    tokenizer = next((file.file for file in spec.files if file.file in FILES), "")
+    return ModuleSpec.parse(spec.to_dict() | _translated(folder, tokenizer))
+
+
+def _translated(folder: Path, tokenizer: str) -> dict[str, Any]:
+    """Give what module.yaml says of the network and of its inputs."""
     config = _config(folder)
     name = ENCODERS.get(str(config.get("model_type", "")).lower())
     if name is None:
@@ -68,22 +97,11 @@ def read(folder: Path) -> ModuleSpec:
             f"{folder}: expected a model_type of {', '.join(sorted(ENCODERS))}, found {config.get('model_type')!r:.60}"
         )
     arguments = _sizes(name, config, folder) | _pooling(folder)
-    weights = _first(folder, WEIGHTS_FILES, "the weights")
-    tokenizer = _first(folder, FILES, "a tokenizer")
-    slug = re.sub(r"[^a-z0-9_-]+", "_", folder.resolve().name.lower()).strip("_-")[:64]
-    data = {
-        "schema": SCHEMA,
-        "name": slug or name,
-        "version": "1.0.0",
-        "task": "text_classification",
+    return {
         "summary": f"{name} encoder as it was published, {arguments['num_hidden_layers']} layers",
         "arch": {"name": name, **arguments},
-        "weights": [_file(weights)],
-        "files": [_file(tokenizer)],
-        "preprocess": [{"tokenize": _tokenize(folder, tokenizer.name, name, arguments)}],
-        "license": _license(folder),
+        "preprocess": [{"tokenize": _tokenize(folder, tokenizer, name, arguments)}],
     }
-    return ModuleSpec.parse(data)
 
 
 def backbone_state(arch: Named, state: Mapping[str, np.ndarray]) -> State:
@@ -92,7 +110,7 @@ def backbone_state(arch: Named, state: Mapping[str, np.ndarray]) -> State:
     Those of transformers are renamed, and the matrices of its linear layers transposed; PaddleNLP's have our names
     already. What is not known is kept as it is, for the strict check to find.
     """
-    prefixes = (f"{arch.name}.", *(("transformer.",) if arch.name == "albert" else ()))
+    prefixes = (f"{arch.name}.", *PREFIXES.get(arch.name, ()))
     plain = {
         re.sub(rf"^({'|'.join(map(re.escape, prefixes))})", "", name): array for name, array in state.items()
     }

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hub.errors import BadReferenceError, NotFoundError, StorageError, TransferError, UsageError, did_you_mean
-from hub.registry import cache, resolve
+from hub.registry import cache, published, resolve
 from hub.registry.index import Module, Release
 from hub.registry.manifest import Manifest, problem, problems
 from hub.registry.notice import warn
@@ -163,15 +163,18 @@ def show(text: str) -> dict[str, Any]:
 def locate(text: str | Path) -> Located:
     """Give the folder of a module; what is on this machine and will do comes before anything newer elsewhere.
 
-    A folder is given as it is. Raises NotFoundError for a name or version that nobody knows, IntegrityError for an
+    A folder is given as it is. A reference to hf:// or git+https:// that was installed before is not asked for again:
+    `install` does that. Raises NotFoundError for a name or version that nobody knows, IntegrityError for an
     installed module whose files were changed, MissingDependencyError for another hub or paddle than it needs.
     """
     reference = _reference(text)
     if reference.kind == "folder":
         folder = _path(reference)
+        if published.is_published_folder(folder):
+            return Located(published.name_of(folder), published.VERSION, folder, source=str(folder))
         facts = Manifest.read(folder)
         return Located(facts.name, facts.version, folder, source=str(folder))
-    here = resolve.here(reference) if reference.kind == "name" else None
+    here = resolve.here(reference) if reference.kind == "name" else _asked_before(reference)
     if here is None:
         return install(text)
     from hub.registry.housekeeping import mark_used
@@ -222,11 +225,14 @@ def uninstall(name: str, version: str | None = None) -> list[Located]:
 def verify_files(located: Located) -> list[str]:
     """Give what is wrong with a module's files: missing, changed, extra. Every byte is read.
 
-    An installed or bundled module is compared with what its index promised, a folder with its own module.yaml.
+    An installed or bundled module is compared with what its index promised, a folder with its own module.yaml; of what
+    others published and is not installed, nothing is promised.
     """
     found = resolve.versions_here(located.name).get(located.version)
     if found and found.folder == located.folder:
         return problems(found.folder, found.release.files)
+    if published.is_published_folder(located.folder):
+        return []
     facts = Manifest.read(located.folder)
     return [wrong for file in facts.weights if (wrong := problem(located.folder, file))]
 
@@ -297,6 +303,17 @@ def _install(source: Source, module: Module, release: Release, reference: Refere
         [release] = module.releases
     record = install_release(source, module, release, reference=str(reference))
     return Located(record.name, record.version, record.folder, record.source, verified=True)
+
+
+def _asked_before(reference: Reference) -> Here | None:
+    """Give what is on this machine because of the same words; a branch may have moved since."""
+    if reference.kind not in ("hf", "git"):
+        return None
+    records = [record for record in cache.installed() if record.reference == str(reference)]
+    if not records:
+        return None
+    last = max(records, key=lambda record: record.installed_at)
+    return resolve.versions_here(last.name).get(last.version)
 
 
 def _located(here: Here) -> Located:

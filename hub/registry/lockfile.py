@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from hub.errors import BadReferenceError, IntegrityError, NotFoundError, StorageError
 from hub.files import dump_json, write_text
-from hub.registry import resolve
+from hub.registry import published, resolve
 from hub.registry.catalog.entry import WEIGHTS_FILE
 from hub.registry.client import Located, install
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, read_files
@@ -123,7 +123,7 @@ def install_locked(module: Locked, *, lock_file: Path) -> Located:
             continue
         if set(release.files) == set(module.files):
             if isinstance(source, CatalogSource):  # fetched, and refused if it is not the locked file
-                offer = source.pin(module.name, weights=_weights(module))
+                offer = source.pin(module.name, weights=_weights(module), others=module.files)
             return _install(source, offer, release)
         others.append(f"{source.name} has other {_differing(module, release.files)}")
     if origin := _origin(module):
@@ -150,7 +150,7 @@ def _release(source: Source, offer: Module, module: Locked) -> Release | None:
     release = offer.release(module.version)
     weights = _weights(module)
     if release and isinstance(source, CatalogSource) and not release.files and weights:
-        expected = source.expected(module.name, weights)
+        expected = source.expected(module.name, weights, module.files)
         return expected.release(module.version) if expected else None
     return release
 
@@ -170,7 +170,8 @@ def _origin(module: Locked) -> Reference | None:
     except BadReferenceError:
         return None
     path = Path(reference.location)
-    is_there = {"name": False, "folder": (path / MANIFEST).is_file(), "archive": path.is_file()}
+    is_module = (path / MANIFEST).is_file() or published.is_published_folder(path)
+    is_there = {"name": False, "folder": is_module, "archive": path.is_file()}
     return reference if is_there.get(reference.kind, True) else None
 
 

@@ -32,6 +32,7 @@ class Manifest:
     license: str
     requires: Mapping[str, str]
     weights: tuple[File, ...]
+    """The files whose bytes it promises: the weights, and what the preprocessing reads."""
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -46,6 +47,7 @@ class Manifest:
         top = Place(read_yaml(path), str(path), error=SpecError)
         if not is_module_name(top["name"].value):
             raise top["name"].fail("a module name: up to 64 of a-z, 0-9, _ and -")
+        further = top.get("files")
         return cls(
             name=str(top["name"].value),
             version=top["version"].version(),
@@ -53,7 +55,7 @@ class Manifest:
             summary=_optional_line(top.get("summary")),
             license=_optional_line(top.get("license")),
             requires=read_requires(top.get("requires")),
-            weights=tuple(_weights_file(place) for place in top["weights"].each()),
+            weights=tuple(map(_promised, [*top["weights"].each(), *(further.each() if further else [])])),
         )
 
     def module(self, files: tuple[File, ...]) -> Module:
@@ -148,5 +150,5 @@ def _optional_line(place: Place | None) -> str:
     return one_line(place.value) if isinstance(place.value, str) else place.line()
 
 
-def _weights_file(place: Place) -> File:
+def _promised(place: Place) -> File:
     return File(place["file"].path(), place["sha256"].digest(), place["size"].whole_number())

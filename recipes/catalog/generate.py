@@ -4,9 +4,10 @@ Writes the tables of hub/registry/catalog and docs/reference/catalog.md from
 
     paddle.vision.models    the installed one: addresses and md5s of its ImageNet networks
     paddlehub.csv           beside this file: what the code and the documentation of PaddleHub's modules name;
-                            `same_as` says which entry serves a name of PaddleHub's
+                            `same_as` says which entry serves a name of PaddleHub's. OURS says more of those
+                            whose networks hub has
     paddlenlp 3.0.0b4       a wheel (`pip download --no-deps paddlenlp==3.0.0b4`) or package folder, read, never run:
-                            addresses and configurations of its checkpoints
+                            addresses and configurations of its checkpoints, and of encoders the vocabularies
     paddleclas 2.6.0        likewise: the names of ImageNet's classes
 
 Without the last two, what was made of them before stays.
@@ -15,25 +16,25 @@ Without the last two, what was made of them before stays.
 from __future__ import annotations
 
 import argparse
-import ast
 import csv
 import importlib
 import json
 import math
 import pkgutil
-import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paddle
+from checkpoints import PADDLENLP_VERSION, Table, paddlenlp
 from paddle.vision import models
 
 from hub.modules import archs
 from hub.registry.catalog import entry as catalog
 from hub.registry.catalog.entry import Entry
 from hub.registry.index import Summary, dump_search
+from hub.transforms.spectrogram import PANNS
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -89,13 +90,29 @@ SIZES = {"inception_v3": (320, 299)}  # the shorter side of the picture, the squ
 USUAL_SIZE = (256, 224)
 NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
-PADDLENLP_VERSION = "3.0.0b4"
-TEXT_TO_IMAGE = {
-    "artist",
-    "dallebart",
-}  # the families of paddlenlp that do something else than read or write text
-
-Table = dict[str, dict[str, Any]]
+TAGS = "audioset.txt"
+# Of the entries in paddlehub.csv that have an address, those whose networks hub has.
+OURS: dict[str, dict[str, Any]] = {
+    **{
+        f"panns_cnn{n}": {
+            "summary": f"PANNs CNN{n} trained on AudioSet: tags for all that is heard",
+            "arch": {"name": f"panns_cnn{n}"},
+            "preprocess": [{"clip": {"seconds": 10}}, {"log_mel": PANNS}],
+            "labels": TAGS,
+            "multi_label": True,
+            "trained_on": "AudioSet: two million sounds of ten seconds from videos, 527 tags",
+            "note": "The names of its tags are AudioSet's (Gemmeke et al. 2017, CC BY 4.0).",
+        }
+        for n in (6, 10, 14)
+    },
+    "user_guided_colorization_canvas": {
+        "summary": "user-guided colorization (Zhang et al. 2017) fine-tuned on oil paintings",
+        "arch": {"name": "user_guided_colorization"},
+        "origin": "PaddleHub's canvas_rc.pdparams",
+        "preprocess": [{"rgb": {}}, {"resize": {"size": 256}}, {"normalize": {}}],
+        "trained_on": "oil paintings, as PaddleHub says",
+    },
+}
 
 
 def vision() -> Table:
@@ -155,75 +172,9 @@ def paddlehub() -> tuple[Table, dict[str, list[str]]]:
             "arch": {"name": row["network"]},
             "origin": f"PaddleHub's {row['name']}",
         } | ({"url": row["url"], "size": int(row["size"] or 0)} if row["url"] else {})
+        if row["name"] in OURS:
+            entries[row["name"]] |= OURS[row["name"]] | {"built": True}
     return entries, served
-
-
-def paddlenlp(package: Traversable) -> Table:
-    """Give the entries of paddlenlp, one for each address; other names of the same file become aliases."""
-    entries: Table = {}
-    by_url: dict[str, str] = {}
-    for family in sorted((package / "transformers").iterdir(), key=lambda folder: folder.name):
-        urls, arguments = _checkpoints(family)
-        for published, url in urls.items():
-            if "internal" in published:  # for paddlenlp's own tests
-                continue
-            name, url = _module_name(published), re.sub("^http:", "https:", url)
-            if url in by_url:
-                entries[by_url[url]].setdefault("aliases", []).append(name)
-                continue
-            by_url[url] = name
-            entries[name] = {
-                "task": "text_to_image" if family.name in TEXT_TO_IMAGE else "text",
-                "summary": f"{published} of paddlenlp ({family.name})",
-                "license": "not stated",
-                "arch": {"name": family.name, **arguments.get(published, {})},
-                "origin": f"paddlenlp's {published}",
-                "url": url,
-            }
-    return entries
-
-
-def _checkpoints(family: Traversable) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Read name → address and name → configuration from the literals in a family's two files."""
-    urls: dict[str, str] = {}
-    arguments: dict[str, dict[str, Any]] = {}
-    for file in ("configuration.py", "modeling.py"):
-        path = family / file
-        if not path.is_file():
-            continue
-        for literal in _dict_literals(ast.parse(path.read_text(encoding="utf-8"))):
-            for name, value in literal.items():
-                if name == "model_state" and isinstance(value, dict):
-                    urls |= {key: url for key, url in value.items() if "://" in str(url)}
-                elif isinstance(value, dict):
-                    arguments[name] = {key: part for key, part in value.items() if key != "name"}
-    return urls, arguments
-
-
-def _dict_literals(tree: ast.Module) -> Iterator[dict[str, Any]]:
-    """Give the dicts that names of pretrained things are set to; what is computed in them is left out."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Dict):
-            continue
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        if "pretrained" in ast.unparse(target).lower():
-            yield _literal(node.value)
-
-
-def _literal(node: ast.Dict) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in zip(node.keys, node.values, strict=True):
-        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
-            continue
-        if isinstance(value, ast.Dict):
-            found[key.value] = _literal(value)
-        elif isinstance(value, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp):
-            found[key.value] = ast.literal_eval(value)
-    return found
-
-
-def _module_name(published: str) -> str:
-    return re.sub(r"[^a-z0-9_-]", "-", published.lower())
 
 
 def labels(package: Traversable) -> str:
@@ -285,7 +236,7 @@ def search(entries: list[Entry]) -> str:
 def page(entries: list[Entry]) -> str:
     """Give the reference page."""
     built = [e for e in entries if e.built]
-    rows = "".join(f"| `{e.name}` | {e.line} | {e.size / 1e6:,.0f} MB |\n" for e in built)
+    rows = "".join(f"| `{e.name}` | {e.line} | {e.license} | {e.size / 1e6:,.0f} MB |\n" for e in built)
     others: dict[tuple[str, str], list[str]] = {}
     for e in entries:
         if not e.built:
@@ -298,19 +249,19 @@ def page(entries: list[Entry]) -> str:
 # Catalog
 
 Public checkpoints that hub knows by name. `hub install NAME` takes one from where its publisher put it, checks the
-publisher's md5, writes down its sha256 and makes a module folder around it. From then on only that file is accepted
-under this name on this machine; the record is `catalog/NAME.json` in `HUB_HOME`.
+publisher's md5 where there is one, writes down its sha256 and makes a module folder around it. An encoder comes
+with its vocabulary. From then on only those files are accepted under this name on this machine; the record is
+`catalog/NAME.json` in `HUB_HOME`.
 
 ## Ready to install
 
-All are under Apache-2.0.
-
-| name | what it is | parameters |
-| --- | --- | --- |
+| name | what it is | licence | parameters |
+| --- | --- | --- | --- |
 {rows}
-## Known, but their architecture is not built yet
+## Known, but not installable yet
 
-`hub search` and `hub show` find them; `hub install NAME` says at once that hub cannot load it yet.
+hub does not have their architecture or their vocabulary's way to cut texts, or no address of their weights is known.
+`hub search` and `hub show` find them; `hub install NAME` says at once that it cannot be had yet.
 
 | task | architecture | names |
 | --- | --- | --- |
@@ -319,7 +270,7 @@ All are under Apache-2.0.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--paddlenlp", type=Path, metavar="WHEEL")
+    parser.add_argument("--paddlenlp", type=Path, metavar="WHEEL", help=f"of version {PADDLENLP_VERSION}")
     parser.add_argument("--paddleclas", type=Path, metavar="WHEEL")
     arguments = parser.parse_args()
     kept = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ REQUIRES = {"hub": ">=1", "paddle": ">=3.1"}
 WEIGHTS_FILE = "weights.pdparams"
 LABELS_FILE = "labels.txt"
 CARD_FILE = "README.md"
-NOT_BUILT = "architecture not built yet"
+NOT_BUILT = "not installable yet"
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,20 @@ class Entry:
     origin: str
     """Who published it, under which name."""
     built: bool = False
-    """Whether hub has the architecture, so that the checkpoint can be installed."""
+    """Whether hub has the architecture and there is an address, so that the checkpoint can be installed."""
     url: str = ""
     """Where the checkpoint is; empty when no public address is known."""
     md5: str = ""
     """What the publisher says of the file; empty when it says nothing."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Where what the preprocessing reads is, by the name of the file here: a vocabulary."""
     size: int = 0
     """Bytes of the parameters, a little less than the file; 0 when unknown."""
     preprocess: Sequence[Mapping[str, Any]] = ()
     labels: str = ""
     """The file beside the tables with the classes; empty for a checkpoint without a usable classifier."""
+    multi_label: bool = False
+    """Whether several of the labels may hold at once."""
     trained_on: str = ""
     note: str = ""
     """A sentence for the card."""
@@ -75,15 +79,23 @@ class Entry:
         text = self.summary if self.built else f"{NOT_BUILT}: {self.summary}"
         return f"{text}; the same as {self.alias_of}" if self.alias_of else text
 
-    def texts(self, weights: File) -> dict[str, bytes]:
-        """Give the files of the module folder beside the checkpoint, by path."""
-        files = {FILE_NAME: self._module_yaml(weights), CARD_FILE: self._card()}
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where everything is that is downloaded, by path in the module folder."""
+        return {WEIGHTS_FILE: self.url, **self.files}
+
+    def texts(self, fetched: Iterable[File]) -> dict[str, bytes]:
+        """Give the files of the module folder beside those of `addresses`, by path."""
+        files = {FILE_NAME: self._module_yaml({file.path: file for file in fetched}), CARD_FILE: self._card()}
         if self.labels:
             files[LABELS_FILE] = (FOLDER / self.labels).read_text(encoding="utf-8")
         return {path: text.encode() for path, text in files.items()}
 
-    def _module_yaml(self, weights: File) -> str:
+    def _module_yaml(self, fetched: Mapping[str, File]) -> str:
         import yaml  # 20 ms that a listing does not need
+
+        def described(path: str) -> dict[str, Any]:
+            return {"file": path, "sha256": fetched[path].sha256, "size": fetched[path].size}
 
         spec: dict[str, Any] = {
             "schema": 1,
@@ -92,10 +104,12 @@ class Entry:
             "task": self.task,
             "summary": self.line,
             "arch": dict(self.arch),
-            "weights": [{"file": weights.path, "sha256": weights.sha256, "size": weights.size}],
+            "weights": [described(WEIGHTS_FILE)],
         }
+        if self.files:
+            spec["files"] = [described(path) for path in self.files]
         if self.labels:
-            spec["head"] = {"labels": LABELS_FILE}
+            spec["head"] = {"labels": LABELS_FILE} | ({"multi_label": True} if self.multi_label else {})
         spec |= {
             "preprocess": [dict(step) for step in self.preprocess],
             "license": self.license,
@@ -112,10 +126,13 @@ class Entry:
             "trained on": self.trained_on,
             "published as": self.origin,
             "file": self.url,
+            **dict(self.files),
             "md5 by its publisher": self.md5 or "not stated",
             "licence": self.license,
         }
         rows = "".join(f"| {key} | {value} |\n" for key, value in facts.items())
+        kinds = {"audio_classification": "my_sounds/", "text_classification": "my_texts.csv"}
+        data = kinds.get(self.task, "my_pictures/")
         return (
             f"""# {self.name}
 
@@ -125,7 +142,7 @@ hub made this folder from its catalog. The weights are the publisher's file as i
 reader that runs nothing.
 
     import hub
-    hub.Module("{self.name}").finetune("my_pictures/")
+    hub.Module("{self.name}").finetune("{data}")
 
 | | |
 | --- | --- |

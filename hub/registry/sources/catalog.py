@@ -7,7 +7,7 @@ settings.home(). From then on the release is one like any other, and a file that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,18 +57,24 @@ class CatalogSource:
         entry = Entry.read(name)
         return _module(entry, _first_use(entry)) if entry else None
 
-    def expected(self, name: str, weights: File) -> Module | None:
-        """Give the module as it must be if its checkpoint is this file; None when the catalog does not have it."""
-        entry = Entry.read(name)
-        return _module(entry, weights) if entry else None
+    def expected(self, name: str, weights: File, others: Iterable[File] = ()) -> Module | None:
+        """Give the module as it must be if its checkpoint and what else is downloaded are these files.
 
-    def pin(self, name: str, *, weights: File | None = None) -> Module:
+        None when the catalog does not have it, or when it has more files to download.
+        """
+        entry = Entry.read(name)
+        known = {file.path: file for file in (weights, *others)}
+        if entry is None or not known.keys() >= entry.addresses.keys():
+            return None
+        return _module(entry, [known[path] for path in entry.addresses])
+
+    def pin(self, name: str, *, weights: File | None = None, others: Iterable[File] = ()) -> Module:
         """Give the module with the digest of every file; a checkpoint that was never here is downloaded for that.
 
-        `weights` is what somebody else's first use found: any other file is refused then, and not remembered.
-        Raises NotFoundError for one whose architecture is not built yet, OfflineError when HUB_OFFLINE forbids the
-        download, IntegrityError when it is not that file, or not what the publisher's md5 says; nothing is left
-        behind then.
+        `weights` and `others` are what somebody else's first use found: any other file is refused then, and not
+        remembered. Raises NotFoundError for one whose architecture is not built yet, OfflineError when HUB_OFFLINE
+        forbids the download, IntegrityError when it is not that file, or not what the publisher's md5 says; nothing
+        is left behind then.
         """
         entry = Entry.read(name)
         if entry is None:
@@ -78,8 +84,9 @@ class CatalogSource:
                 f"{name}: {NOT_BUILT}: hub {__version__} lists this checkpoint but cannot load it",
                 hint=f"a newer hub may (pip install -U hubtune); `hub list --task {entry.task}` shows the others",
             )
+        known = {file.path: file for file in (*([weights] if weights else []), *others)}
         with working(f"catalog-{entry.checkpoint}") as work:
-            found = _first_use(entry) or self._use_first(entry, work, weights)
+            found = _first_use(entry) or self._use_first(entry, work, known)
         return _module(entry, found)
 
     def fetch(
@@ -87,53 +94,59 @@ class CatalogSource:
     ) -> Generator[tuple[File, Path], None, None]:
         entry = Entry.read(name)
         assert entry is not None, "find() gave the files"
-        weights = _first_use(entry)
-        assert weights is not None, "files are known only after pin()"
-        texts = entry.texts(weights)
+        found = _first_use(entry)
+        assert found is not None, "files are known only after pin()"
+        texts = entry.texts(found)
         for file in files:
             path = to / file.sha256
             if file.path in texts:
                 path.write_bytes(texts[file.path])
                 advance(file.size)
             else:
-                self._download(entry, path, advance, known=file)
+                self._download(entry, file.path, path, advance, known=file)
             yield file, path
 
-    def _use_first(self, entry: Entry, work: Path, known: File | None) -> File:
-        """Download a checkpoint into the cache and write down what it is."""
+    def _use_first(self, entry: Entry, work: Path, known: Mapping[str, File]) -> list[File]:
+        """Download a checkpoint, and what belongs to it, into the cache and write down what they are."""
         check_space(entry.size)
-        with progress_bar(f"{entry.name} {VERSION}", known.size if known else entry.size) as advance:
-            weights = self._download(entry, work / WEIGHTS_FILE, advance, known=known)
-        cache.publish(work / WEIGHTS_FILE, weights.sha256)
-        _write_first_use(entry, weights)
-        return weights
+        total = sum(file.size for path, file in known.items() if path in entry.addresses) or entry.size
+        found = []
+        with progress_bar(f"{entry.name} {VERSION}", total) as advance:
+            for path in sorted(entry.addresses, key=lambda path: path == WEIGHTS_FILE):  # what is small first
+                found.append(self._download(entry, path, work / path, advance, known=known.get(path)))
+        for file in found:
+            cache.publish(work / file.path, file.sha256)
+        _write_first_use(entry, found)
+        return found
 
     def _download(
-        self, entry: Entry, to: Path, advance: Callable[[int], object], *, known: File | None
+        self, entry: Entry, path: str, to: Path, advance: Callable[[int], object], *, known: File | None
     ) -> File:
         from hub.registry import download
 
+        url = entry.addresses[path]
         if settings.offline():
+            about = f" (about {entry.size:,} bytes)" if path == WEIGHTS_FILE else ""
             raise OfflineError(
-                f"{entry.name} {VERSION}: HUB_OFFLINE forbids to fetch what is not on this machine: {WEIGHTS_FILE}"
-                f" (about {entry.size:,} bytes) from {entry.url}",
+                f"{entry.name} {VERSION}: HUB_OFFLINE forbids to fetch what is not on this machine: {path}{about} "
+                f"from {url}",
                 hint=f"hub install {entry.name} where there is a network, then copy {settings.home()} here",
             )
         try:
             fetched = download.fetch(
-                [entry.url],
+                [url],
                 to=to,
                 partials=settings.home() / "tmp",
                 sha256=known.sha256 if known else None,
                 size=known.size if known else None,
-                md5=entry.md5 or None,
+                md5=(entry.md5 if path == WEIGHTS_FILE else "") or None,
                 transport=self._transport,
                 progress=steps(advance),
                 durable=False,
             )
         except IntegrityError as error:
             raise IntegrityError(error.message, hint=_hint(entry, error)) from None
-        return File(WEIGHTS_FILE, fetched.sha256, fetched.size)
+        return File(path, fetched.sha256, fetched.size)
 
 
 def _hint(entry: Entry, error: IntegrityError) -> str:
@@ -145,15 +158,15 @@ def _hint(entry: Entry, error: IntegrityError) -> str:
     )
 
 
-def _module(entry: Entry, weights: File | None) -> Module:
-    if weights is None:
+def _module(entry: Entry, fetched: Sequence[File] | None) -> Module:
+    if fetched is None:
         release: Release = Unseen(VERSION, (), REQUIRES, about=entry.size)
     else:
         import hashlib  # loads OpenSSL, which a listing has no use for
 
-        texts = entry.texts(weights)
+        texts = entry.texts(fetched)
         files = (File(path, hashlib.sha256(text).hexdigest(), len(text)) for path, text in texts.items())
-        release = Release(VERSION, tuple(sorted([*files, weights], key=lambda file: file.path)), REQUIRES)
+        release = Release(VERSION, tuple(sorted([*files, *fetched], key=lambda file: file.path)), REQUIRES)
     return Module(entry.name, entry.task, entry.line, entry.license, (release,))
 
 
@@ -161,8 +174,8 @@ def _record(entry: Entry) -> Path:
     return settings.home() / "catalog" / f"{entry.checkpoint}.json"
 
 
-def _first_use(entry: Entry) -> File | None:
-    """Give what the checkpoint was at its first use here, None when it had none or the catalog names another since.
+def _first_use(entry: Entry) -> list[File] | None:
+    """Give what was downloaded at its first use here, None when it had none or the catalog names other files since.
 
     Raises IndexFormatError for a damaged record.
     """
@@ -174,9 +187,19 @@ def _first_use(entry: Entry) -> File | None:
     top = Place(load_json(data, source=str(path), most=MAX_MODULE_BYTES), str(path))
     if (top["url"].value, top["md5"].value) != (entry.url, entry.md5):
         return None
-    return File(WEIGHTS_FILE, top["sha256"].digest(), top["size"].whole_number())
+    places = {WEIGHTS_FILE: top}
+    for name, url in entry.files.items():
+        further = top.get("files")
+        place = further.get(name) if further else None
+        if place is None or place["url"].value != url:
+            return None
+        places[name] = place
+    return [File(name, p["sha256"].digest(), p["size"].whole_number()) for name, p in places.items()]
 
 
-def _write_first_use(entry: Entry, weights: File) -> None:
-    record = {"url": entry.url, "md5": entry.md5, "sha256": weights.sha256, "size": weights.size}
+def _write_first_use(entry: Entry, fetched: Iterable[File]) -> None:
+    known = {file.path: {"sha256": file.sha256, "size": file.size} for file in fetched}
+    record: dict[str, object] = {"url": entry.url, "md5": entry.md5, **known[WEIGHTS_FILE]}
+    if entry.files:
+        record["files"] = {name: {"url": url, **known[name]} for name, url in entry.files.items()}
     write_text(_record(entry), dump_json(record))

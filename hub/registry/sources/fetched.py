@@ -1,7 +1,8 @@
 """What the sources of one single module hand over (huggingface, git, paddlehub), and the rules that they share.
 
 A repository may hold anything. Of what it lists, module.yaml decides: the files that it names, and the card and the
-licence. All of it is judged by the listing, before a byte of it is transferred.
+licence. Without one it may hold an encoder as others publish them: hub/registry/published.py says which files that
+takes. All of it is judged by the listing, before a byte of it is transferred.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from hub import settings
 from hub.errors import IntegrityError, NotFoundError, OfflineError, UnsafeFileError, UsageError
 from hub.files import MAX_TEXT_BYTES, read_yaml
+from hub.registry import published
 from hub.registry.archive import is_code
 from hub.registry.manifest import FILE_NAME, Manifest, problem
 from hub.registry.reference import UNSEEN, Kind, Reference, is_safe_path
@@ -20,12 +22,11 @@ from hub.registry.workspace import check_space
 
 MOST_BYTES = 20 * 2**30  # as much as an archive may unpack to
 MOST_FILES = 1_000
-_CARDS = {"readme.md", "license", "license.txt", "license.md", "notice"}
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A module folder below the working folder, and the reference that gives the same bytes again."""
+    """A folder that FolderSource takes, below the working folder, and the reference that gives the same bytes again."""
 
     folder: Path
     origin: str
@@ -63,27 +64,33 @@ def collect(
         get: puts the file of that path into the folder.
         unfit: every other path with what it is, such as "a symbolic link".
 
-    Raises NotFoundError for a repository without module.yaml, UnsafeFileError for a module that needs code, hostile
-    names or more than `most_bytes`, IntegrityError when files that it needs are missing or damaged.
+    Raises NotFoundError for a repository without module.yaml that is no published encoder either, SpecError for an
+    encoder that cannot be loaded, UnsafeFileError for a module that needs code, hostile names or more than
+    `most_bytes`, IntegrityError when files that it needs are missing or damaged.
     """
     unfit = unfit or {}
-    if FILE_NAME not in sizes and FILE_NAME not in unfit:
+    names = sizes.keys() | unfit.keys()
+    encoder = published.choose(names, origin) if published.is_published(names) else []
+    if not encoder and FILE_NAME not in names:
         raise no_module(origin, sizes)
-    _refuse_unfit({FILE_NAME}, unfit, origin)
-    if sizes[FILE_NAME] > MAX_TEXT_BYTES:
+    first = encoder[0] if encoder else FILE_NAME
+    _refuse_unfit({first}, unfit, origin)
+    if sizes[first] > MAX_TEXT_BYTES:
         raise UnsafeFileError(
-            f"{origin}: {FILE_NAME}: expected at most {MAX_TEXT_BYTES:,} bytes, found {sizes[FILE_NAME]:,}"
+            f"{origin}: {first}: expected at most {MAX_TEXT_BYTES:,} bytes, found {sizes[first]:,}"
         )
-    folder.mkdir()
-    get(FILE_NAME)
-    texts = set(_texts(read_yaml(folder / FILE_NAME)))
+    folder.mkdir(parents=True)
+    get(first)
+    if encoder:
+        published.check_config(folder / first, origin)
+    texts = set(encoder or _texts(read_yaml(folder / FILE_NAME)))
     _refuse_unfit(texts, unfit, origin)
-    chosen = _chosen(texts, sizes, origin, most_bytes)
+    chosen = _chosen(texts - {first}, sizes, origin, most_bytes)
     check_space(sum(sizes[path] for path in chosen))
     for path in chosen:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         get(path)
-    return complete(folder, origin)
+    return Fetched(folder, origin) if encoder else complete(folder, origin)
 
 
 def complete(folder: Path, origin: str) -> Fetched:
@@ -123,7 +130,7 @@ def _refuse_unfit(texts: set[str], unfit: Mapping[str, str], origin: str) -> Non
 
 
 def _chosen(texts: set[str], sizes: Mapping[str, int], origin: str, most_bytes: int) -> list[str]:
-    """Give the paths, besides module.yaml, of the files that belong to the module: those that it names, and cards."""
+    """Give the paths of the files that belong to the module: those that are named, and cards."""
     named = {text for text in texts if text in sizes} - {FILE_NAME}
     if hostile := sorted(path for path in named if not is_safe_path(path)):
         raise UnsafeFileError(f"{origin}: {FILE_NAME} names {printable(hostile[0])!r}, which is no safe path")
@@ -132,7 +139,7 @@ def _chosen(texts: set[str], sizes: Mapping[str, int], origin: str, most_bytes: 
             f"{origin}: a module is data, this is code: {', '.join(code[:5])}",
             hint="install code only from people you trust, and not with hub",
         )
-    chosen = sorted(named | {path for path in sizes if path.lower() in _CARDS})
+    chosen = sorted(named | {path for path in sizes if path.lower() in published.CARDS})
     total = sum(sizes[path] for path in chosen)
     if total > most_bytes or len(chosen) > MOST_FILES:
         raise UnsafeFileError(

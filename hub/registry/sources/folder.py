@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+from hub.registry import published
 from hub.registry.index import File, Module, Summary
 from hub.registry.manifest import Manifest, list_files
 
 
 class FolderSource:
-    """The module in a folder. Raises NotFoundError, SpecError or UnsafeFileError when there is none in it."""
+    """The module in a folder, or the encoder that others published: that one gets a module.yaml on its way.
+
+    Raises NotFoundError, SpecError or UnsafeFileError when there is neither in it.
+    """
 
     needs_network = False
 
     def __init__(self, folder: Path, *, name: str = "") -> None:
         self.name = name or str(folder)
         self.folder = folder
-        self.module = Manifest.read(folder).module(list_files(folder))
+        self._made: dict[str, bytes] = {}
+        if published.is_published_folder(folder):
+            self.module, self._made = published.module(folder)
+        else:
+            self.module = Manifest.read(folder).module(list_files(folder))
 
     def search(self) -> list[Summary]:
         row = self.module.row()
@@ -32,6 +40,9 @@ class FolderSource:
         import shutil  # loads three compressors, which a listing has no use for
 
         for file in files:
-            shutil.copyfile(self.folder / file.path, to / file.sha256)
+            if file.path in self._made:
+                (to / file.sha256).write_bytes(self._made[file.path])
+            else:
+                shutil.copyfile(self.folder / file.path, to / file.sha256)
             advance(file.size)
             yield file, to / file.sha256

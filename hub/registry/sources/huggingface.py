@@ -1,4 +1,4 @@
-"""Modules on the Hugging Face Hub, through the package huggingface_hub: its tokens, its endpoint, its retries.
+"""Modules and encoders on the Hugging Face Hub, through the package huggingface_hub: its tokens, endpoint and retries.
 
 The revision becomes a commit before anything else, the Hub's listing of that commit says which files there are, and
 every file that arrives is compared with the digest that the listing promises. Large files lie in a store of the Hub's
@@ -29,6 +29,7 @@ from hub.errors import (
     TransferError,
 )
 from hub.files import sha256_of
+from hub.registry import published
 from hub.registry.credentials import origin as origin_of
 from hub.registry.index import File
 from hub.registry.reference import Reference
@@ -48,15 +49,15 @@ def fetch(reference: Reference, work: Path, *, most_bytes: int = MOST_BYTES) -> 
     """Put the module of hf://org/name@revision into a folder below `work`.
 
     Raises BadReferenceError, OfflineError, MissingDependencyError without huggingface_hub, NotFoundError for a
-    repository, revision or module.yaml that is not there (or that this user may not see), TransferError when the
-    Hub cannot be reached, UnsafeFileError and IntegrityError as `collect` does.
+    repository or revision that is not there (or that this user may not see), TransferError when the Hub cannot be
+    reached, and what `collect` raises.
     """
     reference = checked(reference, "hf")
     api = _api()
     with _translated(reference), _quiet():
         commit, files = _listing(api, reference)
     origin = str(Reference("hf", name=reference.name, revision=commit))
-    folder = work / "module"
+    folder = work / "module" / published.module_name(reference.name.rpartition("/")[2])
 
     def get(path: str) -> None:
         large = _large(files[path])
