@@ -100,7 +100,9 @@ class StaticText(Backbone):
         found = self.projection(x)
         if self.feature_spec.kind == "pooled":
             return F.normalize(found, axis=-1) if self.normalize else found
-        found = F.normalize(found, axis=-1) * self.width**0.5  # numbers around 1, which a new head learns from faster
+        found = (
+            F.normalize(found, axis=-1) * self.width**0.5
+        )  # numbers around 1, which a new head learns from faster
         return _with_neighbours(found, self.window) if self.window else found
 
 
