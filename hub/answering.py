@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from hub.modules import compiled
 from hub.modules.archs import Backbone
 from hub.modules.network import infer
 from hub.modules.preprocessor import Preprocessor
+from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks import Task
 from hub.tasks.base import Arrays, Run
 from hub.transforms.text import Tokens
@@ -108,9 +109,10 @@ def _batches(
     step = batch_size * (WINDOW if of.is_text else 1)
     for start in range(0, len(every), step):
         window = [
-            _read(Input(position, _name(source, position, of), source), of, preprocessor)
+            Input(position, _name(source, position, of), source)
             for position, source in enumerate(every[start : start + step], start)
         ]
+        _read(window, of, preprocessor)
         if of.is_text:
             window.sort(key=lambda one: len(one.item) if isinstance(one.item, Tokens) else 0)
         for first in range(0, len(window), batch_size):
@@ -124,14 +126,26 @@ def _name(source: Any, position: int, kind: Kind) -> Any:
     return inputs.describe(source, position, kind)
 
 
-def _read(one: Input, kind: Kind, preprocessor: Preprocessor) -> Input:
+def _read(window: list[Input], kind: Kind, preprocessor: Preprocessor) -> None:
+    """Put into each input what was read from it, or what is wrong with it."""
+    if kind.is_pair:
+        for one in window:
+            if not isinstance(one.source, tuple):
+                one.problem = "expected two texts: a pair of them, or a line with a tab in the middle"
+    todo = [one for one in window if one.problem is None]
+    if isinstance(preprocessor, TextPreprocessor):
+        found: Iterable[Any] = preprocessor.read_many([one.source for one in todo])
+    else:
+        found = (_tried(preprocessor, one.source) for one in todo)
+    for one, item in zip(todo, found, strict=True):
+        one.item, one.problem = (None, str(item)) if isinstance(item, InputError) else (item, None)
+
+
+def _tried(preprocessor: Preprocessor, source: Any) -> Any:
     try:
-        if kind.is_pair and not isinstance(one.source, tuple):
-            raise InputError("expected two texts: a pair of them, or a line with a tab in the middle")
-        one.item = preprocessor.read(one.source)
+        return preprocessor.read(source)
     except InputError as problem:
-        one.problem = str(problem)
-    return one
+        return problem
 
 
 def _forward(layer: nn.Layer, count: int) -> Run:

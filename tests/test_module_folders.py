@@ -176,6 +176,16 @@ def test_weights_are_read_in_every_type_that_numpy_has(tmp_path: Path) -> None:
     assert all((found[name] == state[name]).all() for name in state)
 
 
+@pytest.mark.parametrize("kind", ["float16", "float64"])
+def test_a_checkpoint_in_another_precision_fits_the_network(kind: str) -> None:
+    one, other = (archs.build("small_resnet", width=2) for _ in range(2))
+    state = {name: array.astype(kind) for name, array in weights.state_of(one).items()}
+    weights.give(other, state, what="half")
+    for name, array in weights.state_of(other).items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, state[name].astype(np.float32))
+
+
 def test_bfloat16_becomes_the_same_numbers_in_float32(tmp_path: Path) -> None:
     values = paddle.to_tensor([1.0, -2.5, 3.0e38, 1e-30]).astype("bfloat16")
     safetensors.paddle.save_file({"x": values}, tmp_path / "w.safetensors")

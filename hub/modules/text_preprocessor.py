@@ -54,13 +54,24 @@ class TextPreprocessor:
 
         Raises InputError for anything else, and for a text of which no piece is left.
         """
-        given: Source = _text_of(source) if isinstance(source, Path) else source
-        tokens = self.tokenizer.encode(given)
-        if not (tokens.words >= 0).any():
-            raise InputError(
-                f"expected a text, found {'one without a visible character' if given else 'an empty one'}"
-            )
-        return tokens
+        [found] = self.read_many([source])
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def read_many(self, sources: Sequence[Any]) -> list[Tokens | InputError]:
+        """Give for each source what `read` gives or raises; many are read side by side, several times as fast."""
+        try:
+            given: list[Source] = [_text_of(one) if isinstance(one, Path) else one for one in sources]
+            tokens = self.tokenizer.encode_many(given)
+        except InputError as problem:
+            if len(sources) == 1:
+                return [problem]
+            return [found for one in sources for found in self.read_many([one])]
+        return [
+            found if (found.words >= 0).any() else InputError(f"expected a text, found {_nothing(one)}")
+            for one, found in zip(given, tokens, strict=True)
+        ]
 
     def augmented(self, item: Tokens, rng: np.random.Generator) -> Tokens:
         """Give the item itself."""
@@ -82,6 +93,10 @@ class TextPreprocessor:
     def picture(self, source: Any) -> Image.Image:
         """Raise InputError: a text has no picture."""
         raise InputError("a text has no picture to draw on")
+
+
+def _nothing(source: Source) -> str:
+    return "one without a visible character" if source else "an empty one"
 
 
 def _text_of(path: Path) -> str:

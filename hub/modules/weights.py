@@ -89,7 +89,15 @@ def give(layer: nn.Layer, state: State, *, what: str) -> None:
             f"{len(wrong)} of another shape\n  " + "\n  ".join(problems[:SHOWN]) + rest,
             hint=_likely_cause(missing, unexpected, wanted, found),
         )
-    layer.set_state_dict(dict(state))
+    kinds = {name: str(tensor.dtype).removeprefix("paddle.") for name, tensor in layer.state_dict().items()}
+    layer.set_state_dict({name: _as(array, kinds[name]) for name, array in state.items()})
+
+
+def _as(array: np.ndarray, kind: str) -> np.ndarray:
+    """Give the array as the parameter's own type: checkpoints in half precision fit networks in single."""
+    if array.dtype.kind != "f" or kind == str(array.dtype) or not kind.startswith("float"):
+        return array
+    return array.astype(kind)
 
 
 def _likely_cause(
