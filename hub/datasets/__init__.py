@@ -5,6 +5,7 @@
     load("labels.csv")                     # .csv .tsv .jsonl with a path and a label column
     load([("a.png", "cat"), (image, 1)])   # any object with __len__ and __getitem__
     load("ESC-50/", kind="sounds")         # sounds, in all these forms and two more: hub.datasets.sounds
+    load("reviews.tsv", kind="texts")      # texts; "pairs" of them; "tagged" words: hub.datasets.words
 
     train, valid, test = load("flowers/")  # valid and test are None where the source has none
     print(train.describe())                # classes and counts
