@@ -110,6 +110,8 @@ def paddle():
 def as_paddle_reads(path: Path, paddle) -> object:
     def plain(value: object) -> object:
         if isinstance(value, paddle.Tensor):
+            if value.dtype in (paddle.float8_e4m3fn, paddle.float8_e5m2):
+                return value.numpy().view("int8")  # which they are already, unless paddlenlp was imported
             return value.astype("float32").numpy() if value.dtype == paddle.bfloat16 else value.numpy()
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}

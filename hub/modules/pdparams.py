@@ -47,6 +47,8 @@ _NAMES = {
     ("__builtin__", "eval"): "eval",
     ("builtins", "eval"): "eval",
     ("collections", "OrderedDict"): "OrderedDict",
+    ("ml_dtypes", "float8_e4m3fn"): "float8",  # these two where paddlenlp was imported when it was saved
+    ("ml_dtypes", "float8_e5m2"): "float8",
 }
 _DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"}
 
@@ -116,6 +118,8 @@ class _Reader(StackMachine):
                 return _PickledArray()
             case "dtype", (str(code), 0, 1) if code in _DTYPES:
                 return _PickledDType(code)
+            case "dtype", (_Name(role="float8"), 0, 1):
+                return _PickledDType("i1")
             case "encode", (str() | LongText() as text, "latin1"):
                 return self._encoded(text)
             case "bytes", ():
@@ -137,6 +141,8 @@ class _Reader(StackMachine):
         match target, state:
             case _PickledDType(dtype=None), (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0):
                 target.dtype = np.dtype(target.code).newbyteorder(order)
+            case _PickledDType(code="i1", dtype=None), (3, "<", None, None, None, 1, 1, 64):  # of float8
+                target.dtype = np.dtype("i1")
             case _PickledArray(value=None), (
                 1,
                 tuple(shape),
