@@ -114,7 +114,9 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
     import difflib  # 4 ms that only a wrong name pays
 
     plain = {each.lower(): each for each in sorted(known, reverse=True)}
-    close = [plain[match] for match in difflib.get_close_matches(name.lower(), sorted(plain), n=most, cutoff=0.6)]
+    close = [
+        plain[match] for match in difflib.get_close_matches(name.lower(), sorted(plain), n=most, cutoff=0.6)
+    ]
     return f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
 
 

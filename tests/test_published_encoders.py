@@ -242,7 +242,8 @@ def test_an_installed_encoder_is_the_one_of_its_folder(tmp_path: Path, layout: s
     assert (module.name, module.version, module.spec.arch.name) == ("tiny_encoder", VERSION, "bert")
     assert module.spec.arch.arguments["pooling"] == "mean"
     assert np.array_equal(module.embed(given), expected)
-    assert main(["verify", "tiny_encoder"]) == 0  # it brings no golden values, and every byte is as it was installed
+    # It brings no golden values; every byte is as it was installed.
+    assert main(["verify", "tiny_encoder"]) == 0
     module.save(tmp_path / "saved")
     again = hub.Module(str(tmp_path / "saved"))
     assert again.name == "tiny_encoder"

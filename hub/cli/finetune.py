@@ -113,7 +113,8 @@ MORE: dict[str, dict[str, Any]] = {
     "augment": _switch("whether the module's random variants of the data are trained on"),
     "drop_groups": _option("N", int, "take the last N groups of layers off the backbone (default 0)"),
     "loss": _choice(
-        "loss", ("cross_entropy", "focal", "logit_adjusted", "dice", "lovasz", "contrastive"),
+        "loss",
+        ("cross_entropy", "focal", "logit_adjusted", "dice", "lovasz", "contrastive"),
         "the loss (default cross_entropy); which there are depends on the task",
     ),
     "focal_gamma": _option("X", float, "how much the focal loss looks away from easy samples (default 2)"),
