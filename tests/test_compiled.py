@@ -16,6 +16,7 @@ from paddle import nn
 from hub.finetune import random_state
 from hub.modules import archs, bundle, compiled
 from hub.modules.network import Network, infer
+from hub.tasks.segmentation import SemanticSegmentation
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,6 +56,10 @@ def test_the_values_are_those_of_the_layer_for_any_batch(
         assert np.abs(expected - found).max() <= 1e-4 * np.abs(expected).max()
 
 
+def first_way(way: str, layer: nn.Layer, example: compiled.Batch) -> compiled.Forward:
+    return next(iter(getattr(compiled, way)(layer, compiled._form(example))))
+
+
 class Pieces(nn.Layer):
     """Takes (ids, mask), of which the lengths differ, and gives a sum for each piece and each text, and the mask."""
 
@@ -77,7 +82,7 @@ def pieces(count: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 @pytest.mark.parametrize("way", ["_on_cpu", "_on_gpu"])
 def test_a_tuple_of_whole_numbers_may_be_of_any_length(way: str) -> None:
     layer = Pieces()
-    run = getattr(compiled, way)(layer, pieces(4, 7))
+    run = first_way(way, layer, pieces(4, 7))
     for count, length in ((4, 7), (1, 1), (3, 12), (6, 2)):
         batch = pieces(count, length)
         for expected, found in zip(infer(layer, batch), run(batch), strict=True):
@@ -140,7 +145,7 @@ def test_what_cannot_be_compiled_is_said_and_computed_all_the_same() -> None:
 
 
 def test_a_compiler_that_changes_values_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_on_cpu", lambda layer, example: lambda batch: 1.01 * infer(layer, batch))
+    monkeypatch.setattr(compiled, "_on_cpu", lambda layer, form: [lambda batch: 1.01 * infer(layer, batch)])
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     said: list[str] = []
     run = compiled.forward(layer, batch, samples=1000, say=said.append)
@@ -149,9 +154,7 @@ def test_a_compiler_that_changes_values_is_not_used(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_compiler_that_gives_no_numbers_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        compiled, "_on_cpu", lambda layer, example: lambda batch: infer(layer, batch) * np.nan
-    )
+    monkeypatch.setattr(compiled, "_on_cpu", lambda layer, form: [lambda batch: infer(layer, batch) * np.nan])
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     said: list[str] = []
     assert np.array_equal(
@@ -174,6 +177,72 @@ def test_batches_of_another_size_than_the_first_are_computed_right() -> None:
     run = compiled.forward(layer, square, samples=1000, say=pytest.fail)
     for batch in (square, wide, square[:0], square[:, :, ::-1]):
         assert np.array_equal(run(batch), infer(layer, batch))
+
+
+def test_a_layer_that_looks_at_the_size_is_compiled_for_one_size_alone() -> None:
+    rng = np.random.default_rng(0)
+    square, wide = (rng.normal(size=(4, 3, *size)).astype(np.float32) for size in ((4, 4), (2, 8)))
+    layer = BySize()
+    run = compiled.forward(layer, square, samples=1000, say=pytest.fail, any_size=True)
+    for batch in (square, wide):
+        assert np.array_equal(run(batch), infer(layer, batch))
+
+
+def segmenter(name: str, **arguments: object) -> Network:
+    backbone = archs.build(name, **arguments)
+    return Network(
+        backbone, SemanticSegmentation(("ground", "thing", "other")).build_head(backbone.feature_spec)
+    )
+
+
+def pictures(count: int, height: int, width: int, *, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(count).random((count, channels, height, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("fpn", {"encoder": {"name": "small_resnet", "width": 4, "in_channels": 3}, "channels": 8}),
+        ("fpn", {"encoder": {"name": "mobilenet_v3_small", "scale": 0.35}, "channels": 8}),
+        ("deeplabv3p", {}),
+    ],
+)
+def test_a_segmentation_network_is_compiled_for_pictures_of_any_size(
+    name: str, arguments: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = segmenter(name, **arguments)
+    run = compiled.forward(layer, pictures(2, 64, 96), samples=1000, say=pytest.fail, any_size=True)
+    sizes = [pictures(3, 96, 64), pictures(1, 32, 128), pictures(2, 128, 96)]
+    expected = [infer(layer, batch) for batch in sizes]
+    monkeypatch.setattr(compiled, "infer", None)  # the layer itself is not asked any more
+    for batch, right in zip(sizes, expected, strict=True):
+        assert np.abs(run(batch) - right).max() <= 1e-4 * np.abs(right).max()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("small_colorizer", {"width": 4}), ("msgnet", {"ngf": 4, "n_blocks": 1})]
+)
+def test_networks_that_paint_are_compiled_for_the_first_size(
+    name: str, arguments: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def given(height: int, width: int) -> compiled.Batch:
+        if name == "msgnet":
+            return pictures(2, height, width), np.zeros(2, np.int64)
+        return pictures(2, height, width, channels=1) - 0.5, pictures(2, height, width) - 0.5
+
+    layer = archs.build(name, **arguments)
+    run = compiled.forward(layer, given(32, 48), samples=1000, say=pytest.fail, any_size=True)
+    expected, other = infer(layer, given(32, 48)), infer(layer, given(64, 32))
+    assert compiled._difference(other, run(given(64, 32))) <= compiled.TOLERANCE
+    monkeypatch.setattr(compiled, "infer", None)  # the layer itself is not asked any more
+    assert compiled._difference(expected, run(given(32, 48))) <= compiled.TOLERANCE
+
+
+def test_a_leaky_activation_behind_a_convolution_is_compiled() -> None:
+    layer = nn.Sequential(nn.Conv2D(3, 4, 3), nn.LeakyReLU(0.2))  # fused, it would end the process
+    batch = pictures(2, 8, 8) - 0.5
+    run = compiled.forward(layer, batch, samples=1000, say=pytest.fail)
+    assert compiled._difference(infer(layer, batch), run(batch)) <= compiled.TOLERANCE
 
 
 @pytest.mark.parametrize("said", ["2", "2,1", "0", "many", ""])
@@ -199,7 +268,7 @@ def test_a_layer_stays_in_training_or_not_part_by_part(way: str, training: bool)
     norms[0].eval()  # frozen
     before = [each.training for each in layer.sublayers(include_self=True)]
     batch = np.random.default_rng(0).normal(size=(4, 3, 64, 64)).astype(np.float32)
-    run = getattr(compiled, way)(layer, batch)
+    run = first_way(way, layer, batch)
     assert len(run(batch[:1])) == 1
     found = run(batch)
     np.testing.assert_allclose(found, infer(layer, batch), rtol=1e-4, atol=1e-4)

@@ -10,8 +10,9 @@ import ctypes
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,37 +31,64 @@ LEAST_SAMPLES = 64
 
 Batch = np.ndarray | tuple[np.ndarray, ...]
 Forward = Callable[[Any], Any]
+Form = Sequence[tuple[tuple[int | None, ...], str]]
+"""Of each array the sizes of its axes, None for those that vary, and its type: a tuple for a tuple of arrays."""
 
 
-def forward(layer: nn.Layer, example: Batch, *, samples: int, say: Callable[[str], None]) -> Forward:
+def forward(
+    layer: nn.Layer, example: Batch, *, samples: int, say: Callable[[str], None], any_size: bool = False
+) -> Forward:
     """Give the fastest way to put batches through the layer as it predicts, for about so many samples.
 
     `example` is a first batch, an array or a tuple of them: the compiled layer must give for it what the layer itself
     gives. The number of samples may differ from one batch to the next, and of whole numbers, which stand for pieces of
-    texts, the last axis. Where compiling fails, or changes the values, the layer itself is used and `say` is told why.
+    texts, the last axis; with `any_size` the sides of pictures as well, where the layer can be traced without knowing
+    them (it is then tried with a corner of the example, in two sizes). Other batches are put through the layer itself.
+    Where compiling fails, or changes the values, all of them are, and `say` is told why.
     """
     plain: Forward = lambda batch: infer(layer, batch)  # noqa: E731 - one of two ways, side by side
     if samples < LEAST_SAMPLES:
         return plain
     first = tuple(each[:2] for each in example) if isinstance(example, tuple) else example[:2]
-    try:
-        with _quiet():  # the first run prints, too
-            compiled = _on_gpu(layer, example) if paddle.get_device() != "cpu" else _on_cpu(layer, example)
-            found = compiled(first)
-        expected = infer(layer, first)
-    except Exception as problem:  # the tracer raises whatever what it cannot follow made it raise
-        lines = str(problem).strip().splitlines() or [type(problem).__name__]
-        say(f"not compiled, which takes longer: {lines[-1][:200]}")
-        return plain
-    difference = _difference(expected, found)
-    if not difference <= TOLERANCE:  # NaN is not
-        say(f"not compiled, which takes longer: compiled, it would differ by {difference:.1e}")
-        return plain
-    traced = _form(example)
-    return lambda batch: (compiled if _form(batch) == traced else plain)(batch)
+    problem = ""
+    for varies in (True, False) if any_size else (False,):
+        trials = [_corner(first), _larger(_corner(first))] if varies else [first]
+        form = _form(example, varies)
+        try:
+            for compiled in _on_gpu(layer, form) if paddle.get_device() != "cpu" else _on_cpu(layer, form):
+                problem = _problem(layer, compiled, trials)
+                if not problem:
+                    return partial(_chosen, compiled, plain, form, varies)
+        except Exception as error:  # the tracer raises whatever what it cannot follow made it raise
+            problem = _last_line(error)
+    say(f"not compiled, which takes longer: {problem}")
+    return plain
 
 
-def _form(batch: Batch) -> list[tuple[tuple[int | None, ...], str]]:
+def _problem(layer: nn.Layer, compiled: Forward, trials: Sequence[Batch]) -> str:
+    """Give why the compiled layer cannot take the layer's place; "" where it can."""
+    for batch in trials:
+        try:
+            with _quiet():  # the first run prints
+                found = compiled(batch)
+        except Exception as error:  # the engine raises its own
+            return _last_line(error)
+        difference = _difference(infer(layer, batch), found)
+        if not difference <= TOLERANCE:  # NaN is not
+            return f"compiled, it would differ by {difference:.1e}"
+    return ""
+
+
+def _chosen(compiled: Forward, plain: Forward, form: Form, varies: bool, batch: Batch) -> Any:
+    return (compiled if _form(batch, varies) == form else plain)(batch)
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()[:200]
+
+
+def _form(batch: Batch, any_size: bool = False) -> Form:
     """Give for each array the sizes of its axes, None for those that vary, and its type."""
     form = []
     for array in batch if isinstance(batch, tuple) else (batch,):
@@ -68,8 +96,24 @@ def _form(batch: Batch) -> list[tuple[tuple[int | None, ...], str]]:
         sizes[0] = None
         if array.dtype.kind == "i":
             sizes[-1] = None
+        if any_size and array.ndim == 4:
+            sizes[2:] = [None, None]
         form.append((tuple(sizes), str(array.dtype)))
-    return form
+    return tuple(form) if isinstance(batch, tuple) else form
+
+
+def _corner(batch: Batch) -> Batch:
+    """Give the batch with a corner of its pictures, where they are large: trying takes longer than compiling."""
+    if isinstance(batch, tuple):
+        return tuple(np.asarray(_corner(each)) for each in batch)
+    return batch[:, :, :128, :128] if batch.ndim == 4 else batch
+
+
+def _larger(batch: Batch) -> Batch:
+    """Give the batch with larger pictures, of another shape: to see whether the compiled layer takes any."""
+    if isinstance(batch, tuple):
+        return tuple(np.asarray(_larger(each)) for each in batch)
+    return np.pad(batch, ((0, 0), (0, 0), (0, 32), (0, 64)), mode="edge") if batch.ndim == 4 else batch
 
 
 class _Call(nn.Layer):
@@ -88,52 +132,64 @@ class _Call(nn.Layer):
         return outputs
 
 
-def _traced(layer: nn.Layer, example: Batch) -> nn.Layer:
-    """Give the layer to be traced for batches like the example when it is first used, and not before.
+def _traced(layer: nn.Layer, form: Form) -> nn.Layer:
+    """Give the layer to be traced for batches of this form when it is first used, and not before.
 
     By its source (full_graph): by its bytecode, which is paddle 3.3.1's own choice, this fails, at times with a
     segmentation fault.
     """
-    specs = tuple(InputSpec(list(sizes), dtype, f"x{n}") for n, (sizes, dtype) in enumerate(_form(example)))
-    spec = specs if isinstance(example, tuple) else specs[0]
+    specs = tuple(InputSpec(list(sizes), dtype, f"x{n}") for n, (sizes, dtype) in enumerate(form))
+    spec = specs if isinstance(form, tuple) else specs[0]
     traced: nn.Layer = paddle.jit.to_static(_Call(layer), input_spec=[spec], full_graph=True)
     return traced
 
 
-def _on_gpu(layer: nn.Layer, example: Batch) -> Forward:
-    traced = _traced(layer, example)
-    return lambda batch: infer(traced, batch)
+def _on_gpu(layer: nn.Layer, form: Form) -> Iterator[Forward]:
+    traced = _traced(layer, form)
+    yield lambda batch: infer(traced, batch)
 
 
-def _on_cpu(layer: nn.Layer, example: Batch) -> Forward:
-    traced = _traced(layer, example)
-    with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder, predicting(traced):
+def _on_cpu(layer: nn.Layer, form: Form) -> Iterator[Forward]:
+    """Give the ways to compile the layer, the fastest first: the next is tried where one fails."""
+    with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder:
         path = str(Path(folder, "layer"))
-        paddle.jit.save(
-            traced, path, skip_prune_program=True
-        )  # pruning fails where an input is not looked at
-        config = inference.Config(f"{path}.json", f"{path}.pdiparams")
-        config.disable_gpu()
-        config.disable_glog_info()
-        config.enable_mkldnn()
-        if any(None in sizes[1:] for sizes, _ in _form(example)):
-            config.set_mkldnn_cache_capacity(0)  # else it keeps megabytes for every length
-        config.set_cpu_math_library_num_threads(_threads())
-        predictor = inference.create_predictor(config)
-    given = {name: predictor.get_input_handle(name) for name in predictor.get_input_names()}
-    wanted = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
+        traced = _traced(layer, form)
+        with predicting(traced), _quiet():
+            # Pruning fails where an input is not looked at.
+            paddle.jit.save(traced, path, skip_prune_program=True)
+        # With paddle 3.3.1 a convolution fused with a leaky activation ends the process.
+        leaky = "leaky_relu" in Path(f"{path}.json").read_text(encoding="utf-8")
+        faulty = ["conv_activation_onednn_fuse_pass"] if leaky else []
+        # oneDNN has no form of enlarging a map, and raises where one is placed there.
+        for left_out in ([], ["onednn_placement_pass"]):
+            with _quiet():
+                predictor = _predictor(path, form, left_out=[*faulty, *left_out])
+            yield partial(_predicted, predictor)
 
-    def run(batch: Batch) -> Any:
-        arrays = batch if isinstance(batch, tuple) else (batch,)
-        for number, array in enumerate(arrays):
-            if handle := given.get(f"x{number}"):  # the compiler drops what the layer does not look at
-                handle.reshape(array.shape)
-                handle.copy_from_cpu(np.ascontiguousarray(array))
-        predictor.run()
-        outputs = tuple(each.copy_to_cpu() for each in wanted)
-        return outputs if len(outputs) > 1 else outputs[0]
 
-    return run
+def _predictor(path: str, form: Form, *, left_out: Sequence[str]) -> inference.Predictor:
+    config = inference.Config(f"{path}.json", f"{path}.pdiparams")
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.enable_mkldnn()
+    if any(None in sizes[1:] for sizes, _ in form):
+        config.set_mkldnn_cache_capacity(0)  # else it keeps megabytes for every length
+    config.set_cpu_math_library_num_threads(_threads())
+    for name in left_out:
+        config.delete_pass(name)
+    return inference.create_predictor(config)
+
+
+def _predicted(predictor: inference.Predictor, batch: Batch) -> Any:
+    there = set(predictor.get_input_names())  # the compiler drops what the layer does not look at
+    for number, array in enumerate(batch if isinstance(batch, tuple) else (batch,)):
+        if f"x{number}" in there:
+            handle = predictor.get_input_handle(f"x{number}")
+            handle.reshape(array.shape)
+            handle.copy_from_cpu(np.ascontiguousarray(array))
+    predictor.run()
+    outputs = tuple(predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names())
+    return outputs if len(outputs) > 1 else outputs[0]
 
 
 def _threads() -> int:

@@ -40,7 +40,7 @@ class _Merge(nn.Layer):
         )
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
-        *finer, coarsest = [layer(x) for layer, x in zip(self.lateral, maps, strict=True)]
+        *finer, coarsest = [layer(maps[n]) for n, layer in enumerate(self.lateral)]  # zip() cannot be traced
         merged = coarsest
         for x in reversed(finer):
             merged = x + F.interpolate(merged, size=paddle.shape(x)[2:], mode="bilinear")
