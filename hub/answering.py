@@ -28,6 +28,9 @@ WINDOW = 50
 MANY = 256
 """Inputs from which on the network is compiled first; for fewer it would not pay."""
 
+MANY_PIXELS = 500_000
+"""Pixels after which a network of maps is compiled: two tiles of 512×512."""
+
 
 @dataclass
 class Input:
@@ -149,14 +152,22 @@ def _tried(preprocessor: Preprocessor, source: Any) -> Any:
 
 
 def _forward(layer: nn.Layer, count: int) -> Run:
-    """Give the way in which so many inputs go through the layer: compiled with the first batch where they are many."""
-    if count < MANY:
-        return lambda batch: infer(layer, batch)
+    """Give the way in which so many inputs go through the layer: compiled where they are many, or have many pixels.
+
+    Of a network of maps it is the pixels that count: one large picture is many tiles.
+    """
+    of_maps = getattr(layer, "backbone", layer).feature_spec.kind == "map"
     found: list[Callable[[Arrays], Any]] = []
+    pixels = 0
 
     def run(batch: Arrays) -> Any:
-        if not found:
-            found.append(compiled.forward(layer, batch, samples=count, say=lambda text: None))
-        return found[0](batch)
+        nonlocal pixels
+        if not found and of_maps:
+            pixels += (batch[0] if isinstance(batch, tuple) else batch)[:, 0].size
+        if not found and (count >= MANY or pixels > MANY_PIXELS):
+            found.append(
+                compiled.forward(layer, batch, samples=MANY, say=lambda text: None, any_size=of_maps)
+            )
+        return found[0](batch) if found else infer(layer, batch)
 
     return run
