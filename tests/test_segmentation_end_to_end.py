@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 import pytest
+from paddle import nn
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
 from sklearn.metrics import jaccard_score
 
 import hub
 from hub.cli.main import main
+from hub.datasets import Sample
+from hub.finetune import closed_form, ridge
+from hub.finetune.batches import ItemCache, Read
+from hub.modules import weights
+from hub.modules.archs import Backbone, FeatureSpec
+from hub.modules.network import Network, infer
+from hub.modules.preprocessor import PicturePreprocessor
+from hub.modules.spec import Named
+from hub.tasks.segmentation import SemanticSegmentation
 from hub.transforms.joint import IGNORED
 
 LABELS = ("ground", "disc", "bar")
@@ -79,6 +90,114 @@ def test_a_small_network_learns_masks_from_a_few_pictures(trained: hub.Module) -
     assert trained.run is not None
     assert trained.run.metrics["miou"] > 0.8
     assert trained.run.test_metrics["miou"] > 0.8
+
+
+@pytest.mark.parametrize(
+    "settings", [{"strategy": "probe"}, {"freeze": "backbone"}, {"freeze": 2}], ids=lambda one: str(one)
+)
+def test_what_is_frozen_stays_bit_for_bit_and_the_rest_learns(
+    settings: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
+    module = created()
+    before = {name: weights.state_of(layer) for name, layer in parts(module)}
+    module.finetune(data, epochs=2, batch_size=4, output_dir=tmp_path / "run", progress=False, **settings)
+    changed = {
+        name
+        for name, layer in parts(module)
+        if any((array != before[name][key]).any() for key, array in weights.state_of(layer).items())
+    }
+    every = {name for name, _ in parts(module)}
+    kept = {name for name, _ in parts(module)[:2]} if settings.get("freeze") == 2 else every
+    assert changed == every - kept
+    assert module.run is not None
+    assert len(module.run.history) >= 2
+    assert module.run.history[-1]["train_loss"] > 0
+
+
+def parts(module: hub.Module) -> list[tuple[str, nn.Layer]]:
+    return [(name, nn.LayerList(layers)) for name, layers in module.network.backbone.layer_groups() if layers]
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_epoch_zero_is_the_head_in_closed_form(augment: bool, data: Path, tmp_path: Path) -> None:
+    paddle.seed(0)
+    module = created().finetune(
+        data, strategy="probe", augment=augment, epochs=1, learning_rate=1e-6, output_dir=tmp_path / "run",
+        progress=False,
+    )  # fmt: skip
+    row = module.run.history[0]
+    assert row["epoch"] == 0
+    assert "train_loss" not in row
+    assert row["valid_miou"] > 0.4  # on random features; everything is ground: 0.25
+
+
+def test_without_a_word_about_it_training_begins_in_closed_form(trained: hub.Module) -> None:
+    assert trained.run.config["strategy"] == "probe_then_full"
+    assert trained.run.history[0]["epoch"] == 0
+
+
+# ---- the closed form of a head on maps ----
+
+
+class Blocks(Backbone):
+    """The mean colour of every 4×4 pixels."""
+
+    feature_spec = FeatureSpec("map", (3, None, None), 4)
+
+    def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
+        return [("mean", [nn.AvgPool2D(4)])]
+
+
+def coloured(seed: int, *, known: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of 4×4 pixels in the colours of their classes, uint8 [24, 36, 3], and their mask."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(0, 3, (6, 9)).repeat(4, axis=0).repeat(4, axis=1).astype(np.uint8)
+    colours = np.eye(3, dtype=np.uint8) * 200
+    mask = numbers.copy() if known else np.full_like(numbers, IGNORED)
+    mask[:4, :20] = IGNORED
+    mask[10, 7] = IGNORED  # one pixel of a block
+    return colours[numbers], mask
+
+
+def fitted(pairs: list[tuple[np.ndarray, np.ndarray]], *, seed: int = 0) -> Network:
+    task = SemanticSegmentation(("red", "green", "blue"))
+    paddle.seed(0)
+    network = Network(Blocks(), task.build_head(Blocks.feature_spec))
+    samples = [Sample(picture, mask) for picture, mask in pairs]
+    read = Read(samples, ItemCache(task.examples(PICTURES)), np.zeros(len(pairs), np.int64))
+    assert closed_form.can_fit(network.head, task)
+    closed_form.fit_pixel_head(network, task, read, seed=seed)
+    return network
+
+
+PICTURES = PicturePreprocessor([Named("rgb"), Named("normalize")])
+
+
+def test_every_cell_is_fitted_to_the_labels_of_its_own_block() -> None:
+    network = fitted([coloured(n) for n in range(3)])
+    picture, mask = coloured(9)
+    logits = infer(network.head.classify, infer(network.backbone, PICTURES.batch([picture])))[0]
+    found = logits.argmax(axis=0).repeat(4, axis=0).repeat(4, axis=1)
+    assert (found == mask)[mask != IGNORED].all()
+
+
+def test_a_head_without_any_known_pixel_is_left_as_it_is() -> None:
+    left = fitted([coloured(0, known=False)]).head.classify
+    fresh = fitted([coloured(1, known=False)]).head.classify
+    assert np.array_equal(left.weight.numpy(), fresh.weight.numpy())
+    assert not left.bias.numpy().any()
+
+
+def test_a_sample_of_cells_follows_from_the_seed_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [coloured(n) for n in range(4)]
+    monkeypatch.setattr(closed_form, "CELLS", 12)
+    seen: list[int] = []
+    fit = ridge.fit
+    monkeypatch.setattr(ridge, "fit", lambda x, y: seen.append(len(x)) or fit(x, y))
+    one, same, other = (fitted(pairs, seed=seed).head.classify.weight.numpy() for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert seen == [12, 12, 12]
 
 
 def test_metrics_are_those_of_the_masks_that_predict_gives(trained: hub.Module, data: Path) -> None:

@@ -71,9 +71,7 @@ def fit(
     say("training {:,} of {:,} parameters".format(*freezing.count(network)))
     fit_head = plan.closed_form and closed_form.can_fit(network.head, task)
     if fit_head and store.start is None:
-        whole = features.of(network, len(network.layer_groups()) - 1, sets.train)[0]
-        assert isinstance(whole, np.ndarray), "a pooled feature is one array"
-        closed_form.fit_head(network.head, task, whole, sets.train.targets)
+        closed_form.start(network, task, sets.train, features, seed=config.seed, augment=config.augment)
     cut = _cut(network, plan, sets, features, say)
     model: nn.Layer = network.rest(cut) if cut else network
     train = _training_batches(network, plan, sets, features, cut, teacher_answers, group)

@@ -116,9 +116,10 @@ class Task(Protocol):
     """One task for one set of labels. `Plain` has what most of them share.
 
     Three methods are optional. `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
-    closed form, NaN where a sample says nothing of a label; `misses(outputs, targets)` gives (row, expected, found,
-    score) of each wrong answer, for the report, and then `show(source)` an input as a person looks at it: a picture, a
-    text or a report.Audio.
+    closed form, NaN where a sample says nothing of a label; of a head on maps a cell is a sample, and `targets` are the
+    class numbers of its pixels [N, P]. `misses(outputs, targets)` gives (row, expected, found, score) of each wrong
+    answer, for the report, and then `show(source)` an input as a person looks at it: a picture, a text or a
+    report.Audio.
     """
 
     name: str

@@ -106,7 +106,7 @@ class SemanticSegmentation(Plain):
     name = "semantic_segmentation"
     multi_label = False
     default_metric = "miou"
-    default_strategy = "full"
+    default_strategy = "probe_then_full"
     metrics: Mapping[str, bool] = {"miou": True, "dice": True, "pixel_accuracy": True}
 
     def __init__(self, labels: Sequence[str], *, multi_label: bool = False) -> None:
@@ -146,6 +146,11 @@ class SemanticSegmentation(Plain):
         share = np.array([max(1, counts[label]) for label in self.labels], np.float64)
         share /= share.sum()
         return share**-0.5 / (share * share**-0.5).sum()
+
+    def wanted(self, targets: np.ndarray) -> np.ndarray:
+        """Give float64 [N, L] from class numbers [N, P]: the share of each label in the pixels that have one."""
+        counts = np.stack([(targets == number).sum(axis=1) for number in range(len(self.labels))], axis=1)
+        return counts / (targets != IGNORED).sum(axis=1, keepdims=True)
 
     def loss(self, kind: str = "cross_entropy", *, class_weight: np.ndarray | None = None) -> Loss:
         """Give the loss of this kind (hub.tasks.segmentation_losses.LOSSES). Raises UsageError for another."""
