@@ -277,6 +277,23 @@ def test_finetune_trains_saves_and_says_how_to_use_it(
     assert main(["run", str(tmp_path / "b" / "best"), str(pictures)]) == 0
 
 
+def test_finetune_turns_an_encoder_to_another_task_and_run_takes_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tokenizers")
+    pairs = [("a red car", "a crimson car"), ("cold tea", "chilly tea"), ("cold tea", "a crimson car")] * 8
+    rows = [f"{a}\t{b}\t{'different' if 'tea' in a and 'car' in b else 'same'}" for a, b in pairs]
+    (tmp_path / "train.tsv").write_text("\n".join(["text_a\ttext_b\tlabel", *rows]), encoding="utf-8")
+    line = f"finetune sentences_static {tmp_path}/train.tsv --epochs 1 --output {tmp_path}/run"
+    assert main([*line.split(), "--task", "siamese_matching"]) == 0
+    capsys.readouterr()
+    assert main(["run", f"{tmp_path}/run/best", "cold tea\tchilly tea", "cold tea\ta car", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["similarity"] > second["similarity"]
+    assert main(["finetune", "sentences_static", "x", "--task", "siamese"]) == 2
+    assert "siamese_matching" in capsys.readouterr().err
+
+
 def test_finetune_is_quiet_when_told(shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = folder(tmp_path / "train", 4)
     line = [

@@ -164,6 +164,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "train", metavar="DATA", help="a folder with a folder per class, a list file or a table"
     )
+    parser.add_argument(
+        "--task", metavar="NAME", help="what an encoder of texts learns (default: what it does)"
+    )
     often, more = parser.add_argument_group("training"), parser.add_argument_group("more about training")
     for group, options in ((often, OPTIONS), (more, MORE)):
         for name, how in options.items():
@@ -188,7 +191,7 @@ def run(arguments: argparse.Namespace) -> int:
         from hub.module import Module
 
         chosen = {name: getattr(arguments, name) for name in (*OPTIONS, *MORE) if hasattr(arguments, name)}
-        module = Module(arguments.name, device=chosen.get("device"))
+        module = Module(arguments.name, device=chosen.get("device"), task=arguments.task)
         record = module.finetune(arguments.train, **chosen).run
         assert record is not None, "finetune leaves a record of what it did"
         folder, history, best_epoch = record.folder, record.history, record.best_epoch

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = dict(arguments.options)
     if arguments.top_k is not None:
         options["top_k"] = arguments.top_k
-    sources = module.expand(inputs)
+    sources = [source for word in inputs for source in module.expand(word)]  # two words are no pair
     results = module.predict(sources, batch_size=arguments.batch_size, **options)
     failed = sum("error" in result for result in results)
     folder = arguments.save or (RESULTS if any(map(_has_arrays, results)) else None)
