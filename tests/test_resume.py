@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 import hub
 from hub.errors import StorageError, TrainingError, UsageError
+from hub.finetune import resume
 from hub.finetune.callbacks import Callback
 from hub.finetune.checkpoint import Checkpoints
 from hub.modules import weights
@@ -86,6 +88,32 @@ def test_a_callback_that_raises_leaves_a_checkpoint_from_which_the_run_is_the_sa
     untimed = [{k: v for k, v in row.items() if k != "seconds"} for row in unbroken.run.history]
     assert [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.run.history] == untimed
     assert resumed.run.metrics == unbroken.run.metrics
+
+
+def test_checkpoints_at_epochs_ends_take_a_small_part_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch of 3 seconds, a checkpoint of one: each epoch's would be a third more time."""
+    clock = 0.0
+    saved: list[float] = []
+
+    class Slow(Callback):
+        def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
+            nonlocal clock
+            clock += 3.0
+
+    save = Checkpoints.save
+
+    def slow_save(self: Checkpoints, *given: Any, **named: Any) -> Any:
+        nonlocal clock
+        saved.append(clock)
+        clock += 1.0
+        return save(self, *given, **named)
+
+    monkeypatch.setattr(resume, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(Checkpoints, "save", slow_save)
+    run(tmp_path / "run", epochs=22, callbacks=[Slow()])
+    assert saved == [3.0, 25.0, 47.0, 69.0]  # the last is the end of the run
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

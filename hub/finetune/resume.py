@@ -26,6 +26,9 @@ FREE = {"workers", "checkpoint_minutes", "cache"}
 EPOCH_SECONDS = 2
 """Epochs that are shorter do not each get a checkpoint: it would take longer than to train them again."""
 
+SHARE = 0.05
+"""Of the time that training takes, so much may go into the checkpoints at epochs' ends."""
+
 
 class Checkpointer(Callback):
     """Writes a checkpoint at epochs' ends and every few minutes in between; it stands last among the callbacks."""
@@ -41,7 +44,7 @@ class Checkpointer(Callback):
     ) -> None:
         self.store, self.keeper, self.identity = store, keeper, dict(identity)
         self.seconds, self.say = minutes * 60, say
-        self.written = time.monotonic()
+        self.written, self.took = time.monotonic(), 0.0
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.written = time.monotonic()
@@ -52,7 +55,8 @@ class Checkpointer(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         last = trainer.stop or trainer.epoch == trainer.epochs
-        if trainer.group.any(last or time.monotonic() - self.written > min(self.seconds, EPOCH_SECONDS)):
+        pause = min(self.seconds, max(EPOCH_SECONDS, self.took / SHARE))
+        if trainer.group.any(last or time.monotonic() - self.written > pause):
             self.save(trainer)
 
     def save(self, trainer: Trainer, *, alone: bool = False) -> bool:
@@ -62,6 +66,7 @@ class Checkpointer(Callback):
         that fails while the others go on: on going on, all will have the generators of that one. Raises
         TrainingError when a weight is not finite: such a checkpoint would be worth nothing.
         """
+        began = time.monotonic()
         groups: dict[str, dict[str, np.ndarray]] = {"model": weights.state_of(trainer.model)}
         _require_finite(groups["model"], trainer)
         groups["optimizer"], numbers = optimizer_state.to_arrays(trainer.optimizer, _names(trainer))
@@ -81,14 +86,15 @@ class Checkpointer(Callback):
             "random": [own] if alone else trainer.group.gather(own),
             "callbacks": [[type(one).__name__, one.state()] for one in trainer.callbacks],
         }
-        self.written = time.monotonic()
-        if not trainer.group.first:
-            return True
         try:
-            self.store.save(trainer.step, groups, record, unchanged=unchanged)
+            if trainer.group.first:
+                self.store.save(trainer.step, groups, record, unchanged=unchanged)
         except StorageError as problem:
             self.say(f"no checkpoint was written: {problem}")
             return False
+        finally:
+            self.written = time.monotonic()
+            self.took = self.written - began
         self.keeper.is_new = False
         return True
 
@@ -197,5 +203,6 @@ def _machine() -> dict[str, str]:
         "paddle": paddle.__version__,
         "python": platform.python_version(),
         "device": paddle.get_device(),
+        "kernels": os.environ.get("MKL_DEBUG_CPU_TYPE", "MKL's own choice"),
         "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
     }
