@@ -15,6 +15,7 @@ import hub.finetune.callbacks
 from hub.cli.main import main
 from hub.errors import InputError, SpecError, UsageError
 from hub.modules import weights
+from hub.modules.network import Network
 
 pytest.importorskip("paddlenlp")
 pytest.importorskip("tokenizers")
@@ -202,6 +203,35 @@ def test_an_encoder_becomes_any_task_on_texts_by_either_name(tmp_path: Path) -> 
         hub.Module(folder, task="image_classification")
     with pytest.raises(SpecError, match="no head"):
         hub.Module(folder).predict("a cat")
+
+
+@pytest.mark.parametrize("task", ["text_classification", "sequence_labeling", "siamese_matching"])
+def test_long_texts_go_through_in_parts_that_make_the_same_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    passes: list[int] = []
+    forward = Network.forward
+
+    def watched(self: Network, given: Any) -> Any:
+        if self.training:
+            passes.append(int(np.prod(given[0].shape)))
+        return forward(self, given)
+
+    monkeypatch.setattr(Network, "forward", watched)
+    states = []
+    for most in (4096, 40):
+        passes.clear()
+        module = turned(task, tmp_path / "tiny")
+        settings = {**SETTINGS, "epochs": 1, "batch_size": 12, "max_tokens": most}
+        module.finetune(DATA[task](24), valid=False, output_dir=tmp_path / str(most), **settings)
+        states.append(weights.state_of(module.network))
+        assert (
+            max(passes) > 40 if most > 40 else max(passes) <= 48
+        )  # of 12 texts in parts one has one text more
+    assert len(passes) > 4
+    whole, parts = states
+    for name, values in whole.items():
+        np.testing.assert_allclose(parts[name], values, atol=2e-4, err_msg=name)
 
 
 def test_what_is_no_pair_is_an_error_of_its_own(tmp_path: Path) -> None:

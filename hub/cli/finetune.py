@@ -148,6 +148,9 @@ MORE: dict[str, dict[str, Any]] = {
     ),
     "clip_norm": _option("X", float, "the largest norm of a step's gradient (default: any)"),
     "accumulate": _option("N", int, "batches that make one step (default 1)"),
+    "max_tokens": _option(
+        "N", int, "pieces of texts that go through at once; longer batches go in parts (default 4096)"
+    ),
     "precision": _choice("precision", ("fp32", "fp16", "bf16"), "mixed precision, on a GPU (default fp32)"),
     "to_static": _switch("whether the network is compiled before training"),
     "cache": _switch("whether features of what is frozen are computed once and kept (default: yes)"),

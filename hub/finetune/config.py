@@ -47,11 +47,13 @@ class Config:
         (None: the schedule's own).
     clip_norm: the largest norm that the gradient of a step may have.
     accumulate: how many batches make one step.
+    max_tokens: texts of a batch that are, padded, more pieces than this go through the network in parts whose
+        gradients add up to the same step: memory is bounded however long they are.
     precision: "fp32"; on a GPU also "fp16" and "bf16".
     to_static: whether the model is compiled (paddle.jit.to_static).
     cache: whether the features of frozen groups are computed once and kept, also for the next run.
     views: random variants of each sample that are cached; 1 is the sample as it is.
-    checkpoint_minutes: how often a checkpoint is written within an epoch; there is one at each epoch's end anyway.
+    checkpoint_minutes: how often a checkpoint is written within an epoch; there are others at epochs' ends anyway.
     """
 
     epochs: int | None = None
@@ -79,6 +81,7 @@ class Config:
     warmup: float | None = None
     clip_norm: float | None = None
     accumulate: int = 1
+    max_tokens: int = 4096
     precision: str = "fp32"
     to_static: bool = False
     augment: bool = True
@@ -117,7 +120,7 @@ class Config:
         if self.batch_size != "auto":
             _whole("batch_size", self.batch_size, least=1, also=" or 'auto'")
         for name, least in (
-            ("workers", 0), ("seed", 0), ("accumulate", 1), ("views", 1), ("drop_groups", 0),
+            ("workers", 0), ("seed", 0), ("accumulate", 1), ("max_tokens", 1), ("views", 1), ("drop_groups", 0),
         ):  # fmt: skip
             _whole(name, getattr(self, name), least=least)
         if self.learning_rate is not None:

@@ -233,6 +233,8 @@ def _trainer(network: Network, model: nn.Layer, plan: Plan, group: Group) -> Tra
         group=group,
         pieces=config.accumulate,
         split_when_full=config.batch_size == "auto",
+        # Contrast is between all pairs of a batch: in parts it would be another loss.
+        max_tokens=None if config.loss == "contrastive" else config.max_tokens,
     )
 
 

@@ -75,18 +75,20 @@ class Trainer:
         group: Group | None = None,
         pieces: int = 1,
         split_when_full: bool = False,
+        max_tokens: int | None = None,
     ) -> None:
         """`penalty` is added to the loss once a step; `average` are the weights that are evaluated and kept.
 
         A step goes through the model in `pieces` parts whose gradients add up to those of the whole step; with
-        `split_when_full` there are twice as many whenever memory runs out.
+        `split_when_full` there are twice as many whenever memory runs out, and with `max_tokens` as many more as long
+        texts ask for.
         """
         self.model, self.task, self.optimizer, self.loss = model, task, optimizer, loss
         self.schedule, self.callbacks = schedule, callbacks
         self.metric, self.metrics = metric or task.default_metric, task.metrics
         self.penalty, self.average = penalty, average
         self.precision, self.group = precision or Precision(), group or Group()
-        self.pieces, self.split_when_full = pieces, split_when_full
+        self.pieces, self.split_when_full, self.max_tokens = pieces, split_when_full, max_tokens
         self.learning_rate = optimizer.get_lr()
         self.history: list[Row] = []
         self.epochs = self.epoch = self.step = 0
@@ -198,7 +200,8 @@ class Trainer:
         return total
 
     def _forward_backward(self, inputs: Arrays, targets: Arrays, whole: float) -> float:
-        own, pieces, total = length(inputs), min(self.pieces, length(inputs)), 0.0
+        own, total = length(inputs), 0.0
+        pieces = min(max(self.pieces, self._parts(inputs)), own)
         for part in np.array_split(np.arange(own), pieces) if pieces > 1 else [slice(None)]:
             x, y = (each(lambda array: paddle.to_tensor(array[part]), given) for given in (inputs, targets))  # noqa: B023
             with self.precision.forward():
@@ -216,6 +219,13 @@ class Trainer:
             total += float(extra)
             self.precision.backward(extra)
         return total
+
+    def _parts(self, inputs: Arrays) -> int:
+        """Give in how many parts a batch of texts keeps below `max_tokens`; 1 for other inputs."""
+        ids = inputs[0] if isinstance(inputs, tuple) else inputs
+        if self.max_tokens is None or ids.ndim < 2 or ids.dtype.kind != "i":
+            return 1
+        return -(-ids.size // self.max_tokens)
 
     def evaluate(self, data: Data) -> Row:
         """Give {"valid_loss": plain mean loss, "valid_<metric>": …} over the whole set."""
