@@ -220,13 +220,18 @@ def test_a_segmentation_network_is_compiled_for_pictures_of_any_size(
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("small_colorizer", {"width": 4}), ("msgnet", {"ngf": 4, "n_blocks": 1})]
+    ("name", "arguments"),
+    [
+        ("small_colorizer", {"width": 4}),
+        ("small_stylizer", {"width": 4, "blocks": 1}),
+        ("msgnet", {"ngf": 4, "n_blocks": 1}),
+    ],
 )
 def test_networks_that_paint_are_compiled_for_the_first_size(
     name: str, arguments: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def given(height: int, width: int) -> compiled.Batch:
-        if name == "msgnet":
+        if name != "small_colorizer":
             return pictures(2, height, width), np.zeros(2, np.int64)
         return pictures(2, height, width, channels=1) - 0.5, pictures(2, height, width) - 0.5
 

@@ -132,9 +132,9 @@ class SmallStylizer(Stylizer):
 
     def _encode(self, x: Any) -> tuple[Tensor, ...]:
         content, style = self.content_and_style(x)
-        _, *maps = self.encoder(content)
-        _, *wanted = self.encoder(style)
-        return tuple(_renormalized(x, y) for x, y in zip(maps, wanted, strict=True))
+        _, second, third = self.encoder(content)
+        _, second_wanted, third_wanted = self.encoder(style)
+        return _renormalized(second, second_wanted), _renormalized(third, third_wanted)
 
     def _decode(self, maps: tuple[Tensor, Tensor]) -> Tensor:
         second, third = maps
