@@ -46,6 +46,9 @@ class CharacterTokenizer:
         ids, segments, starts, ends, words = np.array(rows, np.int32).T
         return Tokens(ids, segments.astype(np.int8), np.stack([starts, ends], axis=1), words, cut)
 
+    def encode_many(self, sources: Sequence[Any]) -> list[Tokens]:
+        return [self.encode(source) for source in sources]
+
     def _pieces(self, source: str | list[str]) -> list[tuple[int, int, int, int]]:
         """Give (id, start, end, word) of each piece."""
         found, split = [], isinstance(source, list)
