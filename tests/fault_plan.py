@@ -107,6 +107,7 @@ PLAN: dict[str, tuple[str, list[str]]] = {
             DOWNLOAD,
             "F13_break_resumes",
             "F13_progress_resets_the_retry_counter",
+            "F13_a_stall_is_seen_when_reading_has_taken_too_long_whatever_connecting_may_take",
             "F13_without_progress_five_tries_are_enough",
             "F13_break_in_one_of_many_connections",
         ),

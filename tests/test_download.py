@@ -282,6 +282,14 @@ def test_F13_progress_resets_the_retry_counter(site: Site, kind: str) -> None:
     assert site.server.sent("/model.bin") - len(BODY) <= len(offsets) * MIB
 
 
+def test_F13_a_stall_is_seen_when_reading_has_taken_too_long_whatever_connecting_may_take(site: Site) -> None:
+    site.server.script("/model.bin", Reply(stall=1000))
+    started = time.monotonic()
+    site.fetch(transport=HttpTransport(connect_timeout_s=60, read_timeout_s=0.5))
+    site.check_file()
+    assert time.monotonic() - started < 30  # half a second and what a busy machine adds to it
+
+
 def test_F13_without_progress_five_tries_are_enough(site: Site) -> None:
     site.server.always("/model.bin", Reply(status=502))
     with pytest.raises(TransferError, match=r"502 \(tried 5 times\)"):

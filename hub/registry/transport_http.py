@@ -60,7 +60,7 @@ class HttpTransport:
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
         self._credentials = credentials
-        self._timeouts = (connect_timeout_s, read_timeout_s)
+        self._connect_timeout_s, self._read_timeout_s = connect_timeout_s, read_timeout_s
         self._adapter: HTTPAdapter | None = None
         self._sites: dict[tuple[str, str | bool], _Site] = {}
 
@@ -111,7 +111,7 @@ class HttpTransport:
                 assert_same_host=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=Timeout(*self._timeouts),
+                timeout=Timeout(connect=self._connect_timeout_s, read=self._read_timeout_s),
             )
         except (requests.RequestException, HTTPError, ValueError, OSError) as problem:
             raise _fault(problem, url) from None  # the original quotes the URL with its query
