@@ -21,7 +21,7 @@ from tests.test_datasets_sounds import archive_of
 TAGGED = KINDS["tagged"]
 EU = (["EU", "rejects", "German", "lamb"], ["B-ORG", "O", "B-MISC", "O"])
 PETER = (["Peter", "Blackburn"], ["B-PER", "I-PER"])
-LABELS = ("O", "B-MISC", "B-ORG", "B-PER", "I-PER")
+LABELS = ("O", "B-MISC", "B-ORG", "B-PER", "I-MISC", "I-ORG", "I-PER")
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -76,6 +76,27 @@ FILES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("found", "whole"),
+    [
+        ("O B-X", "O B-X I-X"),
+        ("B-X I-Y B-Y", "B-X I-X B-Y I-Y"),
+        ("O S-X B-Y E-Y", "O B-X I-X E-X S-X B-Y I-Y E-Y S-Y"),
+        ("O B-X M-X", "O B-X M-X E-X S-X"),
+        ("O U-X", "O B-X I-X L-X U-X"),
+        ("B S", "B I E S"),
+        ("O I-X", "O I-X"),
+        ("O I-X B-X I-Y", "O I-X B-X I-Y"),
+        ("NOUN B", "NOUN B"),
+        ("O", "O"),
+    ],
+)
+def test_tags_that_a_few_sentences_lack_are_there_if_their_scheme_has_them(found: str, whole: str) -> None:
+    assert load([(["a", "b"], ["O", tag]) for tag in found.split()], TAGGED).train.labels == tuple(
+        sorted({"O", *whole.split()}, key=lambda tag: (tag != "O", tag))
+    )
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_files_hold_words_and_tags(tmp_path: Path, name: str) -> None:
     file, content, lines = FILES[name]
@@ -84,7 +105,15 @@ def test_files_hold_words_and_tags(tmp_path: Path, name: str) -> None:
     assert sentences(train) == [EU, PETER]
     assert (train.labels, train.multi_label, valid, test) == (LABELS, False, None, None)
     assert [train.origin(n).row for n in range(2)] == list(lines)
-    assert train.counts() == {"O": 2, "B-MISC": 1, "B-ORG": 1, "B-PER": 1, "I-PER": 1}
+    assert train.counts() == {
+        "O": 2,
+        "B-MISC": 1,
+        "B-ORG": 1,
+        "B-PER": 1,
+        "I-MISC": 0,
+        "I-ORG": 0,
+        "I-PER": 1,
+    }
     check(train)
 
 
@@ -268,7 +297,7 @@ def test_a_fifth_is_held_out_whatever_tags_are_rare() -> None:
     assert sentences(first.valid) == sentences(again.valid) != sentences(other.valid)
     assert sorted(sentences(first.train) + sentences(first.valid)) == sorted(MANY)
     assert "no validation data was given: 2 of 10 sentences were held out" in first.describe()
-    assert first.train.labels == ("O", "B-A", "B-RARE", "I-A")
+    assert first.train.labels == ("O", "B-A", "B-RARE", "I-A", "I-RARE")
     with pytest.raises(DataError, match="one sentence alone cannot be split"):
         prepare_tagged(MANY[:1])
     with pytest.raises(UsageError, match="multi_label"):
@@ -315,7 +344,7 @@ def test_selected_sentences_keep_their_tags_and_counts() -> None:
     train = load(MANY, TAGGED).train
     part = train.select([9, 0])
     assert sentences(part) == [MANY[9], MANY[0]]
-    assert part.counts() == {"O": 1, "B-A": 1, "B-RARE": 1, "I-A": 0}
+    assert part.counts() == {"O": 1, "B-A": 1, "B-RARE": 1, "I-A": 0, "I-RARE": 0}
     assert part.targets().dtype == np.int64
     assert len(train.select([])) == 0
 

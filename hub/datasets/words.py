@@ -43,10 +43,27 @@ TAG_COLUMNS = ("tags", "ner_tags", "labels", "label", "ner", "tag", "pos_tags", 
 SEPARATOR = "\x02"
 OUTSIDE = "O"
 MOST_SHOWN = 20
+SCHEMES = ("BI", "BIES", "BMES", "BILU")
+_TAG = re.compile(r"([BIMELSU])((?:-.+)?)")
 _SPACES = re.compile(" +")  # no other white space: some of it stands for words
 
 Sentence = tuple[int, Any, Any]
 """The number of a row or an item, its words and its tags, as they were found."""
+
+
+def whole_scheme(tags: set[str]) -> set[str]:
+    """Give the tags with those that their scheme has besides: I-X where some sentences have B-X and none of them I-X.
+
+    What is measured or read later may have them. Unchanged are tags without a B or an S, and IOB1, where B-X is rare.
+    """
+    matches = [_TAG.fullmatch(tag) for tag in tags if tag != OUTSIDE]
+    parts = [(match[1], match[2]) for match in matches if match]
+    letters, kinds = {letter for letter, _ in parts}, {kind for _, kind in parts}
+    scheme = next((scheme for scheme in SCHEMES if letters <= set(scheme)), "")
+    begun = {kind for letter, kind in parts if letter in "BSU"}
+    if None in matches or begun != kinds:
+        return tags
+    return tags | {f"{letter}{kind}" for letter in scheme for kind in kinds}
 
 
 class TaggedDataset(Dataset):
@@ -58,13 +75,16 @@ class TaggedDataset(Dataset):
     def __init__(
         self, rows: Rows, *, labels: Sequence[str] | None = None, multi_label: bool | None = None
     ) -> None:
-        """Give the tags of `rows` numbers: by `labels`, or else "O" first and the others sorted."""
+        """Give the tags of `rows` numbers: by `labels`, or else "O" first and the others sorted.
+
+        Where the source lists no tags, those of a scheme are made whole (`whole_scheme`).
+        """
         if multi_label:
             raise UsageError("multi_label: a word has one tag")
         self._rows = rows
         self.name, self.ignored, self.multi_label = rows.name, rows.ignored, False
         sentences: list[tuple[str, ...]] = rows.raw  # type: ignore[assignment]
-        found = {*rows.labels, *(tag for tags in sentences for tag in tags)}
+        found = set(rows.labels) or whole_scheme({tag for tags in sentences for tag in tags})
         self.labels = tuple(labels or sorted(found, key=lambda tag: (tag != OUTSIDE, tag)))
         number = {tag: n for n, tag in enumerate(self.labels)}
         self._tags = [tuple(number.get(tag, -1) for tag in tags) for tags in sentences]
@@ -93,7 +113,7 @@ class TaggedDataset(Dataset):
 
     def describe(self) -> str:
         """Give a line for a person: sentences, words, and how often each tag is there."""
-        counts = self.counts()
+        counts = {tag: count for tag, count in self.counts().items() if count}
         shown = ", ".join(f"{tag} {count:,}" for tag, count in list(counts.items())[:MOST_SHOWN])
         more = f" and {len(counts) - MOST_SHOWN} more" if len(counts) > MOST_SHOWN else ""
         size = f"{several(len(self), 'sentence')}, {several(sum(counts.values()), 'word')}"
