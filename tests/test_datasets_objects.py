@@ -130,6 +130,12 @@ def test_loaded_data_can_be_loaded_again_with_another_class_list() -> None:
     assert load(splits, multi_label=True).train.targets().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
+def test_numbers_go_on_counting_the_list_that_they_were_given() -> None:
+    splits = load([(PIXELS, 0), (PIXELS, 1)], labels=["cat", "dog"])
+    again = load(splits, labels=["dog", "cat"]).train
+    assert [again.labels[target] for target in again.targets()] == ["cat", "dog"]
+
+
 # ---- what a dataset can do ----
 
 

@@ -181,7 +181,7 @@ class Dataset:
         many = any(isinstance(raw, tuple) for raw in rows.raw)
         self.multi_label = many if multi_label is None else multi_label
         numbering = _Numbering(rows, labels)
-        self.labels = numbering.labels
+        self.labels, self._counted = numbering.labels, tuple(numbering.counted or ())
         kept, numbers, problems = numbering.apply(multi_label=self.multi_label)
         self._index = np.array(kept, dtype=np.int64)
         if self.multi_label:
@@ -249,7 +249,9 @@ class Dataset:
 
     def relabel(self, labels: Sequence[str] | None = None, *, multi_label: bool | None = None) -> Dataset:
         """Give the same samples numbered by another class list; those it does not know become problems."""
-        chosen = dataclasses.replace(self._rows.part(self._index.tolist()), problems=list(self.problems))
+        chosen = dataclasses.replace(
+            self._rows.part(self._index.tolist()), problems=list(self.problems), labels=self._counted
+        )
         multi_label = self.multi_label if multi_label is None else multi_label
         return Dataset(chosen, labels=self.labels if labels is None else labels, multi_label=multi_label)
 
