@@ -64,6 +64,35 @@ def test_two_processes_are_one_with_twice_the_batch(
         np.testing.assert_allclose(second[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def test_two_processes_answer_two_questions_as_one_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = tiny_module().save(tmp_path / "tiny")
+    files = sorted(folder(tmp_path / "shape", 9).rglob("*.png"))
+    rows = [f"{path},{'left' if number % 3 else 'right'}" for number, path in enumerate(files)]
+    (tmp_path / "side.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    line = [
+        "finetune", str(module), f"shape={tmp_path / 'shape'}", f"side={tmp_path / 'side.csv'}", "--epochs", "2",
+        "--no-augment", "--strategy", "full", "--learning-rate", "0.01", "--device", "cpu", "--json",
+    ]  # fmt: skip
+    assert main([*line, "--batch-size", "6", "--output", str(tmp_path / "one")]) == 0
+    one = json.loads(capsys.readouterr().out)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "hub", *line, "--batch-size", "3", "--nproc", "2", "--output",
+         str(tmp_path / "two")],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    two = json.loads(done.stdout)
+    assert {"shape_accuracy", "side_accuracy"} <= set(one["metrics"])
+    for here, there in zip(one["history"], two["history"], strict=True):
+        assert there["train_loss"] == pytest.approx(here["train_loss"], rel=1e-4)
+    assert main(["evaluate", one["module"], f"side={tmp_path / 'side.csv'}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["side_accuracy"] > 0
+    assert main(["finetune", str(module), str(tmp_path / "shape"), str(tmp_path / "side.csv")]) == 2
+    assert "QUESTION=DATA" in capsys.readouterr().err
+
+
 def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) -> None:
     module = tiny_module().save(tmp_path / "tiny")
     done = subprocess.run(

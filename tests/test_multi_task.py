@@ -20,6 +20,7 @@ from hub.datasets.grouped import GroupedDataset, prepare_grouped, prepare_groupe
 from hub.errors import DataError, SpecError, UsageError
 from hub.finetune import closed_form
 from hub.finetune.callbacks import Callback
+from hub.modules import weights
 from hub.modules.archs import FeatureSpec
 from hub.tasks.classification import Classification
 from hub.tasks.multi_task import MultiTask, MultiTaskImageClassification
@@ -433,6 +434,25 @@ def test_one_backbone_learns_both_questions(trained: Any) -> None:
     )
     assert trained.evaluate(VALID)["mean_accuracy"] == trained.run.metrics["mean_accuracy"]
     assert trained.evaluate({"tone": VALID["tone"]})["tone_accuracy"] == trained.run.metrics["tone_accuracy"]
+
+
+def test_a_run_that_was_broken_off_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    class Break(Callback):
+        def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+            if trainer.step == 4:
+                raise ZeroDivisionError
+
+    def run(place: str, **options: Any) -> Any:
+        settings = {**USUAL, "epochs": 2, "batch_size": 16, "sampler": "balanced", "dropout": 0.2, "seed": 3}
+        return tiny_module().finetune(SETS, output_dir=tmp_path / place, **{**settings, **options})
+
+    whole = run("whole")
+    with pytest.raises(ZeroDivisionError):
+        run("broken", callbacks=[Break()])
+    resumed = run("broken", resume=True)
+    assert resumed.run.metrics == whole.run.metrics
+    states = [weights.state_of(each.network) for each in (whole, resumed)]
+    assert all(np.array_equal(array, states[1][name]) for name, array in states[0].items())
 
 
 def test_a_saved_module_gives_the_same_answers(trained: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub.cli.output import table, terminal_width, text_width, write, write_json
-from hub.cli.parser import choice
+from hub.cli.parser import add_data, choice, data_of
 
 MOST_CLASSES = 15
 MOST_CONFUSIONS = 15
@@ -15,9 +15,7 @@ MOST_CONFUSIONS = 15
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a module name, name@version or ./folder")
-    parser.add_argument(
-        "data", metavar="DATA", help="a folder with a folder per class, a list file or a table"
-    )
+    add_data(parser, "data")
     parser.add_argument(
         "--batch-size", type=int, default=32, metavar="N", help="samples at once (default 32)"
     )
@@ -37,7 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     module = Module(arguments.name, device=arguments.device)
     metrics = module.evaluate(
-        arguments.data, batch_size=arguments.batch_size, on_bad=arguments.on_bad, workers=arguments.workers
+        data_of(arguments.data),
+        batch_size=arguments.batch_size,
+        on_bad=arguments.on_bad,
+        workers=arguments.workers,
     )
     if arguments.json:
         write_json(metrics)

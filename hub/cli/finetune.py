@@ -17,7 +17,7 @@ from typing import Any
 
 from hub.cli.evaluate import metric_table
 from hub.cli.output import say, write, write_json
-from hub.cli.parser import choice
+from hub.cli.parser import add_data, choice, data_of
 from hub.errors import TrainingError, UsageError
 from hub.files import read_text
 
@@ -164,9 +164,7 @@ FLAGS = {"output_dir": "--output"}  # the others are their names: batch_size is 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a module name, name@version or ./folder")
-    parser.add_argument(
-        "train", metavar="DATA", help="a folder with a folder per class, a list file or a table"
-    )
+    add_data(parser, "train")
     parser.add_argument(
         "--task", metavar="NAME", help="what an encoder of texts learns (default: what it does)"
     )
@@ -195,7 +193,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         chosen = {name: getattr(arguments, name) for name in (*OPTIONS, *MORE) if hasattr(arguments, name)}
         module = Module(arguments.name, device=chosen.get("device"), task=arguments.task)
-        record = module.finetune(arguments.train, **chosen).run
+        record = module.finetune(data_of(arguments.train), **chosen).run
         assert record is not None, "finetune leaves a record of what it did"
         folder, history, best_epoch = record.folder, record.history, record.best_epoch
         valid, test = record.metrics, record.test_metrics

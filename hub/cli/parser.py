@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hub.cli.output import write
@@ -54,3 +55,31 @@ def choice(what: str, known: Iterable[str]) -> Callable[[str], str]:
         return word
 
     return check
+
+
+def add_data(parser: argparse.ArgumentParser, name: str) -> None:
+    """Let the parser take data, which `data_of` understands."""
+    parser.add_argument(
+        name, nargs="+", metavar="DATA",
+        help="a folder with a folder per class, a list file, a table, or the name of a published set such as ESC50; "
+        "for several questions QUESTION=DATA for each",
+    )  # fmt: skip
+
+
+def data_of(words: Sequence[str]) -> str | dict[str, str]:
+    """Give the data set that was named, or several by the names of their questions, as in shape=data/shapes.
+
+    Raises UsageError for several without names.
+    """
+    if len(words) == 1 and ("=" not in words[0] or Path(words[0]).exists()):
+        return words[0]
+    sets: dict[str, str] = {}
+    for word in words:
+        question, equals, place = word.partition("=")
+        if not (question and equals and place) or question in sets:
+            raise UsageError(
+                f"DATA: expected one set, or QUESTION=DATA for each of several, found {word!r}",
+                hint="hub finetune NAME shape=data/shapes tone=data/tones",
+            )
+        sets[question] = place
+    return sets
