@@ -74,7 +74,7 @@ def test_entries_are_well_formed(table: str) -> None:
             url = urlsplit(address)
             assert (url.scheme, url.query, url.fragment) == ("https", "", ""), where
             assert str(url.hostname).endswith(".bcebos.com"), where
-            assert url.path.endswith((".pdparams", ".safetensors", "vocab.txt")), where
+            assert url.path.endswith((".pdparams", ".safetensors", "vocab.txt", "spiece.model")), where
         if entry.md5:
             assert len(bytes.fromhex(entry.md5)) == 16, where
             assert entry.md5 == entry.md5.lower(), where
@@ -101,7 +101,7 @@ def test_the_listing_has_a_row_for_every_name() -> None:
 
 def test_it_says_which_architectures_are_not_built() -> None:
     assert len(OF_PADDLE) == 36
-    assert len(OF_PADDLENLP) == 111
+    assert len(OF_PADDLENLP) == 119
     assert {entry.name for entry in OF_PADDLEHUB} >= {"panns_cnn6", "panns_cnn10", "panns_cnn14"}
     assert {entry.arch["name"] for entry in BUILT} <= set(archs.names())
     for entry in ENTRIES:

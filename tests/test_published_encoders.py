@@ -88,12 +88,20 @@ def test_the_commands_treat_it_as_any_module(
     assert not [path for path in (settings.home() / "blobs").rglob("*") if path.is_file()]
 
 
-def test_the_first_weights_and_the_first_tokenizer_that_can_be_read_are_taken(folder: Path) -> None:
+@pytest.mark.parametrize("vocabulary", ["vocab.txt", "spiece.model"])
+def test_the_first_weights_and_the_first_tokenizer_that_can_be_read_are_taken(
+    folder: Path, vocabulary: str
+) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "tokenizer.json").unlink()
-    files = tree(client.install(folder).folder)
-    taken = BELONGS - {"model.safetensors", "tokenizer.json"} | {"model_state.pdparams", "vocab.txt"}
-    assert set(files) == taken | {"module.yaml", cache.RECORD}
+    (folder / "vocab.txt").rename(folder / vocabulary)
+    located = client.install(folder)
+    taken = BELONGS - {"model.safetensors", "tokenizer.json"} | {"model_state.pdparams", vocabulary}
+    assert set(tree(located.folder)) == taken | {"module.yaml", cache.RECORD}
+    assert [file.path for file in Manifest.read(located.folder).weights] == [
+        "model_state.pdparams",
+        vocabulary,
+    ]
 
 
 def test_links_of_the_users_own_are_followed(folder: Path, tmp_path: Path) -> None:
@@ -127,7 +135,7 @@ def without(*names: str) -> Any:
          "expected the weights in model.safetensors or model_state.safetensors or model_state.pdparams, found",
          "safe_serialization=True"),
         (without("tokenizer.json", "vocab.txt"), NotFoundError,
-         "expected a tokenizer in tokenizer.json or vocab.txt, found", "such a vocabulary"),
+         "expected a tokenizer in tokenizer.json or vocab.txt or spiece.model, found", "such a vocabulary"),
         (lambda folder: encoder_folder(folder, model_type="gpt2"), SpecError,
          "config.json: expected a model_type of albert, bert, camembert,", "nothing was installed"),
         (lambda folder: (folder / "config.json").write_text("[]"), SpecError,

@@ -449,7 +449,11 @@ def test_a_folder_that_cannot_be_loaded_says_why(
     ("gone", "there", "message"),
     [
         ("model.safetensors", "pytorch_model.bin", "expected the weights in model.safetensors or"),
-        ("vocab.txt", "spiece.model", "expected a tokenizer in tokenizer.json or vocab.txt, found"),
+        (
+            "vocab.txt",
+            "merges.txt",
+            "expected a tokenizer in tokenizer.json or vocab.txt or spiece.model, found",
+        ),
     ],
 )
 def test_a_folder_without_a_file_says_which(gone: str, there: str, message: str, tmp_path: Path) -> None:

@@ -277,8 +277,8 @@ def test_any_change_anywhere_is_read_or_refused_with_an_error_of_ours(part: str,
 def test_files_that_make_no_tokenizer_say_what_was_expected() -> None:
     with pytest.raises(SpecError) as caught:
         Tokenizer.of({"merges.txt": b""}, max_length=16)
-    assert (
-        caught.value.message == "expected tokenizer.json or vocab.txt for the step tokenize, found merges.txt"
+    assert caught.value.message == (
+        "expected tokenizer.json, vocab.txt or spiece.model for the step tokenize, found merges.txt"
     )
 
 

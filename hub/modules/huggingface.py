@@ -1,8 +1,8 @@
 """A text encoder as Hugging Face, sentence-transformers or PaddleNLP lay it out, read as a module of ours.
 
-The folder has config.json, the weights, and tokenizer.json or vocab.txt. What it says is translated into a ModuleSpec,
-and the names of its weights into ours; heads that belong to other tasks are left out. Saved again, it is a module
-folder like any other.
+The folder has config.json, the weights, and tokenizer.json, vocab.txt or spiece.model. What it says is translated
+into a ModuleSpec, and the names of its weights into ours; heads that belong to other tasks are left out. Saved again,
+it is a module folder like any other.
 """
 
 from __future__ import annotations
@@ -32,10 +32,15 @@ ENCODERS = {
 }  # fmt: skip
 """model_type in config.json, and the architecture that it is."""
 ARCHITECTURES = frozenset(ENCODERS.values())
-WORD_PIECE = re.compile(
-    r"((Bert|Ernie|Electra|DistilBert|TinyBert)|(Roberta|Albert)(Chinese)?)(Fast)?Tokenizer(Fast)?"
-)
-"""tokenizer_class of those that are BERT's word-pieces over vocab.txt."""
+TOKENIZERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "vocab.txt": (
+        "BERT's word-pieces",
+        r"((Bert|Ernie|Electra|DistilBert|TinyBert)|(Roberta|Albert)(Chinese)?)(Fast)?Tokenizer(Fast)?",
+        {"tokenize_chinese_chars": True, "strip_accents": None},
+    ),
+    "spiece.model": ("ALBERT's pieces", r"Albert(English)?Tokenizer(Fast)?", {"remove_space": True}),
+}
+"""Of a vocabulary: how it is used, the tokenizer_class of those that do, and those of its settings that are done."""
 DISTILBERT_NAMES = {
     "dim": "hidden_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
     "hidden_dim": "intermediate_size", "activation": "hidden_act",
@@ -208,18 +213,21 @@ def _tokenize(folder: Path, tokenizer: str, name: str, arguments: Mapping[str, A
     step: dict[str, Any] = {
         "max_length": min(each for each in limits if isinstance(each, int) and each > 0),
     }
-    if tokenizer == "vocab.txt":
+    if tokenizer in TOKENIZERS:
+        what, classes, done = TOKENIZERS[tokenizer]
         kind = said.get("tokenizer_class")
-        if kind is not None and not WORD_PIECE.fullmatch(str(kind)):
-            raise SpecError(f"{path}: expected BERT's word-pieces for vocab.txt, found {kind!r:.60}")
-        for key, usual in (("tokenize_chinese_chars", True), ("strip_accents", None)):
+        if kind is not None and not re.fullmatch(classes, str(kind)):
+            raise SpecError(f"{path}: expected {what} for {tokenizer}, found {kind!r:.60}")
+        for key, usual in done.items():
             if said.get(key, usual) != usual:
                 raise SpecError(
-                    f"{path}: {key}: only {usual} is done with vocab.txt, found {said[key]!r:.60}",
+                    f"{path}: {key}: only {usual} is done with {tokenizer}, found {said[key]!r:.60}",
                     hint="with a tokenizer.json it can be done: transformers writes one",
                 )
         if isinstance(said.get("do_lower_case"), bool):
             step["lowercase"] = said["do_lower_case"]
+        if tokenizer == "spiece.model" and isinstance(said.get("keep_accents"), bool):
+            step["keep_accents"] = said["keep_accents"]
     return step
 
 

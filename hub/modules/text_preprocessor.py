@@ -15,6 +15,8 @@ from hub.modules.spec import Named
 from hub.transforms.text import Source, Tokenizer, Tokens
 
 LAST = "tokenize"
+SWITCHES = ("lowercase", "keep_accents")
+"""Its arguments that are true, false, or left to the tokenizer."""
 MOST_BYTES = 1 << 24
 """Of a text file that `read` takes."""
 
@@ -25,8 +27,8 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 class TextPreprocessor:
     """`read` gives Tokens, `batch` (ids, segments, mask) as long as the longest of them.
 
-    `max_length` of the step tokenize is the number of pieces at which a text is cut, `lowercase` overrides the
-    tokenizer's own choice. The tokenizer comes from `files`: tokenizer.json or vocab.txt.
+    `max_length` of the step tokenize is the number of pieces at which a text is cut; `lowercase` and `keep_accents`
+    override the tokenizer's own choice. It comes from `files`: tokenizer.json, vocab.txt or spiece.model.
     """
 
     augments = False
@@ -41,13 +43,15 @@ class TextPreprocessor:
         if augment:
             raise SpecError(f"augment: there are no random steps for texts, found {augment[0].name}")
         [step] = preprocess
-        refuse_unknown(step, {"max_length", "lowercase"}, "preprocess")
-        longest, lowercase = step.arguments.get("max_length"), step.arguments.get("lowercase")
+        refuse_unknown(step, {"max_length", *SWITCHES}, "preprocess")
+        longest = step.arguments.get("max_length")
         if isinstance(longest, bool) or not isinstance(longest, int):
             raise SpecError(f"preprocess.{LAST}.max_length: expected a whole number, found {longest!r}")
-        if lowercase is not None and not isinstance(lowercase, bool):
-            raise SpecError(f"preprocess.{LAST}.lowercase: expected true or false, found {lowercase!r}")
-        self.tokenizer = Tokenizer.of(files, max_length=longest, lowercase=lowercase)
+        switches = {name: step.arguments.get(name) for name in SWITCHES}
+        for name, switch in switches.items():
+            if switch is not None and not isinstance(switch, bool):
+                raise SpecError(f"preprocess.{LAST}.{name}: expected true or false, found {switch!r}")
+        self.tokenizer = Tokenizer.of(files, max_length=longest, **switches)
 
     def read(self, source: Any) -> Tokens:
         """Give the pieces of a text, a pair of texts, a list of words, or a Path to a UTF-8 .txt file.

@@ -23,7 +23,7 @@ CONFIG_FILES = ("config.json", "model_config.json")
 """The second is PaddleNLP's of before 2.5."""
 WEIGHTS_FILES = ("model.safetensors", "model_state.safetensors", "model_state.pdparams")
 """The first that is there is taken. Others, such as pytorch_model.bin, are programs when they are read."""
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spiece.model")
 """Likewise."""
 CARDS = frozenset(("readme.md", "license", "license.txt", "license.md", "notice"))
 MODEL_TYPES = frozenset(

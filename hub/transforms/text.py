@@ -1,4 +1,4 @@
-"""Texts to numbers: the tokenizer of a module, from tokenizer.json or vocab.txt, on the Rust library `tokenizers`.
+"""Texts to numbers: the tokenizer of a module, from its files, on the Rust library `tokenizers`.
 
 What is in these files was written by somebody else: it is checked before it is used, and nothing in it can run.
 `tokenizers` (the text extra) is imported when a tokenizer is made, and not before.
@@ -7,7 +7,8 @@ What is in these files was written by somebody else: it is checked before it is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from types import ModuleType
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from hub.errors import InputError, MissingDependencyError, SpecError
+from hub.transforms import sentencepiece_text
 
-FILES = ("tokenizer.json", "vocab.txt")
+FILES = ("tokenizer.json", "vocab.txt", sentencepiece_text.FILE)
 """What a tokenizer is made from; the first that is there."""
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -87,23 +89,37 @@ class Tokenizer:
             raise SpecError("expected special pieces around a text, such as [CLS] and [SEP], found none")
 
     @classmethod
-    def of(cls, files: Mapping[str, bytes], *, max_length: int, lowercase: bool | None = None) -> Tokenizer:
-        """Make the tokenizer that tokenizer.json describes, or BERT's word-pieces over vocab.txt.
+    def of(
+        cls,
+        files: Mapping[str, bytes],
+        *,
+        max_length: int,
+        lowercase: bool | None = None,
+        keep_accents: bool | None = None,
+    ) -> Tokenizer:
+        """Make the tokenizer of tokenizer.json, BERT's word-pieces over vocab.txt, or ALBERT's over spiece.model.
 
-        `lowercase` (which also strips accents) overrides what tokenizer.json says. With vocab.txt, None means: unless
-        the vocabulary itself has capitals. Raises SpecError that names the file and what is wrong with it,
-        MissingDependencyError without the text extra.
+        `lowercase` (for BERT's it also strips accents) overrides what tokenizer.json says. Without one, None means:
+        unless the vocabulary itself has capitals. `keep_accents` is for spiece.model, where accents are stripped
+        otherwise. Raises SpecError that names the file and what is wrong with it, MissingDependencyError without the
+        text extra.
         """
         name = next((name for name in FILES if name in files), None)
         if name is None:
             found = ", ".join(files) or "no files"
             raise SpecError(
-                f"expected {' or '.join(FILES)} for the step tokenize, found {found}",
+                f"expected {', '.join(FILES[:-1])} or {FILES[-1]} for the step tokenize, found {found}",
                 hint="name it under files: in module.yaml",
             )
-        make = _from_json if name == FILES[0] else _from_vocabulary
+        if keep_accents is not None and name != sentencepiece_text.FILE:
+            raise SpecError(f"keep_accents: only for {sentencepiece_text.FILE}, the tokenizer is {name}")
+        extra, data = _extra(), files[name]
         try:
-            return cls(make(_extra(), files[name], lowercase), max_length=max_length)
+            if name == sentencepiece_text.FILE:
+                rust = _from_sentencepiece(extra, data, lowercase, bool(keep_accents))
+            else:
+                rust = (_from_json if name == FILES[0] else _from_vocabulary)(extra, data, lowercase)
+            return cls(rust, max_length=max_length)
         except SpecError as problem:
             where = "" if problem.message.startswith("max_length") else f"{name}: "
             raise SpecError(f"{where}{problem.message}", hint=problem.hint) from None
@@ -178,13 +194,9 @@ def _from_json(tokenizers: ModuleType, data: bytes, lowercase: bool | None) -> A
     if not isinstance(model, dict) or kind not in MODELS:
         raise SpecError(f"model.type: expected one of {', '.join(MODELS)}, found {kind!r}")
     _require_vocabulary(model, content.get("added_tokens"))
-    try:
+    with _accepted():
         rust = tokenizers.Tokenizer.from_buffer(data)
         rust.encode("a", "b")
-    except BaseException as problem:  # a panic of the library is no Exception
-        if isinstance(problem, KeyboardInterrupt | SystemExit | MemoryError):
-            raise
-        raise SpecError(f"expected a tokenizer, found what cannot be read as one: {problem!s:.200}") from None
     if lowercase is not None:
         if not isinstance(rust.normalizer, tokenizers.normalizers.BertNormalizer):
             raise SpecError(
@@ -192,6 +204,17 @@ def _from_json(tokenizers: ModuleType, data: bytes, lowercase: bool | None) -> A
             )
         rust.normalizer.lowercase = lowercase
     return rust
+
+
+@contextmanager
+def _accepted() -> Iterator[None]:
+    """Raise SpecError when the library refuses a tokenizer, or breaks over it."""
+    try:
+        yield
+    except BaseException as problem:  # a panic of the library is no Exception
+        if isinstance(problem, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        raise SpecError(f"expected a tokenizer, found what cannot be read as one: {problem!s:.200}") from None
 
 
 def _json(data: bytes) -> dict[str, Any]:
@@ -276,6 +299,17 @@ def _from_vocabulary(tokenizers: ModuleType, data: bytes, lowercase: bool | None
         ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
     )
     rust.add_special_tokens([name for name in SPECIAL if name in vocabulary])
+    return rust
+
+
+def _from_sentencepiece(
+    tokenizers: ModuleType, data: bytes, lowercase: bool | None, keep_accents: bool
+) -> Any:
+    model = sentencepiece_text.read(data)
+    lowercase = not model.has_capitals if lowercase is None else lowercase
+    with _accepted():
+        rust = sentencepiece_text.build(tokenizers, model, lowercase=lowercase, keep_accents=keep_accents)
+        rust.encode("a", "b")
     return rust
 
 

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 PADDLENLP_VERSION = "3.0.0b4"
 FAMILIES = ("bert", "ernie", "roberta", "electra", "albert", "distilbert", "tinybert")
 """Those of paddlenlp whose networks hub has."""
-VOCABULARY = "vocab.txt"
+VOCABULARIES = {
+    "vocab_file": (".txt", "vocab.txt"),
+    "sentencepiece_model_file": (".spiece.model", "spiece.model"),
+}
+"""What paddlenlp calls a vocabulary that hub reads, how its address ends, and the name of the file here."""
 OTHER_LAYOUTS = {"ernie-health-chinese": "how its checkpoint is laid out is not known"}
 CHINESE = re.compile(r"zh|chinese|wwm|rbt|macbert|simbert|ernie-(1|tiny)|uie(?!.*-en)|utc|rocketqa-(?!v1)")
 """Those of FAMILIES, by name, whose texts were Chinese."""
@@ -52,13 +56,15 @@ def paddlenlp(package: Traversable) -> Table:
             }
             if family.name not in FAMILIES:
                 continue
-            why = OTHER_LAYOUTS.get(published, "its vocabulary is not word-pieces in a vocab.txt")
+            why = OTHER_LAYOUTS.get(
+                published, "its vocabulary is neither word-pieces nor a plain SentencePiece model"
+            )
             if published in OTHER_LAYOUTS or published not in vocabularies:
                 entries[name]["summary"] += f"; {why}"
                 continue
             config = {**_defaults(family), **arguments[published]}
             entries[name] |= _encoder(published, family.name, config, lowercase[published])
-            entries[name]["files"] = {VOCABULARY: vocabularies[published]}
+            entries[name]["files"] = vocabularies[published]
     return entries
 
 
@@ -102,22 +108,26 @@ def _parameters(name: str, arch: Mapping[str, Any]) -> int:
     return (rows + 2) * narrow + projection + layers * layer
 
 
-def _vocabularies(family: Traversable) -> tuple[dict[str, str], dict[str, bool]]:
-    """Read name → address of its vocab.txt and name → whether it is in lower case, without sentencepiece's."""
-    urls: dict[str, str] = {}
+def _vocabularies(family: Traversable) -> tuple[dict[str, dict[str, str]], dict[str, bool]]:
+    """Read name → file → address of its vocabulary, where hub reads all of it, and name → whether in lower case."""
+    files: dict[str, dict[str, str]] = {}
     lowercase: dict[str, bool] = {}
     other: set[str] = set()
     path = family / "tokenizer.py"
     for literal in _dict_literals(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else ():
         for key, value in literal.items():
-            if key == "vocab_file":
-                found = {name: str(url) for name, url in value.items() if str(url).endswith(".txt")}
-                urls |= {name: re.sub("^http:", "https:", url) for name, url in found.items()}
-            elif key == "sentencepiece_model_file":
-                other |= {name for name, url in value.items() if url}
+            if key in VOCABULARIES:
+                ending, file = VOCABULARIES[key]
+                for name, url in value.items():
+                    if str(url).endswith(ending):
+                        files.setdefault(name, {})[file] = re.sub("^http:", "https:", url)
+                    elif url:
+                        other.add(name)
             elif isinstance(value, dict) and "do_lower_case" in value:
                 lowercase[key] = value["do_lower_case"]
-    return {name: url for name, url in urls.items() if name in lowercase and name not in other}, lowercase
+    return {
+        name: found for name, found in files.items() if name in lowercase and name not in other
+    }, lowercase
 
 
 def _defaults(family: Traversable) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The tables beside this file are made by recipes/catalog/generate.py from what th
     paddle_vision.json   the ImageNet networks of paddle.vision.models
     paddlehub.json       modules of PaddleHub; hub builds the networks of some of them, see `built`
     paddlenlp.json       language models of paddlenlp; hub builds the encoders whose vocabulary is word-pieces
+                         or a plain SentencePiece model
     imagenet.txt         the 1,000 classes of ImageNet-1k in the order of the classifiers
     audioset.txt         the 527 tags of AudioSet (Gemmeke et al. 2017, CC BY 4.0) in the order of PANNs' classifiers
 
