@@ -89,6 +89,7 @@ REFUSED = [
     ("../x", "for a folder write ./../x"),
     ("models/glyphs", "for a folder write ./models/glyphs"),
     ("ResNet50", "did you mean 'resnet50'?"),
+    ("ernie-3.0-base-zh", "did you mean 'ernie-3-0-base-zh'?"),
     ("glyphs@", "found ''"),
     ("glyphs@1.0+cpu", "found '1.0+cpu'"),
     ("glyphs@newest", "found 'newest'"),

@@ -123,8 +123,9 @@ def module_name(text: str) -> str:
     if is_module_name(text):
         return text
     hint = ""
-    if isinstance(text, str) and is_module_name(text.lower()):
-        hint = f"did you mean {text.lower()!r}?"
+    plain = text.lower().replace(".", "-") if isinstance(text, str) else ""  # the catalog's, of ernie-3.0-base-zh
+    if is_module_name(plain):
+        hint = f"did you mean {plain!r}?"
     elif isinstance(text, str) and re.search(r"[/\\]", text) and not UNSEEN.search(text):
         hint = f"for a folder write ./{text}"
     raise _bad(text, "expected a module name: up to 64 of a-z, 0-9, _ and -, no device name", hint)
