@@ -307,10 +307,11 @@ class Module(PaddleHubFace):
         """Train this module on your data and give it back with the weights of the best epoch.
 
         Args:
-            train: a folder with a folder per class, a list file, a CSV/TSV/JSONL table, or any object with
-                `__len__` and `__getitem__`. The classes come from it. Several sets by name, {"flower": …, "colour": …},
-                are several questions for one classification module; `task_weights` {name: weight} says how much each
-                counts, and `valid` and `test` are then by name too.
+            train: a folder with a folder per class, a list file, a CSV/TSV/JSONL table, the name of a published set
+                ("ESC50", see hub.datasets.builtin), or any object with `__len__` and `__getitem__`. The classes come
+                from it. Several sets by name, {"flower": …, "colour": …}, are several questions for one
+                classification module; `task_weights` {name: weight} says how much each counts, and `valid` and `test`
+                are then by name too.
             valid: the same, to choose the best epoch by. None takes the source's own validation part, or else a
                 fifth of `train`, stratified; False trains on everything.
             test: the same, measured once at the end into `run.test_metrics`.
@@ -356,6 +357,7 @@ class Module(PaddleHubFace):
         job = training.prepare(
             self._base, config, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, options=options,
             early_stop=early_stop, known=store.readable(about), ranks=group.size,
+            progress=progress and group.first,
         )  # fmt: skip
         say(job.data)
         features = Features(

@@ -80,11 +80,13 @@ def prepare(
     early_stop: Any = None,
     known: Collection[str] = (),
     ranks: int = 1,
+    progress: bool = True,
 ) -> Job:
     """Read and check the data, and fit settings, task and network to it.
 
-    `options` are those of the task, `known` the digests of files that were read before without a complaint. Raises
-    DataError for bad data and UsageError for a setting that cannot be meant.
+    `options` are those of the task, `known` the digests of files that were read before without a complaint; `progress`
+    shows how a published set is fetched. Raises DataError for bad data and UsageError for a setting that cannot be
+    meant.
     """
     name = task_for(base.spec.task, train)
     kind = tasks.kind(name)
@@ -96,7 +98,7 @@ def prepare(
 
     parts = prepare_for(
         kind.inputs, train, grouped=kind.grouped, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad,
-        seed=config.seed, workers=config.workers, probe=probe,
+        seed=config.seed, workers=config.workers, probe=probe, progress=progress,
     )  # fmt: skip
     task = tasks.create(name, parts.train.labels, multi_label=parts.train.multi_label, **(options or {}))
     sets = Sets(

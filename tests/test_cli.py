@@ -63,7 +63,7 @@ def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
     ("line", "message", "hint"),
     [
         ("isntall x", "command: expected one of", "did you mean 'install' or 'uninstall'?"),
-        ("frobnicate", "found 'frobnicate'", "choose one of cache, doctor"),
+        ("frobnicate", "found 'frobnicate'", "choose one of cache, datasets, doctor"),
         ("--jsn", "command: expected one of", "choose one of"),
         ("list --instaled", "hub list: takes no option '--instaled'", "did you mean '--installed'?"),
         ("list --jso", "hub list: takes no option '--jso'", "did you mean '--json'?"),

@@ -125,7 +125,7 @@ LINES = {
     "publish": ["publish", "{}", "--to", "new_index"], "export": ["export", "{}", "--to", "out.tar.gz"],
     "cache rm": ["cache", "rm", "{}"], "cache verify": ["cache", "verify", "{}"], "index": ["index", "check", "{}"],
 }  # fmt: skip
-WITHOUT_A_NAME = {"doctor", "version", "cache"}
+WITHOUT_A_NAME = {"doctor", "version", "cache", "datasets"}
 
 WATCHED = """
 import contextlib, io, json, os, sys, traceback

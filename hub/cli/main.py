@@ -19,6 +19,7 @@ from hub.errors import HubError, MissingDependencyError, UsageError, one_of
 COMMANDS = {
     "search": "find modules by words in their name, task and summary",
     "list": "list the modules that can be had and those that are here",
+    "datasets": "list the published data sets that finetune and evaluate take by name",
     "show": "print what is known about a module and how to use it",
     "install": "fetch modules, check every byte and keep them",
     "uninstall": "remove installed modules",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hub.datasets import builtin
 from hub.datasets.base import Dataset
 from hub.datasets.grouped import prepare_grouped, prepare_grouped_evaluation
 from hub.datasets.kinds import KINDS
@@ -26,27 +27,66 @@ _WITHOUT_CLASSES: dict[str, tuple[Callable[..., Prepared], Callable[..., Dataset
 
 
 def prepare_for(
-    inputs: str, train: Any, *, multi_label: bool | None, grouped: bool = False, **how: Any
+    inputs: str,
+    train: Any,
+    *,
+    multi_label: bool | None,
+    valid: Any = None,
+    test: Any = None,
+    grouped: bool = False,
+    progress: bool = True,
+    **how: Any,
 ) -> Prepared:
     """Load, check and split the data of a run as `prepare` does, for a task that takes `inputs`.
 
-    `grouped` data are several sets by name.
+    `grouped` data are several sets by name. Wherever data is given, the name of a published set will do; `progress`
+    shows how it is fetched.
     """
-    if inputs not in _WITHOUT_CLASSES and not grouped:
-        return prepare(train, kind=KINDS[inputs], multi_label=multi_label, **how)
-    if multi_label is not None:
+    without_classes = inputs in _WITHOUT_CLASSES
+    if multi_label is not None and (without_classes or grouped):
         raise UsageError(f"multi_label={multi_label!r} means nothing here: it is for classification")
+    asked = {"train": train, "valid": valid, "test": test}
+    found = _resolved(inputs, asked, grouped=grouped, progress=progress)
+    train = found.pop("train")
     if grouped:
-        return prepare_grouped(train, kind=KINDS[inputs], **how)
-    return _WITHOUT_CLASSES[inputs][0](train, **how)
+        parts = prepare_grouped(train, kind=KINDS[inputs], **found, **how)
+    elif without_classes:
+        parts = _WITHOUT_CLASSES[inputs][0](train, **found, **how)
+    else:
+        parts = prepare(train, kind=KINDS[inputs], multi_label=multi_label, **found, **how)
+    for role, given in asked.items():
+        part = getattr(parts, role)
+        name = asked["train"] if given is None else given
+        if part is not None and builtin.is_name(name):
+            part.name = name  # reports say what was asked for, and not where it is kept
+    return parts
 
 
 def prepare_evaluation_for(
     inputs: str, data: Any, *, labels: Sequence[str], multi_label: bool, grouped: bool = False, **how: Any
 ) -> Dataset:
     """Give the data that a module is measured on, for a task that takes `inputs`."""
+    data = _resolved(inputs, {"data": data}, grouped=grouped)["data"]
     if grouped:
         return prepare_grouped_evaluation(data, kind=KINDS[inputs], labels=labels, **how)
     if inputs not in _WITHOUT_CLASSES:
         return prepare_evaluation(data, kind=KINDS[inputs], labels=labels, multi_label=multi_label, **how)
     return _WITHOUT_CLASSES[inputs][1](data, labels=labels, **how)
+
+
+def _resolved(
+    inputs: str, asked: Mapping[str, Any], *, grouped: bool, progress: bool = True
+) -> dict[str, Any]:
+    """Give what was asked for with published sets in place of their names; all are checked before one is fetched."""
+
+    def changed(data: Any, change: Callable[[Any], Any]) -> Any:
+        if grouped and isinstance(data, Mapping):
+            return {name: change(part) for name, part in data.items()}
+        return change(data)
+
+    for data in asked.values():
+        changed(data, lambda part: builtin.require_fit(part, inputs))
+    return {
+        role: changed(data, lambda part: builtin.resolve(part, inputs, progress=progress))
+        for role, data in asked.items()
+    }

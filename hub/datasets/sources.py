@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub.datasets import tables, words
+from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
 from hub.datasets.folders import is_litter, read_folder
 from hub.datasets.kinds import PICTURES, SOUNDS, TAGGED, TEXTS, Kind, kind_of
@@ -46,8 +46,9 @@ def load(
 ) -> Splits:
     """Give the splits of a path, of an object with `__len__` and `__getitem__`, or of what `load` gave before.
 
-    An object may also be a pandas frame or a `datasets.Dataset` with texts, or a mapping of "train", "valid" and
-    "test" to any of these.
+    A path that is no file or folder may be the name of a published set, such as "ESC50" (hub.datasets.builtin). An
+    object may also be a pandas frame or a `datasets.Dataset` with texts, or a mapping of "train", "valid" and "test" to
+    any of these.
 
     `labels` fixes the class list, for example to a module's; a label that is not in it becomes a problem of the
     dataset, and so does a label of valid or test that train does not have. `multi_label` None means: where a
@@ -75,6 +76,7 @@ def load(
     separator = (label_separator or "|") if multi_label else None
     columns = Columns(path_column or text_column, label_column, separator, encoding)
     of_sounds = _OfSounds(fold, rate)
+    source = builtin.resolve(source, kind.name)
     if encoding is not None and not isinstance(source, str | os.PathLike):
         raise UsageError(f"encoding: only files have one, found {type(source).__name__}")
     if isinstance(source, Dataset):

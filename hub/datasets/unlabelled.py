@@ -18,6 +18,7 @@ from hub.datasets.images import SUFFIXES
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES
+from hub.datasets.splits import Splits
 from hub.datasets.summary import list_suffixes, several
 from hub.errors import DataError, UsageError, did_you_mean
 
@@ -121,7 +122,9 @@ def load_pictures(source: Any) -> Pictures:
 
 
 def _parts(source: Any) -> dict[str, Pictures]:
-    """Give the parts of a source: those that folders of a folder are named for, or all of it as train."""
+    """Give the parts of a source: its own, those that folders of a folder are named for, or all of it as train."""
+    if isinstance(source, Splits):
+        return {role: load_pictures(part) for role, part in source._asdict().items() if part is not None}
     if isinstance(source, str | os.PathLike) and (folder := Path(source).expanduser()).is_dir():
         inside = {entry.name.lower(): Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()}
         found = {
