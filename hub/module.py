@@ -21,6 +21,7 @@ from PIL import Image
 
 from hub import answering, settings, tasks, training
 from hub.datasets.by_task import prepare_evaluation_for
+from hub.datasets.summary import several
 from hub.errors import SpecError
 from hub.finetune import distributed
 from hub.finetune.batches import Batches, ItemCache
@@ -71,9 +72,10 @@ class Module(PaddleHubFace):
         "cpu", "gpu" or "gpu:N". Raises NotFoundError, IntegrityError, SpecError, WeightsError or DeviceError.
 
         `task` turns an encoder of texts to another one of its tasks: "text_classification", "sequence_labeling",
-        "text_matching", "siamese_matching". The rest is as in PaddleHub, for `hub.Trainer`: a fresh head for other
-        labels (a list, {0: "cat", …}, or their number), and the weights of a checkpoint, .safetensors or .pdparams.
-        Raises UsageError for a `task` that the module does not do, and for labels that contradict each other.
+        "text_matching", "siamese_matching", "text_regression", "text_similarity". The rest is as in PaddleHub, for
+        `hub.Trainer`: a fresh head for other labels (a list, {0: "cat", …}, or their number), and the weights of a
+        checkpoint, .safetensors or .pdparams. Raises UsageError for a `task` that the module does not do, and for
+        labels that contradict each other.
         """
         self.device, self._why_device = devices.choose(device)
         paddle.set_device(self.device)
@@ -138,8 +140,8 @@ class Module(PaddleHubFace):
         head: nn.Layer = nn.Identity()
         spec = loaded.spec
         if (spec.head and loaded.head_state) or not self._kind.has_labels:
-            several = spec.head is not None and spec.head.multi_label
-            self._task = tasks.create(spec.task, loaded.labels, multi_label=several)
+            many = spec.head is not None and spec.head.multi_label
+            self._task = tasks.create(spec.task, loaded.labels, multi_label=many)
             self._task.attach(loaded.backbone)
             head = self._task.build_head(loaded.backbone.feature_spec)
             what = f"{spec.name}, head for {len(loaded.labels)} labels"
@@ -187,7 +189,8 @@ class Module(PaddleHubFace):
         return self._base.preprocessor
 
     def __repr__(self) -> str:
-        return f"<hub.Module {self.name} {self.version}: {self.task}, {len(self.labels)} labels, on {self.device}>"
+        labels = several(len(self.labels), "label")
+        return f"<hub.Module {self.name} {self.version}: {self.task}, {labels}, on {self.device}>"
 
     # ---- using it ----
 
@@ -425,6 +428,7 @@ class Module(PaddleHubFace):
         if self.run:
             text = card.write(
                 spec,
+                inputs=self._kind.inputs,
                 labels=self.labels,
                 data=self.run.data,
                 metrics=self.run.metrics,
@@ -475,8 +479,8 @@ class Module(PaddleHubFace):
         task.begin()
         head = task.build_head(backbone.feature_spec)
         self.network = Network(backbone, head, dropout=config.dropout)
-        several = task.multi_label
-        with_labels = f" with {len(task.labels)} labels" if task.labels else ""
+        many = task.multi_label
+        with_labels = f" with {len(task.labels)} labels" if len(task.labels) > 1 else ""
         origin = self.spec.source.get("finetuned_from") or f"{self.name} {self.version}"
         arch = self.spec.arch
         if config.drop_groups:
@@ -492,7 +496,7 @@ class Module(PaddleHubFace):
             task=task.name,
             name=self.name if self.run else f"{self.name[:54]}_finetuned",
             version="1.0.0",
-            head=Head(bundle.LABELS_FILE, several) if task.labels else None,
+            head=Head(bundle.LABELS_FILE, many) if task.labels else None,
             golden=None,
             summary=f"{task.name.replace('_', ' ')}{with_labels}, fine-tuned from {origin}",
             source={"finetuned_from": origin},

@@ -124,7 +124,7 @@ def turned(loaded: Bundle, task: str | None) -> Bundle:
 
 
 def _on_texts(task: str) -> bool:
-    return tasks.kind(task).inputs in ("texts", "pairs", "tagged")
+    return tasks.kind(task).inputs in ("texts", "pairs", "tagged", "rated texts", "rated pairs")
 
 
 def chosen_labels(

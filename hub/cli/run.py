@@ -139,6 +139,9 @@ def _row(result: Mapping[str, Any]) -> tuple[object, object, object]:
         return ", ".join(found) or "(none)", None, None
     if "start" in result:
         return result["label"], result["score"], None
+    if "value" in result:
+        near = f"similarity {result['similarity']:.4f}" if "similarity" in result else None
+        return None, result["value"], near
     if "similarity" in result:
         return result["label"], result["score"], f"similarity {result['similarity']:.4f}"
     rest = {name: value for name, value in result.items() if name != "input"}

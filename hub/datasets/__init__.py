@@ -6,6 +6,7 @@
     load([("a.png", "cat"), (image, 1)])   # any object with __len__ and __getitem__
     load("ESC-50/", kind="sounds")         # sounds, in all these forms and two more: hub.datasets.sounds
     load("reviews.tsv", kind="texts")      # texts; "pairs" of them; "tagged" words: hub.datasets.words
+    load("stars.csv", kind="rated texts")  # texts, or "rated pairs", with a number each: hub.datasets.rated
 
     train, valid, test = load("flowers/")  # valid and test are None where the source has none
     print(train.describe())                # classes and counts

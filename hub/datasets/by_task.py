@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hub.datasets import builtin
@@ -10,6 +11,7 @@ from hub.datasets.base import Dataset
 from hub.datasets.grouped import prepare_grouped, prepare_grouped_evaluation
 from hub.datasets.kinds import KINDS
 from hub.datasets.masks import prepare_masks, prepare_masks_evaluation
+from hub.datasets.numbers import prepare_numbers, prepare_numbers_evaluation
 from hub.datasets.prepare import Prepared, prepare, prepare_evaluation
 from hub.datasets.tagged import prepare_tagged, prepare_tagged_evaluation
 from hub.datasets.unlabelled import prepare_unlabelled, prepare_unlabelled_evaluation
@@ -22,6 +24,10 @@ _WITHOUT_CLASSES: dict[str, tuple[Callable[..., Prepared], Callable[..., Dataset
         prepare_unlabelled,
         lambda data, *, labels, **how: prepare_unlabelled_evaluation(data, **how),
     ),
+    **{
+        kind: (partial(prepare_numbers, kind=kind), partial(prepare_numbers_evaluation, kind=kind))
+        for kind in ("rated texts", "rated pairs")
+    },
 }
 """The data whose samples have no classes of their own: how it is prepared for a training and for a measurement."""
 

@@ -1,14 +1,15 @@
 """Kinds of data: which files are its inputs, how they are called, recognised and decoded.
 
-A task says by name what it learns from (`Task.inputs`: "pictures", "sounds", "texts", "pairs" or "tagged"), and
-`KINDS` has the rest, so that folders, lists, tables and objects are read by the same code for all of them.
+A task says by name what it learns from (`Task.inputs`: "pictures", "sounds", "texts", "pairs", "tagged", "rated texts"
+or "rated pairs"), and `KINDS` has the rest, so that folders, lists, tables and objects are read by the same code for
+all of them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ class Kind:
     """Read a sample to its end. Raises InputError."""
     is_text: bool = False
     """Whether the data itself holds the inputs: a str is one, and not the path of one."""
+    is_rated: bool = False
+    """Whether a sample has a number in the place of a class."""
 
     @property
     def is_pair(self) -> bool:
@@ -170,7 +173,9 @@ TAGGED = Kind(
     decode=_read_text,
     is_text=True,
 )
-KINDS = {kind.name: kind for kind in (PICTURES, SOUNDS, TEXTS, PAIRS, TAGGED)}
+RATED_TEXTS = replace(TEXTS, name="rated texts", is_rated=True)
+RATED_PAIRS = replace(PAIRS, name="rated pairs", is_rated=True)
+KINDS = {kind.name: kind for kind in (PICTURES, SOUNDS, TEXTS, PAIRS, TAGGED, RATED_TEXTS, RATED_PAIRS)}
 
 
 def kind_of(given: Kind | str) -> Kind:

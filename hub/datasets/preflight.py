@@ -183,7 +183,7 @@ def _whole_problems(before: Mapping[str, Dataset], after: Mapping[str, Dataset])
             detail = f"all {len(dataset)} were bad" if len(dataset) else ""
             problems.append(Problem("no samples", Origin(dataset.name), detail=detail))
     name, dataset = next(iter(before.items()))  # train: the others need not have every class
-    if len(dataset.labels) == 1 and not dataset.multi_label:
+    if len(dataset.labels) == 1 and not (dataset.multi_label or dataset.kind.is_rated):
         problems.append(
             Problem("one class only", Origin(dataset.name), dataset.labels[0], "at least two are needed")
         )

@@ -12,9 +12,10 @@ from typing import Any
 from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
 from hub.datasets.folders import is_litter, read_folder
-from hub.datasets.kinds import PICTURES, SOUNDS, TAGGED, TEXTS, Kind, kind_of
+from hub.datasets.kinds import PICTURES, RATED_TEXTS, SOUNDS, TAGGED, TEXTS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
+from hub.datasets.rated import RatedDataset, read_rated_object, read_rated_table
 from hub.datasets.sounds import TEST_FOLD, is_esc50, read_arrays, read_esc50
 from hub.datasets.splits import Splits
 from hub.datasets.tables import Columns, read_table
@@ -55,11 +56,11 @@ def load(
     sample has a list of labels. In a multi-label table a cell holds labels parted by `label_separator`, which is
     "|" unless it is given; an empty cell is a sample without labels.
 
-    `kind` says what the inputs are: "pictures", "sounds", "texts", "pairs" (of texts) or "tagged" (words with a tag for
-    each). For sounds, `fold` is the one of ESC-50's five that becomes the test part, by default the last, and `rate`
-    the sample rate of an .npz file that does not say it. For texts, `text_column` (two of them for pairs) and
-    `label_column` are the columns of a table where their names cannot be guessed, and `encoding` that of files that
-    are not UTF-8.
+    `kind` says what the inputs are: "pictures", "sounds", "texts", "pairs" (of texts), "tagged" (words with a tag for
+    each), "rated texts" or "rated pairs" (with a number for each). For sounds, `fold` is the one of ESC-50's five that
+    becomes the test part, by default the last, and `rate` the sample rate of an .npz file that does not say it. For
+    texts, `text_column` (two of them for pairs) and `label_column` are the columns of a table where their names cannot
+    be guessed, and `encoding` that of files that are not UTF-8.
 
     Raises DataError only where nothing can be read at all; every other problem waits in `Dataset.problems` for
     `check`. Raises UsageError for arguments that do not fit the source.
@@ -95,8 +96,8 @@ def load(
     else:
         rows = {role: _read_object(part, kind, columns, given) for role, part in _parts_in(source).items()}
     of_sounds.refuse_unused()
-    make = TaggedDataset if kind is TAGGED else Dataset
-    if kind is TEXTS:
+    make = TaggedDataset if kind is TAGGED else RatedDataset if kind.is_rated else Dataset
+    if kind in (TEXTS, RATED_TEXTS):
         rows = {role: TextRows(**vars(part), encoding=encoding) for role, part in rows.items()}
     train = make(rows.pop("train"), labels=labels, multi_label=multi_label)
     shared = labels or train.labels or None
@@ -112,10 +113,12 @@ def _parts_in(source: Any) -> dict[str, Any]:
 
 
 def _read_object(source: Any, kind: Kind, columns: Columns, given: list[str]) -> Rows:
-    if kind.is_text and is_frame(source) and kind is not TAGGED:
+    if kind.is_text and is_frame(source) and kind is not TAGGED and not kind.is_rated:
         return read_frame(source, columns, kind)
-    if not (kind is TAGGED and is_frame(source)):
+    if not (kind.is_text and is_frame(source)):
         _refuse_options(given, type(source).__name__)
+    if kind.is_rated:
+        return read_rated_object(source, columns, kind, is_frame=is_frame(source))
     return read_tagged_object(source, columns) if kind is TAGGED else read_object(source, kind)
 
 
@@ -189,7 +192,7 @@ def _read_path(
             "file of tagged words": lambda part: read_tagged(part, columns),
             "folder": lambda part: read_folder(part, kind),
             "list": lambda part: read_list(part, kind),
-            "table": lambda part: read_table(part, columns, kind),
+            "table": lambda part: (read_rated_table if kind.is_rated else read_table)(part, columns, kind),
             "file of arrays": lambda part: read_arrays(part, rate=rate),
         }
         return {role: readers[form](part) for role, part in parts.items()}

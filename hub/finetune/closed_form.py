@@ -71,7 +71,8 @@ def fit_head(head: nn.Linear, task: Task, features: np.ndarray, targets: np.ndar
             logits[:, columns] = scale * (solution.left_out - middle)  # noqa: B023
             return float(loss(paddle.to_tensor(logits), right))  # noqa: B023
 
-        scale = min(LOGIT_SCALES, key=left_out_loss)
+        # What predicts numbers has no logits: its solution is in their own units.
+        scale = 1.0 if task.of_numbers else min(LOGIT_SCALES, key=left_out_loss)
         weight[:, columns] = scale * solution.weight
         bias[columns] = scale * (solution.bias - middle)
     head.weight.set_value(weight)

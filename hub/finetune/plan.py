@@ -25,6 +25,8 @@ from hub.tasks.base import Loss
 SMALL_NETWORK = 3_000_000  # parameters
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 120, 5, 40
 LOSS_SETTINGS = ("loss", "class_weight", "label_smoothing", "focal_gamma")
+CLASS_SETTINGS = ("sampler", "mixup", "cutmix", "teacher", "teacher_weight", "temperature")
+"""Beside these, what means something only where samples have classes."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ def plan(
     if stopper is not None:
         stopper.check(metric=metric, metrics=task.metrics, has_valid=sets.valid is not None)
     strategy = config.strategy or task.default_strategy
+    if task.of_numbers:
+        _refuse_classes(config, task)
+        task.scale_to(sets.train.targets)  # type: ignore[attr-defined]
     network = Network(backbone, task.build_head(backbone.feature_spec))
     frozen = freezing.choose(network, "backbone" if strategy == "probe" else config.freeze)
     size = sum(parameter.size for parameter in backbone.parameters())
@@ -119,6 +124,16 @@ def plan(
     shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
     told = {name: _plain(value) for name, value in (options or {}).items()}
     return Plan(chosen, task, metric, frozen, _loss(chosen, task, sets), shapes, stopper, told)
+
+
+def _refuse_classes(config: Config, task: Task) -> None:
+    """Raise UsageError for a setting that needs classes, for a task that has numbers."""
+    for name in CLASS_SETTINGS:
+        value = getattr(config, name)
+        if value != getattr(Config, name):
+            raise UsageError(
+                f"{name}={value!r} means nothing for {task.name}", hint="it is for tasks with classes"
+            )
 
 
 def _plain(value: Any) -> Any:

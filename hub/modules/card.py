@@ -7,16 +7,33 @@ from typing import Any
 
 from hub.modules.spec import ModuleSpec
 
+EXAMPLES = {
+    "sounds": ("sounds", '"sound.wav"'),
+    "texts": ("texts", '"a text"'),
+    "pairs": ("pairs of texts", '("one text", "another")'),
+    "tagged": ("texts", '"a text"'),
+}
+"""What a module is given, in words and as Python; the others are given pictures."""
+
 
 def write(
     spec: ModuleSpec,
     *,
+    inputs: str,
     labels: Sequence[str],
     data: str,
     metrics: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> str:
-    """Give the card as Markdown. `data` is the dataset's own description; `metrics` those of the best epoch."""
+    """Give the card as Markdown.
+
+    `inputs` is what its task learns from (`Task.inputs`), `data` the dataset's own description, and `metrics` those of
+    the best epoch.
+    """
+    given, example = EXAMPLES.get(inputs.removeprefix("rated "), ("pictures", '"picture.png"'))
+    limits = "It knows these labels and no other: what is none of them gets one of them too. " * (
+        len(labels) > 1
+    )
     numbers = "".join(
         f"| {name} | {value:.4f} |\n" for name, value in metrics.items() if isinstance(value, float)
     )
@@ -26,10 +43,10 @@ def write(
     used = "".join(f"- {name}: {value}\n" for name, value in settings.items())
     return f"""# {spec.name}
 
-A module for {spec.task.replace("_", " ")} with {len(labels)} labels, fine-tuned from {spec.source["finetuned_from"]}.
+A module for {spec.summary}.
 
     import hub
-    hub.Module("./{spec.name}").predict(["picture.png"])
+    hub.Module("./{spec.name}").predict([{example}])
 
 ## Trained on
 
@@ -47,6 +64,5 @@ On the validation set, at the epoch whose weights these are:
 {used}
 ## Limits
 
-It knows these labels and no other: a picture of anything else gets one of them too. The metrics hold for
-pictures like those it was trained on. Licence of the base module: {spec.license}.
+{limits}The metrics hold for {given} like those it was trained on. Licence of the base module: {spec.license}.
 """

@@ -123,7 +123,9 @@ def module_name(text: str) -> str:
     if is_module_name(text):
         return text
     hint = ""
-    plain = text.lower().replace(".", "-") if isinstance(text, str) else ""  # the catalog's, of ernie-3.0-base-zh
+    plain = (
+        text.lower().replace(".", "-") if isinstance(text, str) else ""
+    )  # the catalog's, of ernie-3.0-base-zh
     if is_module_name(plain):
         hint = f"did you mean {plain!r}?"
     elif isinstance(text, str) and re.search(r"[/\\]", text) and not UNSEEN.search(text):

@@ -98,6 +98,9 @@ class Plain:
     grouped = False
     """Whether its data are several sets by name, each with a question of its own."""
 
+    of_numbers = False
+    """Whether it predicts a number in the place of classes: then `scale_to(targets)` is told those of the training."""
+
     multi_label = False
     default_strategy = "full"
 
@@ -115,7 +118,8 @@ class Plain:
 class Task(Protocol):
     """One task for one set of labels. `Plain` has what most of them share.
 
-    Three methods are optional. `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
+    Four methods are optional. `scale_to(targets)` takes note of the numbers of the training, float64 [N], before the
+    head is built (`of_numbers`). `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
     closed form, NaN where a sample says nothing of a label; of a head on maps a cell is a sample, and `targets` are the
     class numbers of its pixels [N, P]. `misses(outputs, targets)` gives (row, expected, found, score) of each wrong
     answer, for the report, and then `show(source)` an input as a person looks at it: a picture, a text or a
@@ -126,6 +130,7 @@ class Task(Protocol):
     inputs: str
     has_labels: bool
     grouped: bool
+    of_numbers: bool
     labels: tuple[str, ...]
     multi_label: bool
     default_metric: str
@@ -197,6 +202,8 @@ _TASKS = {
     "sequence_labeling": ("sequence_labeling", "SequenceLabeling"),
     "text_matching": ("text_matching", "TextMatching"),
     "siamese_matching": ("text_matching", "SiameseMatching"),
+    "text_regression": ("text_regression", "TextRegression"),
+    "text_similarity": ("text_regression", "TextSimilarity"),
     "multi_task_image_classification": ("multi_task", "MultiTaskImageClassification"),
     "multi_task_audio_classification": ("multi_task", "MultiTaskAudioClassification"),
     "multi_task_text_classification": ("multi_task", "MultiTaskTextClassification"),
