@@ -296,7 +296,7 @@ def test_a_fifth_is_held_out_whatever_tags_are_rare() -> None:
     assert (len(first.train), len(first.valid or [])) == (8, 2)
     assert sentences(first.valid) == sentences(again.valid) != sentences(other.valid)
     assert sorted(sentences(first.train) + sentences(first.valid)) == sorted(MANY)
-    assert "no validation data was given: 2 of 10 sentences were held out" in first.describe()
+    assert "no validation data was given: 2 of 10 samples were held out" in first.describe()
     assert first.train.labels == ("O", "B-A", "B-RARE", "I-A", "I-RARE")
     with pytest.raises(DataError, match="one sentence alone cannot be split"):
         prepare_tagged(MANY[:1])

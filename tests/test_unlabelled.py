@@ -114,7 +114,7 @@ def test_a_damaged_picture_is_named_and_a_repeat_is_a_repeat(tmp_path: Path) -> 
         (lambda folder: [], DataError, "found none"),
         (lambda folder: [3], DataError, "item 0"),
         (lambda folder: 3, UsageError, "found int"),
-        (lambda folder: [np.zeros((4, 4, 3), np.uint8)], DataError, "one picture alone"),
+        (lambda folder: [np.zeros((4, 4, 3), np.uint8)], DataError, "one image alone"),
     ],
 )
 def test_what_is_no_set_of_pictures_is_refused(tmp_path: Path, make: object, error: type, says: str) -> None:

@@ -24,6 +24,7 @@ from hub.datasets.mask_files import IGNORED, Mask, MaskPart, read
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES
+from hub.datasets.splits import split_at_random
 from hub.errors import DataError
 
 UPRIGHT = {5, 6, 7, 8}
@@ -102,17 +103,9 @@ def prepare_masks(
     checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe)
     whole, chosen = checked["train"], checked.get("valid")
     if chosen is None and valid is not False:
-        if len(whole) < 2:
-            raise DataError(
-                f"{whole.name}: one picture alone cannot be split",
-                hint="add pictures, pass valid=… with pictures of its own, or valid=False to train on everything",
-            )
-        order = np.random.RandomState(seed).permutation(
-            len(whole)
-        )  # a stream that no version of numpy changes
-        held = max(1, round(0.2 * len(whole)))
-        whole, chosen = whole.select(np.sort(order[held:])), whole.select(np.sort(order[:held]))
-        notes.append(f"no validation data was given: {held} of {len(order)} pictures were held out")
+        whole, chosen = split_at_random(whole, seed=seed)
+        count = len(whole) + len(chosen)
+        notes.append(f"no validation data was given: {len(chosen)} of {count} pictures were held out")
     return PreparedMasks(whole, chosen, checked.get("test"), tuple(notes))
 
 

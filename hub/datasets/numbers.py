@@ -12,16 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from hub.datasets.base import Dataset
 from hub.datasets.kinds import Kind
 from hub.datasets.prepare import Prepared, Probe, prepare, prepare_evaluation
 from hub.datasets.rated import describe_parts
-from hub.datasets.sources import load
 from hub.errors import DataError
-
-HELD_OUT = 0.2
 
 
 class PreparedNumbers(Prepared):
@@ -50,23 +45,17 @@ def prepare_numbers(
     Raises one DataError that lists every problem of every part, or with on_bad="skip" leaves those samples out; and
     one for numbers that are all the same, of which nothing can be learnt.
     """
-    source = load(train, kind)
-    hold_out = valid is None and source.valid is None
     prepared = prepare(
-        source, valid=False if hold_out else valid, test=test, kind=kind, on_bad=on_bad, seed=seed, workers=workers,
+        train, valid=valid, test=test, kind=kind, stratified=False, on_bad=on_bad, seed=seed, workers=workers,
         probe=probe,
     )  # fmt: skip
-    whole, chosen, notes = prepared.train, prepared.valid, list(prepared.notes)
-    if hold_out:
-        whole, chosen = _split(whole, seed=seed)
-        count = len(whole) + len(chosen)
-        notes.append(f"no validation data was given: {len(chosen)} of {count} samples were held out")
-    numbers = whole.targets()
+    numbers = prepared.train.targets()
     if numbers.min() == numbers.max():
         raise DataError(
-            f"{whole.name}: expected different numbers to learn from, found {len(whole)} times {numbers[0]:g}"
+            f"{prepared.train.name}: expected different numbers to learn from, "
+            f"found {len(numbers)} times {numbers[0]:g}"
         )
-    return PreparedNumbers(whole, chosen, prepared.test, tuple(notes))
+    return PreparedNumbers(**vars(prepared))
 
 
 def prepare_numbers_evaluation(
@@ -82,14 +71,3 @@ def prepare_numbers_evaluation(
     return prepare_evaluation(
         data, labels=labels, multi_label=False, kind=kind, on_bad=on_bad, workers=workers, probe=probe
     )
-
-
-def _split(whole: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
-    if len(whole) < 2:
-        raise DataError(
-            f"{whole.name}: one {whole.kind.word} alone cannot be split",
-            hint="add samples, pass valid=… with data of its own, or valid=False to train on everything",
-        )
-    order = np.random.RandomState(seed).permutation(len(whole))  # a stream that no version of numpy changes
-    held = max(1, round(HELD_OUT * len(whole)))
-    return whole.select(np.sort(order[held:])), whole.select(np.sort(order[:held]))

@@ -10,7 +10,7 @@ from hub.datasets.base import Dataset, Sample
 from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.preflight import check
 from hub.datasets.sources import load
-from hub.datasets.splits import Splits, split
+from hub.datasets.splits import Splits, split, split_at_random
 
 Probe = Callable[[Sample], object]
 
@@ -37,6 +37,7 @@ def prepare(
     test: Any = None,
     kind: Kind | str = PICTURES,
     multi_label: bool | None = None,
+    stratified: bool = True,
     on_bad: str = "raise",
     seed: int = 0,
     workers: int | None = None,
@@ -44,8 +45,8 @@ def prepare(
 ) -> Prepared:
     """Load, check and split the data of a run.
 
-    `valid` None takes the validation part of `train`'s source, or else splits a fifth off, stratified; False
-    goes without. Raises DataError that lists every problem of every part.
+    `valid` None takes the validation part of `train`'s source, or else splits a fifth off, `stratified` or, where
+    samples have no classes, at random; False goes without. Raises DataError that lists every problem of every part.
     """
     source = load(train, kind=kind, multi_label=multi_label)
     labels, several = source.train.labels, source.train.multi_label
@@ -66,7 +67,7 @@ def prepare(
     whole, chosen, tested = checked.splits
     assert whole is not None, "check gives back what it was given"
     if chosen is None and valid is not False:
-        whole, chosen = split(whole, seed=seed)
+        whole, chosen = (split if stratified else split_at_random)(whole, seed=seed)
         notes.append(
             f"no validation data was given: {len(chosen)} of {len(whole) + len(chosen)} samples were held out"
         )

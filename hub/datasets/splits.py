@@ -59,6 +59,17 @@ def split(dataset: Dataset, fraction: float = 0.2, *, seed: int) -> tuple[Datase
     )
 
 
+def split_at_random(dataset: Dataset, fraction: float = 0.2, *, seed: int) -> tuple[Dataset, Dataset]:
+    """Part a dataset whose samples have no classes into (train, valid). Raises DataError for a single sample."""
+    if len(dataset) < 2:
+        raise DataError(
+            f"{dataset.name}: one {dataset.kind.word} alone cannot be split", hint=_ways_out(dataset)
+        )
+    order = np.random.RandomState(seed).permutation(len(dataset))  # as above
+    held = max(1, round(fraction * len(dataset)))
+    return dataset.select(np.sort(order[held:])), dataset.select(np.sort(order[:held]))
+
+
 def _deal(dataset: Dataset, order: np.ndarray, fraction: float) -> tuple[np.ndarray, list[str]]:
     """Say which places of `order` go to valid, and which classes are on one side only."""
     targets = dataset.targets()[order]

@@ -13,17 +13,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from hub.datasets.base import Dataset
 from hub.datasets.kinds import TAGGED
 from hub.datasets.prepare import Prepared, Probe, prepare, prepare_evaluation
-from hub.datasets.sources import load
 from hub.datasets.splits import Splits
 from hub.datasets.words import OUTSIDE
-from hub.errors import DataError
 
-HELD_OUT = 0.2
 _TAG = re.compile(r"([BIMELSU])(?:-(.+))?")
 _BEGIN, _OPEN, _GO_ON, _CLOSE = (frozenset(each) for each in ("BSU", "BIM", "IMEL", "ELSU"))
 _NONE: tuple[str, str | None] = ("", None)
@@ -55,18 +50,12 @@ def prepare_tagged(
     that lists every problem of every part, or with on_bad="skip" leaves those sentences out. A sequence of tags that
     its scheme does not allow is counted in a note.
     """
-    source = load(train, TAGGED)
-    hold_out = valid is None and source.valid is None
     prepared = prepare(
-        source, valid=False if hold_out else valid, test=test, kind=TAGGED, on_bad=on_bad, seed=seed, workers=workers,
+        train, valid=valid, test=test, kind=TAGGED, stratified=False, on_bad=on_bad, seed=seed, workers=workers,
         probe=probe,
     )  # fmt: skip
-    whole, chosen, notes = prepared.train, prepared.valid, list(prepared.notes)
-    if hold_out:
-        whole, chosen = _split(whole, seed=seed)
-        count = len(whole) + len(chosen)
-        notes.append(f"no validation data was given: {len(chosen)} of {count} sentences were held out")
-    parts = Splits(whole, chosen, prepared.test)
+    notes = list(prepared.notes)
+    parts = Splits(prepared.train, prepared.valid, prepared.test)
     notes += [
         note for role, part in parts._asdict().items() if part is not None and (note := odd_tags(role, part))
     ]
@@ -125,14 +114,3 @@ def _break(tags: Sequence[tuple[str, str | None]], *, closed: bool) -> int | Non
             return place
         before = tag
     return None
-
-
-def _split(whole: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
-    if len(whole) < 2:
-        raise DataError(
-            f"{whole.name}: one sentence alone cannot be split",
-            hint="add sentences, pass valid=… with data of its own, or valid=False to train on everything",
-        )
-    order = np.random.RandomState(seed).permutation(len(whole))  # a stream that no version of numpy changes
-    held = max(1, round(HELD_OUT * len(whole)))
-    return whole.select(np.sort(order[held:])), whole.select(np.sort(order[:held]))

@@ -18,7 +18,7 @@ from hub.datasets.images import SUFFIXES
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES
-from hub.datasets.splits import Splits
+from hub.datasets.splits import Splits, split_at_random
 from hub.datasets.summary import list_suffixes, several
 from hub.errors import DataError, UsageError, did_you_mean
 
@@ -77,9 +77,10 @@ def prepare_unlabelled(
             own = _parts(given)
             parts[role] = own.get(role, own["train"])
     checked, notes = _checked(parts, on_bad=on_bad, workers=workers, probe=probe)
-    whole, chosen = checked["train"], checked.get("valid")
+    whole: Dataset = checked["train"]
+    chosen: Dataset | None = checked.get("valid")
     if chosen is None and valid is not False:
-        whole, chosen = _split(whole, seed=seed)
+        whole, chosen = split_at_random(whole, seed=seed)
         notes.append(
             f"no validation data was given: {len(chosen)} of {len(whole) + len(chosen)} pictures were held out"
         )
@@ -240,19 +241,6 @@ def _pictures(part: Dataset | None) -> Pictures:
 def _counted(kinds: dict[str, str]) -> str:
     counts = Counter(kinds.values())
     return "of these, " + ", ".join(f"{several(count, kind + ' picture')}" for kind, count in counts.items())
-
-
-def _split(whole: Pictures, *, seed: int, fraction: float = 0.2) -> tuple[Pictures, Pictures]:
-    if len(whole) < 2:
-        raise DataError(
-            f"{whole.name}: one picture alone cannot be split",
-            hint="add pictures, pass valid=… with pictures of its own, or valid=False to train on everything",
-        )
-    order = np.random.RandomState(seed).permutation(
-        len(whole)
-    )  # its stream never changes with numpy's version
-    held = max(1, round(fraction * len(whole)))
-    return whole.select(np.sort(order[held:])), whole.select(np.sort(order[:held]))  # type: ignore[return-value]
 
 
 def _described(name: str, parts: dict[str, Any]) -> str:
