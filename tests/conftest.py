@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+from hub.modules import devices
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# Here and in every process that a test starts, before anything is computed: some of them are compared bit for bit.
+devices.wake_avx2(Path("/proc/cpuinfo"))
 
 
 @pytest.fixture(autouse=True)
