@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -367,6 +368,27 @@ def test_a_module_without_its_last_groups_is_saved_and_loaded_as_such(tmp_path: 
     assert again.verify().ok
     again.finetune(samples(6), drop_groups=1, epochs=1, output_dir=tmp_path / "more", progress=False)
     assert hub.Module(again.run.best).embed(array).shape == again.embed(array).shape
+
+
+def test_a_second_run_on_the_same_files_does_not_decode_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+    usual = Examples.read
+
+    def watched(self: Examples, sample: Any) -> Any:
+        read.append(sample.input)
+        return usual(self, sample)
+
+    monkeypatch.setattr(Examples, "read", watched)
+    data, settings = folder(tmp_path / "data", 8), {"strategy": "probe", "augment": False, "epochs": 1}
+    seen = []
+    for number in range(2):
+        read.clear()
+        tiny_module().finetune(data, output_dir=tmp_path / str(number), progress=False, **settings)
+        seen.append(len(set(read)))
+    assert seen[0] == 24
+    assert seen[1] <= 2  # one of each part, for its shape
 
 
 @pytest.mark.parametrize("options", [

@@ -116,11 +116,13 @@ class Read:
 
     def lengths(self) -> np.ndarray | None:
         """Give how long every sample is, int64 [N], where batches are padded to their longest; else None."""
-        if self._lengths is None and len(self):
-            length = self.items.examples.length
-            found = [length(self.items.item(self.samples[index])) for index in range(len(self))]
-            self._lengths = None if None in found else np.array(found, np.int64)
+        # The first one says for all whether they have lengths: no picture is decoded to learn that it has none.
+        if self._lengths is None and len(self) and self._length(0) is not None:
+            self._lengths = np.array([self._length(index) for index in range(len(self))], np.int64)
         return self._lengths
+
+    def _length(self, index: int) -> int | None:
+        return self.items.examples.length(self.items.item(self.samples[index]))
 
     def keys(self) -> list[str]:
         """Give a digest of every sample's content: of its file's bytes, or of what is in memory."""
