@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faultserver import FaultServer, Reply
@@ -30,7 +31,8 @@ from hub.registry import owner
 from hub.registry.download import Fetched, fetch, read
 from hub.registry.partial import Partial, claim
 from hub.registry.retry import Clock, Policy
-from hub.registry.transport import Fault, MemoryTransport, Transport
+from hub.registry.transfer import Engine, Transfer, Want
+from hub.registry.transport import Fault, MemoryTransport, Response, Transport
 from hub.registry.transport_http import HttpTransport
 
 MIB = 2**20
@@ -952,3 +954,27 @@ def test_unwritable_folder_is_a_storage_error(site: Site) -> None:
     site.folder.joinpath("partials").write_text("a file stands where the folder should be", encoding="utf-8")
     with pytest.raises(StorageError, match="partials"):
         site.fetch()
+
+
+def test_a_gap_that_is_shared_while_its_answer_is_under_way_is_still_answered(tmp_path: Path) -> None:
+    """The answer then is longer than the gap, which is no fault of the server: once it cost all that had arrived."""
+    web = MemoryTransport({"https://x/a": LARGE})
+    partial = Partial(tmp_path / "a.0-0.part", size=len(LARGE))
+    first = partial.take(None)
+    assert first is not None
+    partial.write(first, LARGE[:MIB])
+    partial.give_back()
+
+    class SharedMeanwhile:
+        def open(self, url: str, **asked: Any) -> Response:
+            reply = web.open(url, **asked)
+            partial.share(4 * MIB)
+            return reply
+
+    want = Want(sha256=LARGE_DIGEST, size=len(LARGE))
+    engine = Engine(SharedMeanwhile(), Policy(), PatientClock())
+    found = Transfer("https://x/a", partial, want, engine, ranged=True).run()
+    assert found["sha256"] == LARGE_DIGEST
+    starts = [start for _, start in web.requests]
+    assert starts[0] == MIB
+    assert len(starts) == len(set(starts)) > 2

@@ -215,19 +215,22 @@ class Transfer:
 
     def _ask(self, gap: Gap) -> Response:
         """Give an answer whose body begins at gap.start; status 416 when nothing is missing after all."""
-        partial = self._partial
-        within = gap.stop is not None and gap.stop != partial.size
+        partial, asked = (
+            self._partial,
+            Gap(gap.start, gap.stop),
+        )  # the gap may be cut before the answer is here
+        within = asked.stop is not None and asked.stop != partial.size
         reply = self._engine.transport.open(
             self._url,
-            offset=gap.start,
-            stop=gap.stop if within else None,
+            offset=asked.start,
+            stop=asked.stop if within else None,
             validator=partial.etag if partial.source == self._source else None,
             allow_http=self._want.digest_known,
         )
         try:
-            if reply.status == 416 and partial.size is None and reply.total == gap.start > 0:
+            if reply.status == 416 and partial.size is None and reply.total == asked.start > 0:
                 return reply
-            self._check(reply, gap, part=within or gap.start > 0)
+            self._check(reply, asked, part=within or asked.start > 0)
             if partial.size is None and reply.total is not None:
                 self._check_space(reply.total)
             partial.begin(gap, source=self._source, etag=reply.validator, size=reply.total)
@@ -238,14 +241,14 @@ class Transfer:
             reply.close()
             raise
 
-    def _check(self, reply: Response, gap: Gap, *, part: bool) -> None:
+    def _check(self, reply: Response, asked: Gap, *, part: bool) -> None:
         """Refuse an answer that is not the part of the document that was asked for."""
         partial, where = self._partial, redact(reply.url)
         if reply.status not in {200, 206} and not (part and reply.status == 416):
             raise status_fault(reply)
         if (reply.status == 206) != part:
-            asked = "a part" if part else "the whole file"
-            raise TransferFault("range", f"{where}: asked for {asked}, the server answered {reply.status}")
+            wanted = "a part" if part else "the whole file"
+            raise TransferFault("range", f"{where}: asked for {wanted}, the server answered {reply.status}")
         if part and reply.encoded:
             raise TransferFault("range", f"{where}: expected a part of the plain bytes, found it compressed")
         if partial.size is not None and reply.total not in {None, partial.size}:
@@ -254,11 +257,11 @@ class Transfer:
             )
         if not part:
             return
-        stop = partial.size if gap.stop is None else gap.stop
-        if reply.span is None or reply.span[0] != gap.start or stop not in {None, reply.span[1]}:
+        stop = partial.size if asked.stop is None else asked.stop
+        if reply.span is None or reply.span[0] != asked.start or stop not in {None, reply.span[1]}:
             found = reply.headers.get("content-range", "no Content-Range")[:60]
             raise TransferFault(
-                "range", f"{where}: expected the bytes from {gap.start:,} to {stop}, found {found}"
+                "range", f"{where}: expected the bytes from {asked.start:,} to {stop}, found {found}"
             )
         if partial.source == self._source and reply.validator not in {None, partial.etag}:
             raise TransferFault("range", f"{where}: the file has changed since the first part arrived")
