@@ -49,6 +49,7 @@ class Shape:
 def ours(shape: Shape, to: Path, *, durable: bool = False) -> None:
     """Fetch as `hub install` does, whose cache waits for the disk when it takes the file over."""
     from hub.registry.download import fetch
+    from hub.registry.threads import as_they_end
     from hub.registry.transport import default_transport
 
     transport = default_transport()
@@ -64,7 +65,10 @@ def ours(shape: Shape, to: Path, *, durable: bool = False) -> None:
             durable=durable,
         )
 
-    each(shape.files, one)
+    if len(shape.files) == 1:
+        one(shape.files[0])
+    else:
+        list(as_they_end(one, shape.files))
 
 
 def ours_on_disk(shape: Shape, to: Path) -> None:
