@@ -418,8 +418,8 @@ PLAN: dict[str, tuple[str, list[str]]] = {
 PARTLY = {
     "F06": "20,000 mutants on every run, not 200,000",
     "F26": "an index has no signature yet; its promises are the digests on the pages",
-    "F63": "20 moments in each command that writes, each at the start of a system call; not in training. An "
-    "export may leave its hidden temporary folder beside the target",
+    "F63": "50 moments in each command that writes, each at the start of a system call; in training Ctrl-C asks for "
+    "a checkpoint instead. An export interrupted twice may leave its hidden temporary folder beside the target",
     "F66": "`hub list` prints every row, for which it may take 3 s; reading them takes less than 1 s",
     "F69": "what `hub doctor` looks at; every byte of every file is for `hub cache verify`",
 }

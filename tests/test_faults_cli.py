@@ -248,7 +248,7 @@ def test_F29_hub_index_check_refuses_them_too(watched: Watched) -> None:
 
 # ---- F63: Ctrl-C at any moment ----
 
-MOMENTS = 20
+MOMENTS = 50
 INTERRUPTED = """
 import json, os, signal, sys
 base, moments, needs_paddle, *words = sys.argv[1:]
