@@ -338,3 +338,29 @@ def test_it_works_with_stdout_closed(python: str) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_nothing_is_left_of_a_trace_that_failed() -> None:
+    """What is left would be taken for a part of a later trace at the same address, which ends the process."""
+    from paddle.jit.dy2static import parameter_recorder as notes
+
+    class Sized(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("shift", paddle.ones([1]))
+
+        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+            shifted = x + paddle.clip(self.shift, min=1)
+            if x.shape[2] % 4:  # known for the first size alone
+                raise ValueError("expected a multiple of 4")
+            return shifted
+
+    def noted() -> int:
+        return len(notes._global_parameter_recorder.params_dict) + len(notes._global_inplace_map.params_dict)
+
+    before, said = noted(), []
+    picture = np.zeros((2, 1, 32, 32), np.float32)
+    fast = compiled.forward(Sized(), picture, samples=1000, say=said.append, any_size=True)
+    assert (fast(picture) == 1).all()
+    assert not said
+    assert noted() == before

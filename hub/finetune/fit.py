@@ -30,6 +30,7 @@ from hub.finetune.range_test import range_test as measure_rates
 from hub.finetune.run import Run, environment
 from hub.finetune.trainer import Interrupted, Trainer, measure
 from hub.finetune.worst import Worst
+from hub.modules.compiled import failed_traces_forgotten
 from hub.modules.network import Network
 
 
@@ -92,7 +93,7 @@ def fit(
     if store.start is not None:
         resume.go_on(trainer, keeper, store.start)
         say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
-    with _ending(trainer, keeper, checkpointer, run, network, say):
+    with failed_traces_forgotten(), _ending(trainer, keeper, checkpointer, run, network, say):
         if fit_head and store.start is None:
             _offer_start(trainer, keeper, valid)
         trainer.fit(train, valid, epochs=config.epochs)

@@ -55,10 +55,13 @@ def forward(
         trials = [_corner(first), _larger(_corner(first))] if varies else [first]
         form = _form(example, varies)
         try:
-            for compiled in _on_gpu(layer, form) if paddle.get_device() != "cpu" else _on_cpu(layer, form):
-                problem = _problem(layer, compiled, trials)
-                if not problem:
-                    return partial(_chosen, compiled, plain, form, varies)
+            with failed_traces_forgotten():
+                for compiled in (
+                    _on_gpu(layer, form) if paddle.get_device() != "cpu" else _on_cpu(layer, form)
+                ):
+                    problem = _problem(layer, compiled, trials)
+                    if not problem:
+                        return partial(_chosen, compiled, plain, form, varies)
         except Exception as error:  # the tracer raises whatever what it cannot follow made it raise
             problem = _last_line(error)
     say(f"not compiled, which takes longer: {problem}")
@@ -142,6 +145,30 @@ def _traced(layer: nn.Layer, form: Form) -> nn.Layer:
     spec = specs if isinstance(form, tuple) else specs[0]
     traced: nn.Layer = paddle.jit.to_static(_Call(layer), input_spec=[spec], full_graph=True)
     return traced
+
+
+@contextmanager
+def failed_traces_forgotten() -> Iterator[None]:
+    """Have paddle forget what it noted of a trace that failed.
+
+    paddle 3.3.1 does so for traces that succeed alone. It finds its notes by the address of the program, which a later
+    one may get, and then hands out values of the one that is gone: the process ends.
+    """
+    from paddle.jit.dy2static import parameter_recorder as notes
+
+    books = (
+        notes._global_parameter_recorder.params_dict,
+        notes._global_parameter_recorder.tensor2value,
+        notes._global_inplace_map.params_dict,
+    )
+    before = [set(book) for book in books]
+    try:
+        yield
+    except BaseException:
+        for book, known in zip(books, before, strict=True):
+            for program in set(book) - known:
+                del book[program]
+        raise
 
 
 def _on_gpu(layer: nn.Layer, form: Form) -> Iterator[Forward]:
