@@ -71,11 +71,11 @@ class Eager:
     """While it lasts, predict compiles nothing."""
 
     def __enter__(self) -> None:
-        self.usual = answering.MANY, answering.MANY_PIXELS
-        answering.MANY = answering.MANY_PIXELS = 1 << 60
+        self.usual = answering.MUCH, answering.MUCH_FOR_MAPS
+        answering.MUCH = answering.MUCH_FOR_MAPS = 1 << 60
 
     def __exit__(self, *error: object) -> None:
-        answering.MANY, answering.MANY_PIXELS = self.usual
+        answering.MUCH, answering.MUCH_FOR_MAPS = self.usual
 
 
 def first_batch(module: hub.Module, given: list[Any]) -> Any:

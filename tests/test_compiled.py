@@ -13,6 +13,7 @@ import paddle
 import pytest
 from paddle import nn
 
+import hub
 from hub.finetune import random_state
 from hub.modules import archs, bundle, compiled
 from hub.modules.network import Network, infer
@@ -338,6 +339,26 @@ def test_it_works_with_stdout_closed(python: str) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "count", "times"),
+    [("glyphs_cnn", 28, 300, 0), ("glyphs_cnn", 28, 5500, 1), ("signs_fpn", 512, 2, 1)],
+)
+def test_predict_compiles_where_much_goes_in(
+    name: str, side: int, count: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    real = compiled.forward
+    monkeypatch.setattr(
+        compiled, "forward", lambda *given, **named: (calls.append(given), real(*given, **named))[1]
+    )
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    module = hub.Module(name, device="cpu")
+    found = module.predict([picture] * count)
+    assert len(calls) == times
+    assert len(found) == count
+    assert not any("error" in row for row in found)
 
 
 def test_nothing_is_left_of_a_trace_that_failed() -> None:
