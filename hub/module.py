@@ -321,7 +321,7 @@ class Module(PaddleHubFace):
             epochs: passes over the data; None gives small sets enough steps and large ones few epochs.
             batch_size: samples in a step; "auto" begins with 32 and goes through a step in halves, quarters …
                 when memory runs out.
-            learning_rate: the highest of the schedule; None chooses by the size of the network.
+            learning_rate: the highest of the schedule; None chooses by the size of the network and the task.
             strategy: "probe_then_full", "probe", "full" or "gradual" (hub.finetune.config.STRATEGIES); None is
                 the task's own.
             freeze: what is never trained: a number of groups of layers from the input on, "backbone", or a pattern

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hub import tasks
 from hub.datasets import Sample
 from hub.errors import InputError, SpecError, UsageError
+from hub.finetune.plan import usual_rate
 from hub.modules import archs
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
@@ -374,3 +375,17 @@ def test_characters_that_become_several_words_do_not_stop_the_windows() -> None:
     cut = list(windows(text, found.tokenizer.encode(text), found))
     assert isinstance(found, TextPreprocessor)
     assert 1 < len(cut) < 200
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parameters", "rate"),
+    [
+        ("probe", 22_000_000, 1e-3),
+        ("full", 1_000_000, 5e-4),
+        ("full", 22_000_000, 3e-4),
+        ("probe_then_full", 22_000_000, 3e-4),
+        ("full", 110_000_000, 1e-4),
+    ],
+)
+def test_a_compact_encoder_learns_faster_by_default(strategy: str, parameters: int, rate: float) -> None:
+    assert usual_rate(SequenceLabeling(["O", "B-PER", "I-PER"]), strategy, parameters) == rate

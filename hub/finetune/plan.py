@@ -22,7 +22,7 @@ from hub.modules.network import Network
 from hub.tasks import Task
 from hub.tasks.base import Loss
 
-SMALL_NETWORK = 3_000_000  # parameters
+SMALL_NETWORK, COMPACT_NETWORK = 3_000_000, 50_000_000  # parameters
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 120, 5, 40
 LOSS_SETTINGS = ("loss", "class_weight", "label_smoothing", "focal_gamma")
 CLASS_SETTINGS = ("sampler", "mixup", "cutmix", "teacher", "teacher_weight", "temperature")
@@ -112,9 +112,7 @@ def plan(
     network = Network(backbone, task.build_head(backbone.feature_spec))
     frozen = freezing.choose(network, "backbone" if strategy == "probe" else config.freeze)
     size = sum(parameter.size for parameter in backbone.parameters())
-    learning_rate = config.learning_rate or (
-        1e-3 if strategy == "probe" else 5e-4 if size < SMALL_NETWORK else 1e-4
-    )
+    learning_rate = config.learning_rate or usual_rate(task, strategy, size)
     Precision(config.precision)
     distributed.require_shares(len(sets.train), ranks)
     # Small sets need enough steps, large ones few epochs.
@@ -124,6 +122,15 @@ def plan(
     shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
     told = {name: _plain(value) for name, value in (options or {}).items()}
     return Plan(chosen, task, metric, frozen, _loss(chosen, task, sets), shapes, stopper, told)
+
+
+def usual_rate(task: Task, strategy: str, size: int) -> float:
+    """Give the highest learning rate for a backbone of so many parameters, where none is asked for."""
+    if strategy == "probe":
+        return 1e-3
+    if size < SMALL_NETWORK:
+        return 5e-4
+    return task.compact_rate if size < COMPACT_NETWORK else 1e-4
 
 
 def _refuse_classes(config: Config, task: Task) -> None:

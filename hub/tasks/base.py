@@ -103,6 +103,7 @@ class Plain:
 
     multi_label = False
     default_strategy = "full"
+    compact_rate = 1e-4
 
     def attach(self, backbone: Backbone) -> None:
         """Take the backbone that is to be used or trained, and leave it as it is."""
@@ -138,6 +139,9 @@ class Task(Protocol):
 
     default_strategy: str
     """How it is fine-tuned when nothing is said: a name of hub.finetune.config.STRATEGIES."""
+
+    compact_rate: float
+    """The learning rate of a backbone with 3 to 50 million parameters when none is asked for."""
 
     metrics: Mapping[str, bool]
     """The single numbers that `meter().compute()` has, and whether larger is better."""

@@ -82,6 +82,8 @@ class SequenceLabeling(OfTexts, Plain):
     multi_label = False
     default_metric = "f1"
     default_strategy = "full"
+    # Turc et al. 2019 (arXiv:1908.08962) tried up to this for compact encoders; measured in docs/fine_tuning.md.
+    compact_rate = 3e-4
     metrics: Mapping[str, bool] = dict.fromkeys(
         ("f1", "precision", "recall", "f1_strict", "token_accuracy"), True
     )
