@@ -85,7 +85,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "batch_size": _option(
         "N|auto", count_or_name, "samples in a step; auto: as many of 32 as fit (default 32)"
     ),
-    "learning_rate": _option("X", float, "the highest learning rate (default: by the size of the network)"),
+    "learning_rate": _option(
+        "X", float, "the highest learning rate (default: by the size of the network and the task)"
+    ),
     "strategy": _choice(
         "strategy",
         ("probe_then_full", "probe", "full", "gradual"),
