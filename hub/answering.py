@@ -26,7 +26,7 @@ WINDOW = 50
 """Batches of texts that are read together and sorted by length, so that little is padded."""
 
 MUCH = 4_000_000
-"""Pixels (of a text: pieces times the length of their vectors) from which on compiling the network pays: those of 80
+"""Pixels (of a text: pieces times the length of their vectors) from which on compiling about pays: those of 80
 photographs of 224×224, or of 700 texts of 15 pieces with vectors of 384."""
 
 MUCH_FOR_MAPS = 500_000

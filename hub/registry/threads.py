@@ -1,7 +1,7 @@
 """Many small downloads at once, by as many threads as help.
 
-A thread that waits for a far server costs nothing, and eight of them are eight times as fast. Near the server each
-one keeps the interpreter busy, and eight that take turns at it need twice the time of one.
+A thread that waits for a far server costs nothing, so several help. Near the server each one keeps the interpreter
+busy, and eight that take turns at it need about twice the processor time of one, and no less time.
 """
 
 from __future__ import annotations
