@@ -49,7 +49,6 @@ class Shape:
 def ours(shape: Shape, to: Path, *, durable: bool = False) -> None:
     """Fetch as `hub install` does, whose cache waits for the disk when it takes the file over."""
     from hub.registry.download import fetch
-    from hub.registry.threads import as_they_end
     from hub.registry.transport import default_transport
 
     transport = default_transport()
@@ -65,10 +64,7 @@ def ours(shape: Shape, to: Path, *, durable: bool = False) -> None:
             durable=durable,
         )
 
-    if len(shape.files) == 1:
-        one(shape.files[0])
-    else:
-        list(as_they_end(one, shape.files))
+    each(shape.files, one)
 
 
 def ours_on_disk(shape: Shape, to: Path) -> None:

@@ -36,12 +36,12 @@ from hub.registry.index import (
 )
 from hub.registry.notice import warn
 from hub.registry.sources.progress import steps
-from hub.registry.threads import as_they_end
 
 if TYPE_CHECKING:
     from hub.registry.transport import Transport
 
 SMALL_BYTES = 2**20
+SMALL_AT_ONCE = 8
 # Faults that pass, for which an older copy of a document will do; a wrong certificate or address is none of them.
 PASSING = {"connect", "proxy", "tls", "cut", "stall", "slow", "wait"}
 
@@ -89,16 +89,21 @@ class StaticSource:
                 yield file, self._copy(self.folder(name, version) / file.path, to / file.sha256)
                 advance(file.size)
             return
+        from concurrent.futures import ThreadPoolExecutor, as_completed
 
-        def download(file: File) -> Path:
-            return self._download(name, version, file, to, advance)
-
+        small = [file for file in files if file.size < SMALL_BYTES]
         # Many small files wait for the server one after the other, so several are asked for at once. Large ones
         # use several connections each, and in this thread Ctrl-C ends them.
-        yield from as_they_end(download, (file for file in files if file.size < SMALL_BYTES))
+        with ThreadPoolExecutor(SMALL_AT_ONCE) as pool:
+            waiting = {pool.submit(self._download, name, version, file, to, advance): file for file in small}
+            try:
+                for done in as_completed(waiting):
+                    yield waiting[done], done.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
         for file in files:
             if file.size >= SMALL_BYTES:
-                yield file, download(file)
+                yield file, self._download(name, version, file, to, advance)
 
     def _copy(self, path: Path, to: Path) -> Path:
         import shutil  # loads three compressors, which a listing has no use for
