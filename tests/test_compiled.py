@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -349,10 +350,13 @@ def test_predict_compiles_where_much_goes_in(
     name: str, side: int, count: int, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []
-    real = compiled.forward
-    monkeypatch.setattr(
-        compiled, "forward", lambda *given, **named: (calls.append(given), real(*given, **named))[1]
-    )
+    usual = compiled.forward
+
+    def watched(layer: nn.Layer, batch: compiled.Batch, **options: Any) -> compiled.Forward:
+        calls.append(layer)
+        return usual(layer, batch, **options)
+
+    monkeypatch.setattr(compiled, "forward", watched)
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     module = hub.Module(name, device="cpu")
     found = module.predict([picture] * count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -93,7 +93,8 @@ def fit(
     if store.start is not None:
         resume.go_on(trainer, keeper, store.start)
         say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
-    with failed_traces_forgotten(), _ending(trainer, keeper, checkpointer, run, network, say):
+    tracing = failed_traces_forgotten() if config.to_static else nullcontext()
+    with tracing, _ending(trainer, keeper, checkpointer, run, network, say):
         if fit_head and store.start is None:
             _offer_start(trainer, keeper, valid)
         trainer.fit(train, valid, epochs=config.epochs)

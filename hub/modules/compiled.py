@@ -55,10 +55,9 @@ def forward(
         trials = [_corner(first), _larger(_corner(first))] if varies else [first]
         form = _form(example, varies)
         try:
+            ways = _on_gpu if paddle.get_device() != "cpu" else _on_cpu
             with failed_traces_forgotten():
-                for compiled in (
-                    _on_gpu(layer, form) if paddle.get_device() != "cpu" else _on_cpu(layer, form)
-                ):
+                for compiled in ways(layer, form):
                     problem = _problem(layer, compiled, trials)
                     if not problem:
                         return partial(_chosen, compiled, plain, form, varies)
@@ -164,11 +163,10 @@ def failed_traces_forgotten() -> Iterator[None]:
     before = [set(book) for book in books]
     try:
         yield
-    except BaseException:
+    finally:  # also where the failure was caught on its way; of a trace that succeeded nothing is left
         for book, known in zip(books, before, strict=True):
             for program in set(book) - known:
                 del book[program]
-        raise
 
 
 def _on_gpu(layer: nn.Layer, form: Form) -> Iterator[Forward]:

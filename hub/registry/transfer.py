@@ -215,10 +215,8 @@ class Transfer:
 
     def _ask(self, gap: Gap) -> Response:
         """Give an answer whose body begins at gap.start; status 416 when nothing is missing after all."""
-        partial, asked = (
-            self._partial,
-            Gap(gap.start, gap.stop),
-        )  # the gap may be cut before the answer is here
+        partial = self._partial
+        asked = Gap(gap.start, gap.stop)  # the gap itself may be cut before the answer is here
         within = asked.stop is not None and asked.stop != partial.size
         reply = self._engine.transport.open(
             self._url,
