@@ -153,7 +153,10 @@ def failed_traces_forgotten() -> Iterator[None]:
     paddle 3.3.1 does so for traces that succeed alone. It finds its notes by the address of the program, which a later
     one may get, and then hands out values of the one that is gone: the process ends.
     """
-    from paddle.jit.dy2static import parameter_recorder as notes
+    try:
+        from paddle.jit.dy2static import parameter_recorder as notes
+    except ImportError:  # paddle 3.1
+        from paddle.jit.pir_dy2static import parameter_recorder as notes
 
     books = (
         notes._global_parameter_recorder.params_dict,
