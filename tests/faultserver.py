@@ -29,6 +29,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 PIECE = 64 * 1024
+SMALL_BUFFER = 16 * 1024  # for a socket, at either end: what lies in one when its owner dies was sent in vain
+SMALL_RECEIVE_BUFFER = (socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+# For the start of a client's code. By itself Linux lets the buffers of a slow client grow to megabytes, as on a busy
+# machine, and how much a killed one had to ask for again would say more about the machine than about the client.
+WITH_SMALL_BUFFERS = f"""
+from urllib3.connection import HTTPConnection
+HTTPConnection.default_socket_options += [{SMALL_RECEIVE_BUFFER}]
+"""
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faultserver import FaultServer, Reply
+from faultserver import SMALL_BUFFER, SMALL_RECEIVE_BUFFER, WITH_SMALL_BUFFERS, FaultServer, Reply
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from urllib3.connection import HTTPConnection
 
 from hub.errors import IntegrityError, OfflineError, StorageError, TransferError, UsageError
 from hub.registry import owner
@@ -101,8 +102,10 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with FaultServer({"/model.bin": BODY}) as server:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    small = [*HTTPConnection.default_socket_options, SMALL_RECEIVE_BUFFER]
+    monkeypatch.setattr(HTTPConnection, "default_socket_options", small)
+    with FaultServer({"/model.bin": BODY}, send_buffer=SMALL_BUFFER) as server:
         yield Site(server, tmp_path, PatientClock())
 
 
@@ -112,7 +115,7 @@ def run_child(
     """Start a process of its own that downloads; `before` is code that runs first."""
     arguments = {"to": str(site.to), "partials": str(site.partials), "sha256": digest, "size": len(body)}
     code = (
-        f"import json, os, sys; from pathlib import Path\n{before}\n"
+        f"import json, os, sys; from pathlib import Path\n{WITH_SMALL_BUFFERS}\n{before}\n"
         "from hub.registry.download import fetch\n"
         f"arguments = {arguments!r}\n"
         "for name in ('to', 'partials'): arguments[name] = Path(arguments[name])\n"

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faultserver import FaultServer, Reply
+from faultserver import SMALL_BUFFER, WITH_SMALL_BUFFERS, FaultServer, Reply
 from folders import large_index, module_folder, tree
 
 from hub import settings
@@ -373,10 +373,13 @@ def test_F63_ctrl_c_during_a_download_keeps_what_has_arrived(
     offset: int, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = "/hub/files/nets/1.0.0/weights.safetensors"
-    with FaultServer({f"/hub/{name}": content for name, content in tree(index).items()}) as server:
+    files = {f"/hub/{name}": content for name, content in tree(index).items()}
+    with FaultServer(files, send_buffer=SMALL_BUFFER) as server:
         monkeypatch.setenv("HUB_INDEX", f"{server.url}/hub")
         child = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "install", "nets"], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", WITH_SMALL_BUFFERS + COMMAND, "install", "nets"],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         server.script(path, Reply(at=(offset, lambda: child.send_signal(signal.SIGINT)), stall=offset))
         said = child.communicate(timeout=30)[1]
