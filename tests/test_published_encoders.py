@@ -88,19 +88,22 @@ def test_the_commands_treat_it_as_any_module(
     assert not [path for path in (settings.home() / "blobs").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("vocabulary", ["vocab.txt", "spiece.model"])
+@pytest.mark.parametrize(
+    "vocabulary", [("vocab.txt",), ("spiece.model",), ("vocab.json", "merges.txt")], ids=" ".join
+)
 def test_the_first_weights_and_the_first_tokenizer_that_can_be_read_are_taken(
-    folder: Path, vocabulary: str
+    folder: Path, vocabulary: tuple[str, ...]
 ) -> None:
-    (folder / "model.safetensors").unlink()
-    (folder / "tokenizer.json").unlink()
-    (folder / "vocab.txt").rename(folder / vocabulary)
+    for name in ("model.safetensors", "tokenizer.json", "vocab.txt"):
+        (folder / name).unlink()
+    for name in vocabulary:
+        (folder / name).write_text("x", encoding="utf-8")
     located = client.install(folder)
-    taken = BELONGS - {"model.safetensors", "tokenizer.json"} | {"model_state.pdparams", vocabulary}
+    taken = BELONGS - {"model.safetensors", "tokenizer.json"} | {"model_state.pdparams", *vocabulary}
     assert set(tree(located.folder)) == taken | {"module.yaml", cache.RECORD}
     assert [file.path for file in Manifest.read(located.folder).weights] == [
         "model_state.pdparams",
-        vocabulary,
+        *vocabulary,
     ]
 
 
@@ -135,7 +138,10 @@ def without(*names: str) -> Any:
          "expected the weights in model.safetensors or model_state.safetensors or model_state.pdparams, found",
          "safe_serialization=True"),
         (without("tokenizer.json", "vocab.txt"), NotFoundError,
-         "expected a tokenizer in tokenizer.json or vocab.txt or spiece.model, found", "such a vocabulary"),
+         "expected a tokenizer in tokenizer.json or vocab.txt or vocab.json or spiece.model, found",
+         "such a vocabulary"),
+        (lambda folder: ((folder / "tokenizer.json").unlink(), (folder / "vocab.txt").rename(folder / "vocab.json")),
+         NotFoundError, "expected what belongs to vocab.json in merges.txt, found", ""),
         (lambda folder: encoder_folder(folder, model_type="gpt2"), SpecError,
          "config.json: expected a model_type of albert, bert, camembert,", "nothing was installed"),
         (lambda folder: (folder / "config.json").write_text("[]"), SpecError,

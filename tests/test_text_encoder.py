@@ -452,7 +452,7 @@ def test_a_folder_that_cannot_be_loaded_says_why(
         (
             "vocab.txt",
             "merges.txt",
-            "expected a tokenizer in tokenizer.json or vocab.txt or spiece.model, found",
+            "expected a tokenizer in tokenizer.json or vocab.txt or vocab.json or spiece.model, found",
         ),
     ],
 )

@@ -278,7 +278,7 @@ def test_files_that_make_no_tokenizer_say_what_was_expected() -> None:
     with pytest.raises(SpecError) as caught:
         Tokenizer.of({"merges.txt": b""}, max_length=16)
     assert caught.value.message == (
-        "expected tokenizer.json, vocab.txt or spiece.model for the step tokenize, found merges.txt"
+        "expected tokenizer.json, vocab.txt, vocab.json or spiece.model for the step tokenize, found merges.txt"
     )
 
 

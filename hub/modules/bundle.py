@@ -38,7 +38,7 @@ class Bundle:
     preprocessor: Preprocessor
     card: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """What the preprocessing reads besides, by name: a tokenizer's tokenizer.json, vocab.txt or spiece.model."""
+    """What the preprocessing reads besides, by name: a tokenizer's files, such as tokenizer.json or vocab.txt."""
 
 
 def load(folder: Path, *, check_digests: bool = True) -> Bundle:

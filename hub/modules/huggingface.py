@@ -1,8 +1,8 @@
 """A text encoder as Hugging Face, sentence-transformers or PaddleNLP lay it out, read as a module of ours.
 
-The folder has config.json, the weights, and tokenizer.json, vocab.txt or spiece.model. What it says is translated
-into a ModuleSpec, and the names of its weights into ours; heads that belong to other tasks are left out. Saved again,
-it is a module folder like any other.
+The folder has config.json, the weights, and tokenizer.json, vocab.txt, vocab.json with merges.txt, or spiece.model.
+What it says is translated into a ModuleSpec, and the names of its weights into ours; heads that belong to other tasks
+are left out. Saved again, it is a module folder like any other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hub.errors import SpecError
 from hub.files import read_text, sha256_of
 from hub.modules.spec import SCHEMA, ModuleSpec, Named
 from hub.modules.weights import State
-from hub.transforms.text import FILES
+from hub.transforms.text import BESIDE, FILES
 
 CONFIG_FILES = ("config.json", "model_config.json")
 """The second is PaddleNLP's of before 2.5."""
@@ -37,6 +37,11 @@ TOKENIZERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "BERT's word-pieces",
         r"((Bert|Ernie|Electra|DistilBert|TinyBert)|(Roberta|Albert)(Chinese)?)(Fast)?Tokenizer(Fast)?",
         {"tokenize_chinese_chars": True, "strip_accents": None},
+    ),
+    "vocab.json": (
+        "RoBERTa's pairs of bytes",
+        r"Roberta(BPE)?Tokenizer(Fast)?",
+        {"add_prefix_space": False, "trim_offsets": True},
     ),
     "spiece.model": ("ALBERT's pieces", r"Albert(English)?Tokenizer(Fast)?", {"remove_space": True}),
 }
@@ -74,6 +79,10 @@ def read(folder: Path) -> ModuleSpec:
     """
     weights = _first(folder, WEIGHTS_FILES, "the weights")
     tokenizer = _first(folder, FILES, "a tokenizer")
+    beside = [
+        _first(folder, (name,), f"what belongs to {tokenizer.name}")
+        for name in BESIDE.get(tokenizer.name, ())
+    ]
     slug = re.sub(r"[^a-z0-9_-]+", "_", os.path.basename(os.path.abspath(folder)).lower()).strip("_-")[:64]
     data = {
         "schema": SCHEMA,
@@ -81,7 +90,7 @@ def read(folder: Path) -> ModuleSpec:
         "version": "1.0.0",
         "task": "text_classification",
         "weights": [_file(weights)],
-        "files": [_file(tokenizer)],
+        "files": [_file(path) for path in (tokenizer, *beside)],
         "license": _license(folder),
     }
     return ModuleSpec.parse(data | _translated(folder, tokenizer.name))

@@ -87,7 +87,7 @@ class ModuleSpec:
     weights: tuple[File, ...]
     license: str
     files: tuple[File, ...] = ()
-    """What the preprocessing reads besides: a tokenizer's tokenizer.json, vocab.txt or spiece.model."""
+    """What the preprocessing reads besides: a tokenizer's files, such as tokenizer.json or vocab.txt."""
     head: Head | None = None
     preprocess: tuple[Named, ...] = ()
     augment: tuple[Named, ...] = ()

@@ -28,7 +28,7 @@ class TextPreprocessor:
     """`read` gives Tokens, `batch` (ids, segments, mask) as long as the longest of them.
 
     `max_length` of the step tokenize is the number of pieces at which a text is cut; `lowercase` and `keep_accents`
-    override the tokenizer's own choice. It comes from `files`: tokenizer.json, vocab.txt or spiece.model.
+    override the tokenizer's own choice. It comes from `files`: see `Tokenizer.of`.
     """
 
     augments = False

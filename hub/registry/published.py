@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hub.errors import IndexFormatError, NotFoundError, SpecError, StorageError
@@ -23,8 +23,10 @@ CONFIG_FILES = ("config.json", "model_config.json")
 """The second is PaddleNLP's of before 2.5."""
 WEIGHTS_FILES = ("model.safetensors", "model_state.safetensors", "model_state.pdparams")
 """The first that is there is taken. Others, such as pytorch_model.bin, are programs when they are read."""
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spiece.model")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")
 """Likewise."""
+BESIDE = {"vocab.json": ("merges.txt",)}
+"""What a tokenizer is no use without."""
 CARDS = frozenset(("readme.md", "license", "license.txt", "license.md", "notice"))
 MODEL_TYPES = frozenset(
     ("bert", "tinybert", "ernie", "roberta", "xlm-roberta", "camembert", "electra", "albert", "distilbert")
@@ -81,6 +83,8 @@ def choose(names: Collection[str], origin: str) -> list[str]:
         ("a configuration", CONFIG_FILES), ("the weights", WEIGHTS_FILES), ("a tokenizer", TOKENIZER_FILES),
     )  # fmt: skip
     chosen = [_first(names, wanted, what, origin) for what, wanted in needed]
+    for name in BESIDE.get(chosen[2], ()):
+        chosen.append(_first(names, (name,), f"what belongs to {chosen[2]}", origin))
     return chosen + sorted(name for name in names if _FURTHER.fullmatch(name) or name.lower() in CARDS)
 
 
@@ -113,13 +117,14 @@ def module(folder: Path) -> tuple[Module, dict[str, bytes]]:
     check_config(folder / chosen[0], str(folder))
     taken = {path: _file(folder, path) for path in chosen}
     license = _license(folder)
-    text = _module_yaml(name, license, weights=taken[chosen[1]], tokenizer=taken[chosen[2]]).encode()
+    tokenizer = [taken[path] for path in (chosen[2], *BESIDE.get(chosen[2], ()))]
+    text = _module_yaml(name, license, weights=taken[chosen[1]], tokenizer=tokenizer).encode()
     made = File(FILE_NAME, hashlib.sha256(text).hexdigest(), len(text))
     files = tuple(sorted([*taken.values(), made], key=lambda file: file.path))
     return Module(name, TASK, SUMMARY, license, (Release(VERSION, files),)), {FILE_NAME: text}
 
 
-def _module_yaml(name: str, license: str, *, weights: File, tokenizer: File) -> str:
+def _module_yaml(name: str, license: str, *, weights: File, tokenizer: Sequence[File]) -> str:
     import yaml  # 20 ms that a listing does not need
 
     spec = {
@@ -130,7 +135,7 @@ def _module_yaml(name: str, license: str, *, weights: File, tokenizer: File) -> 
         "summary": SUMMARY,
         "arch": {"name": ARCH},
         "weights": [{"file": weights.path, "sha256": weights.sha256, "size": weights.size}],
-        "files": [{"file": tokenizer.path, "sha256": tokenizer.sha256, "size": tokenizer.size}],
+        "files": [{"file": file.path, "sha256": file.sha256, "size": file.size} for file in tokenizer],
         "license": license,
     }
     return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from types import ModuleType
 from typing import Any
@@ -19,10 +20,13 @@ import numpy as np
 from hub.errors import InputError, MissingDependencyError, SpecError
 from hub.transforms import sentencepiece_text
 
-FILES = ("tokenizer.json", "vocab.txt", sentencepiece_text.FILE)
+FILES = ("tokenizer.json", "vocab.txt", "vocab.json", sentencepiece_text.FILE)
 """What a tokenizer is made from; the first that is there."""
+BESIDE = {"vocab.json": ("merges.txt",)}
+"""What is read with one of them: which pairs of bytes, and of what comes of them, become one piece."""
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+BYTE_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 PADS = ("[PAD]", "<pad>")
 MODELS = ("WordPiece", "BPE", "Unigram", "WordLevel")
 LONGEST_WORD = 100
@@ -97,7 +101,8 @@ class Tokenizer:
         lowercase: bool | None = None,
         keep_accents: bool | None = None,
     ) -> Tokenizer:
-        """Make the tokenizer of tokenizer.json, BERT's word-pieces over vocab.txt, or ALBERT's over spiece.model.
+        """Make the tokenizer of tokenizer.json; BERT's word-pieces over vocab.txt; RoBERTa's pairs of bytes over
+        vocab.json and merges.txt; or ALBERT's over spiece.model.
 
         `lowercase` (for BERT's it also strips accents) overrides what tokenizer.json says. Without one, None means:
         unless the vocabulary itself has capitals. `keep_accents` is for spiece.model, where accents are stripped
@@ -117,6 +122,8 @@ class Tokenizer:
         try:
             if name == sentencepiece_text.FILE:
                 rust = _from_sentencepiece(extra, data, lowercase, bool(keep_accents))
+            elif name == "vocab.json":
+                rust = _from_byte_pairs(extra, data, files.get("merges.txt"), lowercase)
             else:
                 rust = (_from_json if name == FILES[0] else _from_vocabulary)(extra, data, lowercase)
             return cls(rust, max_length=max_length)
@@ -136,10 +143,23 @@ class Tokenizer:
         for split in (False, True):
             chosen = [number for number, source in enumerate(sources) if isinstance(source, list) is split]
             given = [sources[number] for number in chosen]
-            encodings = self._rust.encode_batch(given, is_pretokenized=split) if given else []
+            rust = self._for_words if split and given else self._rust
+            encodings = rust.encode_batch(given, is_pretokenized=split) if given else []
             for number, encoding in zip(chosen, encodings, strict=True):
                 found[number] = _tokens(encoding, sources[number])
         return [found[number] for number in range(len(sources))]
+
+    @cached_property
+    def _for_words(self) -> Any:
+        """The tokenizer for lists of words. Pieces of bytes contain the space before a word: in a list each has one."""
+        content = json.loads(self._rust.to_str())
+        before, after = content["pre_tokenizer"] or {}, content["post_processor"] or {}
+        if before.get("add_prefix_space") is not False:
+            return self._rust
+        before["add_prefix_space"] = True
+        if "add_prefix_space" in after:  # else it would count the added space as a character of the word
+            after["add_prefix_space"] = True
+        return type(self._rust).from_str(json.dumps(content))
 
 
 def _extra() -> ModuleType:
@@ -276,13 +296,7 @@ def _require_distinct(values: Sequence[Any], what: str) -> None:
 
 
 def _from_vocabulary(tokenizers: ModuleType, data: bytes, lowercase: bool | None) -> Any:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise SpecError(
-            f"expected UTF-8 text, found the byte {data[problem.start]:#04x} at position {problem.start:,}"
-        ) from None
-    lines = [line.removesuffix("\r") for line in text.split("\n")]  # U+2028 and others like it are pieces
+    lines = [line.removesuffix("\r") for line in _utf8(data).split("\n")]  # U+2028 and others are pieces
     pieces = lines[:-1] if lines[-1] == "" else lines
     _require_distinct(pieces, "piece")
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
@@ -300,6 +314,54 @@ def _from_vocabulary(tokenizers: ModuleType, data: bytes, lowercase: bool | None
     )
     rust.add_special_tokens([name for name in SPECIAL if name in vocabulary])
     return rust
+
+
+def _utf8(data: bytes, where: str = "") -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise SpecError(
+            f"{where}expected UTF-8 text, found the byte {data[problem.start]:#04x} at position {problem.start:,}"
+        ) from None
+
+
+def _from_byte_pairs(
+    tokenizers: ModuleType, data: bytes, merges: bytes | None, lowercase: bool | None
+) -> Any:
+    """Write the tokenizer.json that the two files of RoBERTa stand for, and read that."""
+    if merges is None:
+        raise SpecError(
+            "expected merges.txt beside it, found none", hint="name both under files: in module.yaml"
+        )
+    vocabulary = _json(data)
+    for name in BYTE_SPECIAL[:4]:
+        if name not in vocabulary:
+            raise SpecError(f"expected a vocabulary with {', '.join(BYTE_SPECIAL[:4])}, found no {name}")
+    lines = [line.removesuffix("\r") for line in _utf8(merges, "merges.txt: ").split("\n")]
+    pairs = [line for number, line in enumerate(lines) if line and not (number == 0 and line[0] == "#")]
+    wrong = next((line for line in pairs if len(line.split(" ")) != 2), None)
+    if wrong is not None:
+        raise SpecError(f"merges.txt: expected two pieces a line, found {wrong!r:.60}")
+    sign = {"single_word": False, "rstrip": False, "normalized": False, "special": True}
+    around = {"trim_offsets": True, "add_prefix_space": False}
+    content = {
+        "version": "1.0",
+        "added_tokens": [
+            # The space before a gap in a text belongs to the gap, as it did when RoBERTa was trained.
+            {"id": vocabulary[name], "content": name, "lstrip": name == "<mask>", **sign}
+            for name in BYTE_SPECIAL
+            if name in vocabulary
+        ],
+        "pre_tokenizer": {"type": "ByteLevel", "use_regex": True, **around},
+        "post_processor": {
+            "type": "RobertaProcessing",
+            "sep": ["</s>", vocabulary["</s>"]],
+            "cls": ["<s>", vocabulary["<s>"]],
+            **around,
+        },
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": pairs},
+    }
+    return _from_json(tokenizers, json.dumps(content).encode(), lowercase)
 
 
 def _from_sentencepiece(
