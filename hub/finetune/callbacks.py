@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 SECONDS = 60
-"""Between two times that the best module is written while training goes on; it always is at the end."""
+"""Before the best module is written while training goes on, and between two such times; it always is at the end."""
 
 
 class Callback:
@@ -103,7 +102,7 @@ class Progress(Callback):
 
 
 class KeepBest(Callback):
-    """Keeps the weights of the best epoch, and calls `save` for the first and then once a minute for the newest.
+    """Keeps the weights of the best epoch, and calls `save` once a minute for the newest.
 
     The best is the largest (or smallest) `metric`; equal ones are told apart by the smaller validation loss.
     Without a validation set the newest weights are the best, and are not saved at every epoch.
@@ -114,7 +113,7 @@ class KeepBest(Callback):
         self.score = (-np.inf, -np.inf)
         self.epoch = 0
         self.weights: dict[str, np.ndarray] = {}
-        self.saved = -math.inf
+        self.saved = time.monotonic()
         self.is_new = False
         """Whether the best weights are newer than those that a checkpoint has."""
 
