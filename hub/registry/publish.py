@@ -14,9 +14,9 @@ from hub.registry.index import Module, Release, check_config, dump_search, parse
 from hub.registry.manifest import FILE_NAME, Manifest, list_files, problem, problems, refuse_code
 from hub.registry.reference import newest
 from hub.registry.strict import SCHEMA
-from hub.registry.workspace import locked
+from hub.registry.workspace import locked, remove_file
 
-CARD = "README.md"
+CARD, SEARCH = "README.md", "search.json"
 
 
 def publish(folder: Path, index: str) -> tuple[Module, Release]:
@@ -48,10 +48,13 @@ def publish(folder: Path, index: str) -> tuple[Module, Release]:
     with storage_errors(index_folder):
         index_folder.mkdir(parents=True, exist_ok=True)
         with locked(index_folder / ".lock"):
+            page = index_folder / "modules" / f"{facts.name}.json"
+            files = index_folder / "files" / facts.name / facts.version
+            _tidy(index_folder / "config.json", index_folder / SEARCH, page, files)
             _open_index(index_folder)
             module = _merged(offered, release, index_folder)
-            _store_files(folder, release, index_folder / "files" / facts.name / facts.version)
-            write_text(index_folder / "modules" / f"{facts.name}.json", dump_json(module.to_dict()))
+            _store_files(folder, release, files)
+            write_text(page, dump_json(module.to_dict()))
             _update_search(index_folder, module)
     return module, release
 
@@ -70,6 +73,16 @@ def _checked(folder: Path) -> Manifest:
             hint="say what it was trained on, how well it does, its licence and its limits",
         )
     return facts
+
+
+def _tidy(*targets: Path) -> None:
+    """Remove what publishers that were killed left of theirs beside these files and folders; the lock is held."""
+    for target in targets:
+        for left in target.parent.glob(f".{target.name}.*"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                remove_file(left)
 
 
 def _open_index(folder: Path) -> None:
@@ -110,8 +123,6 @@ def _store_files(folder: Path, release: Release, target: Path) -> None:
     """Copy the files to where the index keeps them, in one rename, unless they are there already."""
     if target.is_dir() and not problems(target, release.files):
         return
-    for left in target.parent.glob(f".{target.name}.*"):  # of a publisher that was killed
-        shutil.rmtree(left, ignore_errors=True)
     with staged_folder(target) as staged:
         for file in release.files:
             copy = staged / file.path
@@ -125,7 +136,7 @@ def _store_files(folder: Path, release: Release, target: Path) -> None:
 
 def _update_search(index_folder: Path, module: Module) -> None:
     """Put the module's row into the search list, which is made again from the pages where it is lost or damaged."""
-    path = index_folder / "search.json"
+    path = index_folder / SEARCH
     row = module.row()
     try:
         before = {each.name: each for each in parse_search(path.read_bytes(), source=str(path))}
