@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.errors import HubError, IntegrityError, TransferError, UsageError
-from hub.files import flush, storage_errors, write_file
+from hub.files import flush, storage_errors, write_bytes
 from hub.registry.credentials import origin, redact
 from hub.registry.notice import warn
 from hub.registry.partial import Partial, claim
@@ -199,8 +199,7 @@ def _fetch_small(url: str, to: Path, want: Want, engine: Engine) -> Fetched:
     if (wrong := want.mismatch(digest.result())) is not None:
         raise TransferFault("digest", f"{redact(url)}: {wrong}")
 
-    write_file(to, lambda temporary: temporary.write_bytes(document.body), durable=engine.durable)
-    to.chmod(0o444)
+    write_bytes(to, document.body, mode=0o444, durable=engine.durable)
     if engine.progress is not None:
         engine.progress(size, size)
     return Fetched(to, digest.result()["sha256"], size, redact(url))

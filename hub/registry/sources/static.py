@@ -24,7 +24,7 @@ from hub.errors import (
     StorageError,
     UsageError,
 )
-from hub.files import write_file
+from hub.files import write_bytes
 from hub.registry.index import (
     MAX_MODULE_BYTES,
     MAX_SEARCH_BYTES,
@@ -207,7 +207,7 @@ class _Kept:
         about = {"etag": etag, "date": date, "sha256": _digest(body)}
         content = json.dumps(about).encode() + b"\n" + body
         with suppress(HubError, OSError):  # a cache that cannot be written costs the next one a transfer
-            write_file(self._path, lambda temporary: temporary.write_bytes(content))
+            write_bytes(self._path, content)
 
     def forget(self) -> None:
         with suppress(OSError):
