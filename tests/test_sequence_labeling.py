@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from hub.tasks.sequence_labeling_metrics import CUT, IGNORED, SpanMeter
 from hub.tasks.spans import best_tags, recognise
 from tests import small_texts
 from tests.small_texts import added_up, answers, network_for, reader, train
-from tests.test_spans import BIO, SETS, STRICT
+from tests.test_spans import BIO, SETS, STRICT, allowed_paths
 
 SENTENCES = [
     ("ann lee went to york .", "B-PER I-PER O O B-LOC O"),
@@ -122,10 +124,13 @@ def random_batch(seed: int = 0, cut: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return logits, labels
 
 
-@pytest.mark.parametrize("weight", [None, np.array([0.2, 1, 2, 3, 4.0])])
-def test_the_loss_is_the_weighted_mean_over_words(weight: np.ndarray | None) -> None:
+IO = ("O", "I-LOC", "I-PER", "I-ORG", "I-EVENT")
+
+
+@pytest.mark.parametrize(("tags", "weight"), [(BIO, np.array([0.2, 1, 2, 3, 4.0])), (IO, None)])
+def test_the_loss_is_the_weighted_mean_over_words(tags: Sequence[str], weight: np.ndarray | None) -> None:
     logits, labels = random_batch(cut=3)
-    loss = SequenceLabeling(BIO).loss(class_weight=weight)
+    loss = SequenceLabeling(tags).loss(class_weight=weight)
     found = loss(paddle.to_tensor(logits), paddle.to_tensor(labels))
     known = labels[:, :7] != IGNORED
     words, right = logits[known].astype(np.float64), labels[:, :7][known]
@@ -141,6 +146,39 @@ def test_the_loss_is_the_weighted_mean_over_words(weight: np.ndarray | None) -> 
     ]
     assert np.average(parts, weights=shares) == pytest.approx(wanted, rel=1e-5)
     assert float(loss.weight(paddle.full([2, 3], IGNORED, "int64"))) == 0
+
+
+@pytest.mark.parametrize("tags", [BIO, ("O", "B-PER", "I-PER", "E-PER", "S-PER")], ids=["BIO", "BIOES"])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_loss_of_a_text_is_that_of_its_tags_among_all_that_are_allowed(
+    tags: Sequence[str], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits, labels = random_batch(seed, cut=2)
+    task = SequenceLabeling(tags)
+    for own in labels[:3]:  # the fourth has tags as they come
+        places = np.flatnonzero(own[:7] >= 0)
+        own[places] = rng.permutation(allowed_paths(task.scheme, len(places)))[0]
+    labels[:2, 7:] = IGNORED  # the others were cut off
+    costs, count = 0.0, 0
+    for scores, own in zip(logits.astype(np.float64), labels, strict=True):
+        places = np.flatnonzero(own[:7] >= 0)
+        right = tuple(own[places].tolist())
+        among = allowed_paths(task.scheme, len(places), to_the_end=not (own <= CUT).any())
+        if right not in among:  # every word by itself
+            among = list(itertools.product(range(len(tags)), repeat=len(places)))
+        costs += np.logaddexp.reduce([scores[places, path].sum() for path in among])
+        costs -= scores[places, right].sum()
+        count += len(places)
+    loss, given = task.loss(), paddle.to_tensor(logits, stop_gradient=False)
+    found = loss(given, paddle.to_tensor(labels))
+    found.backward()
+    assert float(found) == pytest.approx(costs / count, rel=1e-5)
+    assert isinstance(loss, WeightedMean)
+    assert float(loss.weight(paddle.to_tensor(labels))) == count
+    np.testing.assert_allclose(
+        given.grad.numpy().sum(axis=2), 0, atol=1e-6
+    )  # what one tag gains the others lose
 
 
 def test_pieces_that_count_for_nothing_have_no_gradient_and_a_batch_of_them_costs_nothing() -> None:
@@ -229,7 +267,10 @@ def test_misses_name_what_was_expected_and_found() -> None:
         (0, "PER (words 1 to 2)", "LOC (words 1 to 2)"),
         (2, "PER (word 1)", "no entity"),
     ]
-    assert rows[0][3] == pytest.approx(np.exp(4) / (np.exp(4) + 4))
+    paths = allowed_paths(task.scheme, 4)
+    shares = np.exp([logits[0, np.arange(1, 5), path].sum() for path in paths])
+    each = [shares[[path[n] == tag for path in paths]].sum() / shares.sum() for n, tag in ((0, 1), (1, 3))]
+    assert rows[0][3] == pytest.approx(np.mean(each))
 
 
 # ---- answers ----

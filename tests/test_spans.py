@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.errors import UsageError
-from hub.tasks.spans import OUTSIDE, Scheme, Span, best_tags, recognise
+from hub.tasks.spans import OUTSIDE, Scheme, Span, best_tags, chances, recognise
 
 BIO = ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
 BIOES = ("O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in ("LOC", "PER")))
@@ -148,18 +148,24 @@ def test_spans_without_tags_are_refused(labels: tuple[str, ...], spans: list[Spa
 # ---- the best allowed sequence ----
 
 
+def allowed_paths(scheme: Scheme, length: int, *, to_the_end: bool = True) -> list[tuple[int, ...]]:
+    """Give every sequence of so many tags that the scheme allows, by trying all."""
+    allowed, begins, ends = scheme.transitions()
+    return [
+        path
+        for path in itertools.product(range(len(scheme.labels)), repeat=length)
+        if begins[path[0]]
+        and (ends[path[-1]] or not to_the_end)
+        and all(allowed[a, b] for a, b in itertools.pairwise(path))
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(SETS))
 @pytest.mark.parametrize("seed", range(12))
 def test_the_best_sequence_is_the_best_of_all_that_are_allowed(name: str, seed: int) -> None:
     scheme, rng = recognise(SETS[name]), np.random.default_rng(seed)
     scores = rng.normal(size=(4, len(scheme.labels)))
-    allowed, begins, ends = scheme.transitions()
-
-    def value(path: tuple[int, ...]) -> float:
-        fits = begins[path[0]] and ends[path[-1]] and all(allowed[a, b] for a, b in itertools.pairwise(path))
-        return float(scores[np.arange(4), path].sum()) if fits else -np.inf
-
-    best = max(itertools.product(range(len(scheme.labels)), repeat=4), key=value)
+    best = max(allowed_paths(scheme, 4), key=lambda path: float(scores[np.arange(4), path].sum()))
     found = best_tags(scores, scheme.transitions())
     assert tuple(found.tolist()) == best
     assert scheme.spans(found) == scheme.spans(found, strict=True)
@@ -172,3 +178,27 @@ def test_an_inside_without_a_beginning_is_repaired_by_what_is_likely() -> None:
     scores = np.log(np.array([[0.9, 0.05, 0.05], [0.3, 0.2, 0.5]]))
     assert best_tags(scores, scheme.transitions()).tolist() == [0, 0]
     assert best_tags(np.zeros((0, 3)), scheme.transitions()).tolist() == []
+
+
+@pytest.mark.parametrize("name", SETS)
+@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([0.5, 5.0, 50.0]))
+@settings(max_examples=30, deadline=None)
+def test_chances_are_shares_of_all_allowed_sequences(name: str, seed: int, size: float) -> None:
+    scheme = recognise(SETS[name])
+    scores = np.random.default_rng(seed).normal(size=(3, len(scheme.labels))) * size
+    expected, best = np.zeros(scores.shape), scores.max(axis=1).sum()
+    for path in allowed_paths(scheme, 3):
+        expected[np.arange(3), path] += np.exp(scores[np.arange(3), path].sum() - best)
+    found = chances(scores, scheme.transitions())
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=1e-9)
+
+
+def test_chances_have_a_value_for_any_scores_and_where_nothing_is_allowed() -> None:
+    scheme = recognise(BIOES)
+    scores = np.random.default_rng(0).normal(size=(2000, len(BIOES))) * 1e4
+    found = chances(scores, scheme.transitions())
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    alone = recognise(("B-PER", "E-PER"))  # no entity is one word long
+    np.testing.assert_allclose(chances(np.log([[0.7, 0.3]]), alone.transitions()), [[0.7, 0.3]])
+    assert chances(np.zeros((0, len(BIOES))), scheme.transitions()).shape == (0, len(BIOES))

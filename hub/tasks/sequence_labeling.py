@@ -15,17 +15,16 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 from PIL import Image
-from scipy.special import softmax
 
 from hub.errors import InputError, SpecError, UsageError
 from hub.modules.archs import Backbone, FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.text_preprocessor import TextPreprocessor
-from hub.tasks import answer_card
+from hub.tasks import answer_card, tag_sequences
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, WeightedMean
 from hub.tasks.classification import FOCAL_GAMMA, Classification
 from hub.tasks.sequence_labeling_metrics import CUT, IGNORED, SpanMeter, tagged
-from hub.tasks.spans import Span, best_tags, recognise
+from hub.tasks.spans import FREE, Span, best_tags, chances, recognise
 from hub.tasks.text_classification import OfTexts, TextExamples, of_texts
 from hub.transforms.text import Tokens
 
@@ -150,12 +149,17 @@ class SequenceLabeling(OfTexts, Plain):
     ) -> Loss:
         """Give the loss of Classification of this kind, a mean over the words of a batch.
 
-        Raises UsageError as there.
+        Cross entropy with nothing more said is that of the whole sequence among those that the scheme allows
+        (hub.tasks.tag_sequences). The others, weights and smoothing are for each word by itself. Raises UsageError as
+        there.
         """
         each = Classification(self.labels).loss(
             kind=kind, class_weight=class_weight, label_smoothing=label_smoothing, focal_gamma=focal_gamma,
             counts=counts, samples=samples,
         )  # fmt: skip
+        plain = kind == "cross_entropy" and class_weight is None and not label_smoothing
+        if plain and self.scheme.name not in FREE:
+            return WeightedMean(self._of_sequences, lambda targets: (targets >= 0).astype("float32").sum())
 
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:
             # Paddle's own ignore_index divides by all pieces when it is below 0, and not by those that count.
@@ -171,6 +175,9 @@ class SequenceLabeling(OfTexts, Plain):
             return each.weight(labels)
 
         return WeightedMean(loss, weight)
+
+    def _of_sequences(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return tag_sequences.loss(outputs, targets, self._transitions, cut=CUT)
 
     def meter(self) -> SpanMeter:
         """Give an empty meter."""
@@ -225,11 +232,11 @@ class SequenceLabeling(OfTexts, Plain):
         scores = np.concatenate([next(logits) for _ in cut])
         places = np.concatenate([window.places for window in cut])
         tags = best_tags(scores, self._transitions)
-        chances = softmax(scores.astype(np.float64), axis=1)[np.arange(len(tags)), tags]
+        sure = chances(scores, self._transitions)[np.arange(len(tags)), tags]
 
         def entry(first: int, end: int, **what: str) -> dict[str, Any]:
             start, stop = int(places[first, 0]), int(places[end - 1, 1])
-            score = round(float(chances[first:end].mean()), 6)
+            score = round(float(sure[first:end].mean()), 6)
             return {**what, "text": text[start:stop], "start": start, "end": stop, "score": score}
 
         found = [entry(span.start, span.end, type=span.type) for span in self.scheme.spans(tags)]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
-from hub.tasks.spans import OUTSIDE, Scheme, best_tags
+from hub.tasks.spans import OUTSIDE, Scheme, best_tags, chances
 
 IGNORED = -100
 """The label of a piece that counts for nothing: special ones, and all but the first of a word."""
@@ -87,5 +86,5 @@ def tagged(
     seen = logits[np.flatnonzero(labels >= 0)]
     found, sure = np.full(len(words), OUTSIDE, np.int64), np.zeros(len(words))
     found[: len(seen)] = best_tags(seen, transitions)
-    sure[: len(seen)] = softmax(seen.astype(np.float64), axis=1)[np.arange(len(seen)), found[: len(seen)]]
+    sure[: len(seen)] = chances(seen, transitions)[np.arange(len(seen)), found[: len(seen)]]
     return np.where(words < 0, CUT - words, words), found, sure

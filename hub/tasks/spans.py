@@ -23,6 +23,8 @@ FREE = ("IO", "IOB1")
 """Schemes in which any tag may follow any other."""
 OUTSIDE = -1
 """The tag number of a word that nothing was said about: it belongs to no span."""
+LEAST_LOG, LEAST = -300.0, 1e-300
+"""What a logit may be below the best of its word, and a sum of chances: without them some would be 0 by 0."""
 
 _TAG = re.compile(r"([BIMELSU])(?:-(.+))?")
 _PREFIX = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
@@ -194,3 +196,29 @@ def best_tags(scores: np.ndarray, transitions: tuple[np.ndarray, np.ndarray, np.
     for place in range(len(scores) - 1, 0, -1):
         path[place - 1] = came_from[place, path[place]]
     return path
+
+
+def chances(scores: np.ndarray, transitions: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+    """Give the chance of each tag for each word, float64 [n, L], among the sequences that are allowed.
+
+    `scores` [n, L] are logits. Forward and backward as in Rabiner 1989, "A tutorial on hidden Markov models". Where no
+    sequence is allowed, as for one word that can be no entity, the chances are those of the word by itself.
+    """
+    logits = scores.astype(np.float64)
+    alone = np.exp(np.maximum(logits - logits.max(axis=1, keepdims=True), LEAST_LOG))
+    alone /= alone.sum(axis=1, keepdims=True)
+    allowed, begins, ends = (each.astype(np.float64) for each in transitions)
+    if not len(logits) or allowed.all():
+        return alone
+    before, after = np.empty_like(alone), np.empty_like(alone)
+    way, back = begins, ends
+    for place, own in enumerate(alone):
+        way = (way @ allowed if place else way) * own
+        before[place] = way = way / max(way.sum(), LEAST)
+    for place in range(len(alone) - 1, -1, -1):
+        after[place] = back
+        back = allowed @ (back * alone[place])
+        back = back / max(back.sum(), LEAST)
+    both = before * after
+    total = both.sum(axis=1, keepdims=True)
+    return np.where(total > LEAST, both / np.maximum(total, LEAST), alone)
