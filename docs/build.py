@@ -35,7 +35,7 @@ def commands_page() -> str:
     parts = [NOTE, "# Commands\n"]
     for name, summary in COMMANDS.items():
         parser = Parser(name, summary)
-        importlib.import_module(f"hub.cli.{name}").configure(parser)
+        importlib.import_module(f"hub.cli.{name.replace('-', '_')}").configure(parser)
         parser.formatter_class = partial(argparse.HelpFormatter, width=100)
         parts += [f"## hub {name}\n", f"```text\n{parser.format_help().strip()}\n```\n"]
     return "\n".join(parts)

@@ -396,6 +396,7 @@ class Module(PaddleHubFace):
         multi_label: bool | None = None,
         seed: int = 0,
         workers: int = 0,
+        progress: bool = True,
         **settings: Any,
     ) -> RangeTest:
         """Try learning rates from `low` to `high` on the first steps of a training that is then thrown away.
@@ -408,7 +409,9 @@ class Module(PaddleHubFace):
         state = weights.state_of(self.network)
         try:
             with self._becoming(job):
-                return range_test(self.network, job.plan, job.sets, low=low, high=high, steps=steps)
+                return range_test(
+                    self.network, job.plan, job.sets, low=low, high=high, steps=steps, progress=progress
+                )
         finally:
             weights.give(self.network, state, what=self.name)
             self.network.eval()

@@ -37,13 +37,13 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 def test_commands_and_files_are_the_same_set() -> None:
     files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - SHARED_FILES
-    assert files == set(COMMANDS)
+    assert files == {name.replace("-", "_") for name in COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_argument_has_help(name: str) -> None:
     parser = Parser(name, COMMANDS[name])
-    importlib.import_module(f"hub.cli.{name}").configure(parser)
+    importlib.import_module(f"hub.cli.{name.replace('-', '_')}").configure(parser)
     assert [action.dest for action in parser._actions if not action.help] == []
 
 

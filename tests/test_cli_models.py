@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hub.cli import evaluate, finetune, run
+from hub.cli import evaluate, finetune, range_test, run
 from hub.cli.main import main
 from hub.finetune.config import Config
 from hub.module import Module
+from tests.folders import tree
 from tests.pictures import LABELS, folder, tiny_module
 
 
@@ -192,6 +193,49 @@ def test_a_matrix_that_does_not_fit_the_terminal_becomes_a_list(monkeypatch: pyt
     assert evaluate.details(metrics)[1].splitlines()[1].split()[-1] == "1"
 
 
+# ---- range-test ----
+
+
+def test_range_test_suggests_a_rate_draws_the_curve_and_keeps_nothing(
+    shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = folder(tmp_path / "train", 6)
+    before = tree(Path(shapes))
+    line = ["range-test", shapes, str(train), "--batch-size", "6", "--low", "1e-5", "--seed", "3"]
+    assert main([*line, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["rates"][0] == pytest.approx(1e-5)
+    assert len(data["rates"]) == len(data["losses"]) == len(data["smoothed"]) <= 60
+    assert 1e-5 < data["suggestion"] < 1
+    pytest.importorskip("matplotlib")
+    assert main([*line, "--plot", str(tmp_path / "rates.png")]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0] == f"learning rate  {data['suggestion']:.2g}"
+    assert shown.err.splitlines()[-1].endswith(f"--learning-rate {data['suggestion']:.2g}")
+    with Image.open(tmp_path / "rates.png") as picture:
+        assert picture.width > picture.height > 300
+    assert tree(Path(shapes)) == before
+    assert main([*line, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ("--steps 3", 2, "steps"),
+        ("--low 1 --high 0.1", 2, "low"),
+        ("--epochs 3", 2, "takes no option '--epochs'"),
+        ("--strategy prob", 2, "did you mean 'probe'"),
+    ],
+)
+def test_range_test_refuses_what_is_no_sweep(
+    options: str, code: int, message: str, shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = folder(tmp_path / "train", 4)
+    assert main(["range-test", shapes, str(train), *options.split()]) == code
+    assert message in capsys.readouterr().err
+
+
 # ---- finetune ----
 
 
@@ -226,6 +270,7 @@ def test_the_options_are_those_of_module_finetune() -> None:
     [
         (run, Module.predict, {"given", "options"}),
         (evaluate, Module.evaluate, {"data"}),
+        (range_test, Module.range_test, {"train", "progress", "settings", "multi_label", "seed", "workers"}),
     ],
 )
 def test_options_have_the_defaults_of_the_method(

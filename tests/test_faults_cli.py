@@ -122,6 +122,7 @@ LINES = {
     "search": ["search", "{}"], "list": ["list", "--task", "{}"], "show": ["show", "{}"], "install": ["install", "{}"],
     "uninstall": ["uninstall", "{}"], "verify": ["verify", "{}"], "run": ["run", "{}", "a.png"],
     "finetune": ["finetune", "{}", "nowhere"], "evaluate": ["evaluate", "{}", "nowhere"],
+    "range-test": ["range-test", "{}", "nowhere"],
     "publish": ["publish", "{}", "--to", "new_index"], "export": ["export", "{}", "--to", "out.tar.gz"],
     "cache rm": ["cache", "rm", "{}"], "cache verify": ["cache", "verify", "{}"], "index": ["index", "check", "{}"],
 }  # fmt: skip

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from hub.cli.output import ClosedOutput, say, write
 from hub.errors import HubError, MissingDependencyError, UsageError, one_of
 
-# The command `name` is the module hub.cli.<name>, imported only when somebody asks for it.
+# The command `a-b` is the module hub.cli.a_b, imported only when somebody asks for it.
 COMMANDS = {
     "search": "find modules by words in their name, task and summary",
     "list": "list the modules that can be had and those that are here",
@@ -26,6 +26,7 @@ COMMANDS = {
     "verify": "check a module's files and replay its golden example",
     "run": "predict: files, folders or globs in, labels and scores out",
     "finetune": "train a module on your own data and save the result",
+    "range-test": "try learning rates on your own data and suggest one",
     "evaluate": "measure a module on labelled data",
     "publish": "check a module folder and add it to an index folder",
     "export": "pack a module into one file for a machine without a network",
@@ -81,7 +82,7 @@ def _dispatch(words: list[str]) -> int:
 
     from hub.cli.parser import Parser  # argparse costs as much as the rest of `hub --help`
 
-    command = importlib.import_module(f"hub.cli.{name}")
+    command = importlib.import_module(f"hub.cli.{name.replace('-', '_')}")
     parser = Parser(name, COMMANDS[name])
     command.configure(parser)
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
+from tqdm import tqdm
 
 from hub.errors import TrainingError
 from hub.finetune import closed_form, freezing, mixing, optimizer, regularize, resume, sampling, schedules
@@ -162,7 +163,9 @@ def _ending(
             say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
 
 
-def range_test(network: Network, plan: Plan, sets: Sets, *, low: float, high: float, steps: int) -> RangeTest:
+def range_test(
+    network: Network, plan: Plan, sets: Sets, *, low: float, high: float, steps: int, progress: bool
+) -> RangeTest:
     """Train the network with rates from `low` to `high`, one a step, and give the losses and a suggestion.
 
     The network is of no use afterwards. Raises what hub.finetune.range_test.range_test raises.
@@ -181,9 +184,12 @@ def range_test(network: Network, plan: Plan, sets: Sets, *, low: float, high: fl
     def step(rate: float) -> float:
         trainer.learning_rate = rate
         (inputs, targets), size = next(batches)
-        return trainer.train_step(inputs, targets, size)
+        loss = trainer.train_step(inputs, targets, size)
+        bar.update()
+        return loss
 
-    return measure_rates(step, low=low, high=high, steps=steps)
+    with tqdm(total=steps, desc="trying rates", disable=None if progress else True, leave=False) as bar:
+        return measure_rates(step, low=low, high=high, steps=steps)
 
 
 def _cut(network: Network, plan: Plan, sets: Sets, features: Features, say: Callable[[str], None]) -> int:

@@ -1,0 +1,56 @@
+"""`hub range-test`: the learning rate to begin with, tried on the first steps of a training that is thrown away."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from hub.cli.finetune import OPTIONS
+from hub.cli.output import say, write, write_json
+from hub.cli.parser import add_data, data_of
+
+SHARED = ("batch_size", "strategy", "freeze", "class_weight", "multi_label", "seed", "workers", "device")
+"""Options of finetune that this command takes as well, and hands on."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a module name, name@version or ./folder")
+    add_data(parser, "data")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the losses over the rates into a PNG")
+    parser.add_argument("--low", type=float, default=1e-6, metavar="X", help="the first rate (default 1e-6)")
+    parser.add_argument("--high", type=float, default=1.0, metavar="X", help="the last rate (default 1)")
+    parser.add_argument("--steps", type=int, default=60, metavar="N", help="how many are tried (default 60)")
+    parser.add_argument(
+        "--task", metavar="NAME", help="what an encoder of texts learns (default: what it does)"
+    )
+    for name in SHARED:
+        how = OPTIONS[name]
+        parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, **how)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the rate that the losses speak for, and the one at which they exploded."""
+    from hub.module import Module
+
+    chosen: dict[str, Any] = {name: getattr(arguments, name) for name in SHARED if hasattr(arguments, name)}
+    module = Module(arguments.name, device=chosen.pop("device", None), task=arguments.task)
+    found = module.range_test(
+        data_of(arguments.data), low=arguments.low, high=arguments.high, steps=arguments.steps, **chosen
+    )
+    if arguments.plot:
+        found.plot(arguments.plot)
+    if arguments.json:
+        write_json(
+            {
+                "suggestion": found.suggestion, "limit": found.limit, "rates": found.rates, "losses": found.losses,
+                "smoothed": found.smoothed,
+            }
+        )  # fmt: skip
+    else:
+        exploded = "" if found.limit is None else f"\nexploded at    {found.limit:.2g}"
+        write(f"learning rate  {found.suggestion:.2g}{exploded}")
+    words = [arguments.name, *arguments.data, "--learning-rate", f"{found.suggestion:.2g}"]
+    say(f"use it: hub finetune {shlex.join(words)}")
+    return 0
