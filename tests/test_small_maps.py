@@ -44,7 +44,10 @@ def trained(layer: nn.Layer, shape: tuple[int, ...]) -> tuple[str, list[np.ndarr
     ],
     ids=str,
 )
-def test_a_small_map_and_all_gradients_are_those_of_paddle(layer: nn.Conv2D, shape: tuple[int, ...]) -> None:
+def test_a_small_map_and_all_gradients_are_those_of_paddle(
+    layer: nn.Conv2D, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_maps, "LEAST_WEIGHTS", 0)
     before, expected = trained(layer, shape)
     with small_maps.as_products(layer):
         within, found = trained(layer, shape)
@@ -58,7 +61,6 @@ def test_a_small_map_and_all_gradients_are_those_of_paddle(layer: nn.Conv2D, sha
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
-        (conv(6, 5, 3, padding=1), (2, 6, 8, 8)),
         (conv(6, 6, 3, padding=1, groups=2), (2, 6, 4, 4)),
         (conv(6, 6, 3, padding=1, groups=6), (2, 6, 4, 4)),
         (conv(6, 5, 3, padding=2, dilation=2), (2, 6, 4, 4)),
@@ -71,12 +73,40 @@ def test_a_small_map_and_all_gradients_are_those_of_paddle(layer: nn.Conv2D, sha
     ],
     ids=str,
 )
-def test_other_convolutions_are_left_to_paddle(layer: nn.Layer, shape: tuple[int, ...]) -> None:
+def test_other_convolutions_are_left_to_paddle(
+    layer: nn.Layer, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_maps, "LEAST_WEIGHTS", 0)
     before, expected = trained(layer, shape)
     with small_maps.as_products(layer):
         within, found = trained(layer, shape)
     assert within == before
     assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("layer", "side", "is_small"),
+    [
+        (conv(64, 64, 3, padding=1), 2, True),
+        (conv(64, 64, 3, padding=1), 4, False),
+        (conv(128, 128, 3, padding=1), 4, True),
+        (conv(128, 128, 3, padding=1), 7, False),
+        (conv(256, 256, 3, padding=1), 7, True),
+        (conv(256, 256, 3, padding=1), 8, False),
+        (conv(64, 128, 3, stride=2, padding=1), 7, True),
+        (conv(8, 8, 1), 7, True),
+        (conv(512, 512, 1), 8, False),
+    ],
+    ids=str,
+)
+def test_a_map_is_small_where_the_filter_is_large_beside_it(
+    layer: nn.Conv2D, side: int, is_small: bool
+) -> None:
+    shape = (1, layer.weight.shape[1], side, side)
+    before, _ = trained(layer, shape)
+    with small_maps.as_products(layer):
+        within, _ = trained(layer, shape)
+    assert (within != before) is is_small
 
 
 def test_a_network_is_as_before_also_when_training_ends_in_an_error() -> None:

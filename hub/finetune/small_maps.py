@@ -16,8 +16,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+LEAST_WEIGHTS = 200
+"""Of a filter, for each two places of the map that comes out: with fewer the matrix of patches costs what it saves."""
 MOST_PLACES = 49
-"""Of a map that comes out, 7×7: from 8×8 on it takes the same time either way."""
+"""Of a map that comes out of a filter of one place, 7×7: there the matrix costs nothing, and nothing more is won."""
 MOST_BYTES = 64 * 2**20
 """Of the matrix of patches, which is as many times the size of the map as the filter has places."""
 
@@ -63,9 +65,11 @@ def _forward(layer: nn.Conv2D, x: Tensor) -> Tensor:
         for side, border, part, step in zip(size, padding, window, stride, strict=True)
     )
     patch, places = channels * window[0] * window[1], height * width
-    if not 0 < places <= MOST_PLACES or 4 * count * places * patch > MOST_BYTES:
+    is_point = window == [1, 1] and not any(padding)
+    pays = places <= MOST_PLACES if is_point else filters * patch >= LEAST_WEIGHTS * places**2
+    if not (min(height, width) > 0 and pays and 4 * count * places * patch <= MOST_BYTES):
         return type(layer).forward(layer, x)
-    if window == [1, 1] and not any(padding):
+    if is_point:
         rows = x[:, :, :: stride[0], :: stride[1]].transpose([0, 2, 3, 1])
     else:
         rows = F.unfold(x, window, strides=stride, paddings=padding).transpose([0, 2, 1])
