@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,7 +29,6 @@ from hub.finetune.precision import Precision
 from hub.finetune.range_test import RangeTest
 from hub.finetune.range_test import range_test as measure_rates
 from hub.finetune.run import Run, environment
-from hub.finetune.small_maps import as_products
 from hub.finetune.trainer import Interrupted, Trainer, measure
 from hub.finetune.worst import Worst
 from hub.modules.compiled import failed_traces_forgotten
@@ -95,8 +94,8 @@ def fit(
     if store.start is not None:
         resume.go_on(trainer, keeper, store.start)
         say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
-    computing = failed_traces_forgotten() if config.to_static else as_products(model)
-    with computing, _ending(trainer, keeper, checkpointer, run, network, say):
+    tracing = failed_traces_forgotten() if config.to_static else nullcontext()
+    with tracing, _ending(trainer, keeper, checkpointer, run, network, say):
         if fit_head and store.start is None:
             _offer_start(trainer, keeper, valid)
         trainer.fit(train, valid, epochs=config.epochs)
