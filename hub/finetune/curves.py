@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 INK = {"train_loss": "#1f77b4", "valid_loss": "#ff7f0e"}
 MOST_METRICS = 3
+TICKS = 6
+"""On an axis at most: half of the time of drawing goes into their numbers."""
 
 
 def can_draw() -> bool:
@@ -66,7 +68,8 @@ def plot(history: Sequence[dict[str, Any]], path: Path, *, metrics: Sequence[str
     epochs = [row["epoch"] for row in history]
     for axes, missing in ((left, "no losses"), (right, "no validation metrics")):
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1, nbins=TICKS)
+        axes.yaxis.get_major_locator().set_params(nbins=TICKS, min_n_ticks=4)
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
         axes.grid(alpha=0.3)
         if axes.lines:
