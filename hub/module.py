@@ -267,7 +267,8 @@ class Module(PaddleHubFace):
         """Give the task's metrics over a labelled set, for this module's labels.
 
         `data` is what `finetune` takes. A folder with train, valid and test parts is measured on its test part, or
-        else its valid part. Raises DataError that lists every bad sample and every label that the module does not know.
+        else its valid part. "cut" counts the texts that are longer than what is read of one, where there are any.
+        Raises DataError that lists every bad sample and every label that the module does not know.
         """
         task = self._answering()
         config = Config(batch_size=batch_size, workers=workers)
@@ -276,9 +277,12 @@ class Module(PaddleHubFace):
             self._kind.inputs, data, labels=self.labels, multi_label=task.multi_label, on_bad=on_bad,
             workers=workers, probe=items.item, grouped=self._kind.grouped,
         )  # fmt: skip
-        batches = Batches(training.read(chosen, items), batch_size=config.step_size, workers=workers)
-        metrics, loss = measure(self.network, task, batches)
-        return {**metrics, "loss": loss}
+        source = training.read(chosen, items)
+        metrics, loss = measure(
+            self.network, task, Batches(source, batch_size=config.step_size, workers=workers)
+        )
+        cut, _ = source.cut()
+        return {**metrics, "loss": loss, **({"cut": cut} if cut else {})}
 
     # ---- making it yours ----
 

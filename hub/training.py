@@ -111,7 +111,15 @@ def prepare(
     backbone = archs.shortened(base.backbone, config.drop_groups)
     task.attach(backbone)
     plan = planning.plan(config, task, backbone, sets, options=options, early_stop=early_stop, ranks=ranks)
-    return Job(task, backbone, sets, plan, parts.describe())
+    return Job(task, backbone, sets, plan, "\n".join([parts.describe(), *_cut(sets)]))
+
+
+def _cut(sets: Sets) -> Iterator[str]:
+    """Give a line for each set of which some samples are longer than what is read of them."""
+    for name, given in (("training", sets.train), ("validation", sets.valid), ("test", sets.test)):
+        count, pieces = (0, 0) if given is None else given.cut()
+        if given is not None and count:
+            yield f"{name}: {count:,} of {len(given):,} texts are longer than {pieces} pieces, and were cut there"
 
 
 def read(data: Dataset, items: ItemCache) -> Read:

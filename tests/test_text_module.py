@@ -283,3 +283,32 @@ def test_the_command_reads_texts_from_its_line_a_file_and_stdin(
     assert "我们 cat" in shown
     assert sorted(path.name for path in (tmp_path / "cards").iterdir()) == ["1.png", "2.png"]
     assert "accuracy" in run(["evaluate", best, str(table)], capsys)
+
+
+def longer(given: Any) -> Any:
+    """Give a text, the words of one or a pair with more words than a module of 12 pieces reads."""
+    if isinstance(given, tuple):
+        return given[0], longer(given[1])
+    return given + ["sat"] * 20 if isinstance(given, list) else given + " sat" * 20
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_it_is_said_how_many_texts_were_cut(task: str, tmp_path: Path) -> None:
+    data = DATA[task](12)
+    if "matching" in task:  # both are to fit where they are read as one
+        data = [(tuple(" ".join(text.split()[:4]) for text in given), label) for given, label in data]
+    tags = task == "sequence_labeling"
+    long = [(longer(given), label + ["O"] * 20 if tags else label) for given, label in data[:3]]
+    module = turned(task, tmp_path / "m")
+    module.finetune(
+        [*long, *data[3:]], valid=data, test=[*data, *long], output_dir=tmp_path / "run",
+        **{**SETTINGS, "epochs": 1},
+    )  # fmt: skip
+    assert module.run is not None
+    said = [line for line in module.run.data.splitlines() if "longer" in line]
+    assert said == [
+        f"training: 3 of {len(data)} texts are longer than 12 pieces, and were cut there",
+        f"test: 3 of {len(data) + 3} texts are longer than 12 pieces, and were cut there",
+    ]
+    assert module.evaluate([*data, *long])["cut"] == 3
+    assert "cut" not in module.evaluate(data)

@@ -124,6 +124,14 @@ class Read:
     def _length(self, index: int) -> int | None:
         return self.items.examples.length(self.items.item(self.samples[index]))
 
+    def cut(self) -> tuple[int, int]:
+        """Give how many samples have more than is read of one, and how many pieces that is; (0, 0) for none."""
+        if self.lengths() is None:
+            return 0, 0
+        items = (self.items.item(self.samples[index]) for index in range(len(self)))
+        pieces = [self.items.examples.cut(item) for item in items]
+        return sum(map(bool, pieces)), max(pieces)
+
     def keys(self) -> list[str]:
         """Give a digest of every sample's content: of its file's bytes, or of what is in memory."""
         if self._keys is None:

@@ -66,6 +66,10 @@ class Examples:
         """Give how long an item is, where a batch is padded to its longest; None where all have one size."""
         return None
 
+    def cut(self, item: Any) -> int:
+        """Give how many pieces were read of an item that has more; 0 where all of it was."""
+        return 0
+
     def vary(self, item: Any, rng: np.random.Generator) -> Any:
         """Give a random variant of what `read` gave."""
         return self.preprocessor.augmented(item, rng)

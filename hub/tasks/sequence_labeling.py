@@ -65,6 +65,10 @@ class TaggedExamples(TextExamples):
         """Give the number of pieces."""
         return len(item[0])
 
+    def cut(self, item: Any) -> int:
+        """Give how many pieces a text may have where this one has more, else 0."""
+        return super().cut(item[0])
+
     def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
         """Give ((ids, segments, mask) [N, L], labels int64 [N, M]); M is above L where words were cut off."""
         labels = np.full((len(items), max(len(own) for _, own in items)), IGNORED, np.int64)

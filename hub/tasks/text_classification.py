@@ -32,6 +32,10 @@ class TextExamples(Examples):
         """Give the number of pieces."""
         return len(item)
 
+    def cut(self, item: Tokens) -> int:
+        """Give how many pieces a text may have where this one has more, else 0."""
+        return len(item) if item.cut else 0
+
 
 class OfTexts:
     """How a task on texts shows its inputs."""

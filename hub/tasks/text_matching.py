@@ -128,6 +128,10 @@ class PairExamples(TextExamples):
         """Give the number of pieces of the longer text."""
         return max(map(len, item))
 
+    def cut(self, item: Any) -> int:
+        """Give how many pieces a text may have where one of these has more, else 0."""
+        return max(map(super().cut, item))
+
     def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
         """Give ((ids, segments, mask), targets), each of the three [N, 2, L]."""
         return pairs(self.preprocessor, items), targets
