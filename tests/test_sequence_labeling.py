@@ -181,6 +181,15 @@ def test_the_loss_of_a_text_is_that_of_its_tags_among_all_that_are_allowed(
     )  # what one tag gains the others lose
 
 
+def test_texts_of_one_word_have_the_tags_that_may_stand_alone() -> None:
+    logits = np.random.default_rng(0).normal(size=(2, 3, len(BIO))).astype(np.float32)
+    labels = np.array([[IGNORED, 1, IGNORED], [IGNORED, 0, IGNORED]])  # B-LOC and O
+    found = SequenceLabeling(BIO).loss()(paddle.to_tensor(logits), paddle.to_tensor(labels))
+    scores = logits[:, 1, :3].astype(np.float64)  # O, B-LOC and B-PER
+    costs = np.logaddexp.reduce(scores, axis=1) - scores[[0, 1], [1, 0]]
+    assert float(found) == pytest.approx(costs.mean(), rel=1e-5)
+
+
 def test_pieces_that_count_for_nothing_have_no_gradient_and_a_batch_of_them_costs_nothing() -> None:
     logits, labels = random_batch()
     given = paddle.to_tensor(logits, stop_gradient=False)

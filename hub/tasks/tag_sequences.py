@@ -22,8 +22,8 @@ def loss(outputs: Tensor, targets: Tensor, transitions: Transitions, *, cut: int
     """Give minus the logarithm of the chance of the right tags, summed over the texts and divided by their words.
 
     `outputs` are logits [N, M, L], `targets` int64 [N, M or more]: a tag where a piece speaks for a word, from `cut`
-    downwards where a word was cut off, else below 0. Where the right tags are not allowed themselves, and at the end
-    of a text that goes on, every word counts by itself.
+    downwards where a word was cut off, else below 0. What is left of a text that was cut off may end in any tag. Where
+    the right tags are not allowed themselves, every word of the text counts by itself.
     """
     words, tags, there = _words(outputs, targets[:, : outputs.shape[1]])
     whole = (targets <= cut).sum(axis=1) == 0
