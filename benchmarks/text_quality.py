@@ -234,13 +234,19 @@ def _cell(scores: Sequence[Sequence[float]]) -> str:
     return f"{100 * statistics.mean(best):.1f} ± {100 * spread:.1f}"
 
 
-def main() -> None:
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Give a parser of the options that say what is measured, and how often."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--module", type=Path, help="a module folder, or an encoder as it was published")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--shots", type=int, nargs="+", default=[8, 16, 64])
+    return parser
+
+
+def main() -> None:
+    parser = options(__doc__)
     parser.add_argument("--part", nargs="+", choices=("tasks", "strategies"), default=("tasks", "strategies"))
     given = parser.parse_args()
     folder = given.module or minilm()

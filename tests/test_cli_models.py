@@ -211,7 +211,8 @@ def test_range_test_suggests_a_rate_draws_the_curve_and_keeps_nothing(
     assert main([*line, "--plot", str(tmp_path / "rates.png")]) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines()[0] == f"learning rate  {data['suggestion']:.2g}"
-    assert shown.err.splitlines()[-1].endswith(f"--learning-rate {data['suggestion']:.2g}")
+    rest = f"--batch-size 6 --seed 3 --learning-rate {data['suggestion']:.2g}"
+    assert shown.err.splitlines()[-1] == f"use it: hub finetune {shapes} {train} {rest}"
     with Image.open(tmp_path / "rates.png") as picture:
         assert picture.width > picture.height > 300
     assert tree(Path(shapes)) == before
@@ -225,7 +226,7 @@ def test_range_test_suggests_a_rate_draws_the_curve_and_keeps_nothing(
         ("--steps 3", 2, "steps"),
         ("--low 1 --high 0.1", 2, "low"),
         ("--epochs 3", 2, "takes no option '--epochs'"),
-        ("--strategy prob", 2, "did you mean 'probe'"),
+        ("--freeze backbon", 2, "did you mean 'backbone'"),
     ],
 )
 def test_range_test_refuses_what_is_no_sweep(

@@ -33,6 +33,7 @@ def test_what_is_taken_is_what_the_loader_reads() -> None:
     assert published.CONFIG_FILES == huggingface.CONFIG_FILES
     assert published.WEIGHTS_FILES == huggingface.WEIGHTS_FILES
     assert published.TOKENIZER_FILES == text.FILES
+    assert published.BESIDE == text.BESIDE
     assert huggingface.ENCODERS.keys() == published.MODEL_TYPES
     assert published.ARCH == huggingface.AS_PUBLISHED
 

@@ -11,23 +11,28 @@ from hub.cli.finetune import OPTIONS
 from hub.cli.output import say, write, write_json
 from hub.cli.parser import add_data, data_of
 
-SHARED = ("batch_size", "strategy", "freeze", "class_weight", "multi_label", "seed", "workers", "device")
-"""Options of finetune that this command takes as well, and hands on."""
+SHARED = ("batch_size", "freeze", "class_weight", "multi_label", "seed", "workers", "device")
+"""Options of finetune that this command takes as well."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a module name, name@version or ./folder")
     add_data(parser, "data")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the losses over the rates into a PNG")
-    parser.add_argument("--low", type=float, default=1e-6, metavar="X", help="the first rate (default 1e-6)")
-    parser.add_argument("--high", type=float, default=1.0, metavar="X", help="the last rate (default 1)")
-    parser.add_argument("--steps", type=int, default=60, metavar="N", help="how many are tried (default 60)")
+    _add_own(parser)
     parser.add_argument(
         "--task", metavar="NAME", help="what an encoder of texts learns (default: what it does)"
     )
     for name in SHARED:
         how = OPTIONS[name]
         parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, **how)
+
+
+def _add_own(parser: argparse.ArgumentParser) -> None:
+    """Let the parser take what finetune does not."""
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the losses over the rates into a PNG")
+    parser.add_argument("--low", type=float, default=1e-6, metavar="X", help="the first rate (default 1e-6)")
+    parser.add_argument("--high", type=float, default=1.0, metavar="X", help="the last rate (default 1)")
+    parser.add_argument("--steps", type=int, default=60, metavar="N", help="how many are tried (default 60)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,6 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         exploded = "" if found.limit is None else f"\nexploded at    {found.limit:.2g}"
         write(f"learning rate  {found.suggestion:.2g}{exploded}")
-    words = [arguments.name, *arguments.data, "--learning-rate", f"{found.suggestion:.2g}"]
-    say(f"use it: hub finetune {shlex.join(words)}")
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--json", action="store_true")
+    _add_own(own)
+    _, words = own.parse_known_args(arguments.command_line[1:])
+    say(f"use it: hub finetune {shlex.join([*words, '--learning-rate', f'{found.suggestion:.2g}'])}")
     return 0

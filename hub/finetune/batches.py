@@ -100,7 +100,7 @@ class Read:
     ) -> None:
         self.samples, self.items, self.targets, self.seed = samples, items, targets, seed
         self._keys: list[str] | None = None
-        self._lengths: np.ndarray | None = None
+        self._sizes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -116,21 +116,24 @@ class Read:
 
     def lengths(self) -> np.ndarray | None:
         """Give how long every sample is, int64 [N], where batches are padded to their longest; else None."""
-        # The first one says for all whether they have lengths: no picture is decoded to learn that it has none.
-        if self._lengths is None and len(self) and self._length(0) is not None:
-            self._lengths = np.array([self._length(index) for index in range(len(self))], np.int64)
-        return self._lengths
-
-    def _length(self, index: int) -> int | None:
-        return self.items.examples.length(self.items.item(self.samples[index]))
+        return None if (sizes := self._measured()) is None else sizes[:, 0]
 
     def cut(self) -> tuple[int, int]:
         """Give how many samples have more than is read of one, and how many pieces that is; (0, 0) for none."""
-        if self.lengths() is None:
+        if (sizes := self._measured()) is None:
             return 0, 0
-        items = (self.items.item(self.samples[index]) for index in range(len(self)))
-        pieces = [self.items.examples.cut(item) for item in items]
-        return sum(map(bool, pieces)), max(pieces)
+        return int(np.count_nonzero(sizes[:, 1])), int(sizes[:, 1].max())
+
+    def _measured(self) -> np.ndarray | None:
+        """Give the length of every sample and where it was cut, int64 [N, 2]; every one is read for it, once."""
+        # The first one says for all whether they have lengths: no picture is decoded to learn that it has none.
+        if self._sizes is None and len(self) and self._size(0)[0] is not None:
+            self._sizes = np.array([self._size(index) for index in range(len(self))], np.int64)
+        return self._sizes
+
+    def _size(self, index: int) -> tuple[int | None, int]:
+        examples, item = self.items.examples, self.items.item(self.samples[index])
+        return examples.length(item), examples.cut(item)
 
     def keys(self) -> list[str]:
         """Give a digest of every sample's content: of its file's bytes, or of what is in memory."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hub.tasks.spans import OUTSIDE, Scheme, best_tags, chances
+from hub.tasks.spans import OUTSIDE, Scheme, Transitions, best_tags, chances
 
 IGNORED = -100
 """The label of a piece that counts for nothing: special ones, and all but the first of a word."""
@@ -76,7 +76,7 @@ def _rates(both: Any, found: Any, right: Any) -> dict[str, float]:
 
 
 def tagged(
-    logits: np.ndarray, labels: np.ndarray, transitions: tuple[np.ndarray, np.ndarray, np.ndarray]
+    logits: np.ndarray, labels: np.ndarray, transitions: Transitions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give for the words of a text, from logits [L, K] and labels [M]: the right tags, those found and their chances.
 

@@ -26,6 +26,9 @@ OUTSIDE = -1
 LEAST_LOG, LEAST = -300.0, 1e-300
 """What a logit may be below the best of its word, and a sum of chances: without them some would be 0 by 0."""
 
+Transitions = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""What a scheme allows: bool [L, L] from tag to tag, [L] to begin with and [L] to end with."""
+
 _TAG = re.compile(r"([BIMELSU])(?:-(.+))?")
 _PREFIX = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
 
@@ -113,8 +116,8 @@ class Scheme:
                 return number
         raise UsageError(f"spans: expected a tag for {prefix}-{kind}, found {', '.join(self.labels[:20])}")
 
-    def transitions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give what the scheme allows: bool [L, L] from tag to tag, [L] to begin with and [L] to end with."""
+    def transitions(self) -> Transitions:
+        """Give what the scheme allows."""
         count = len(self.labels)
         inside = np.array([prefix in "IE" for prefix in self.prefixes]) & (self.name not in FREE)
         goes_on = np.array([[self.goes_on(a, b) for b in range(count)] for a in range(count)])
@@ -174,7 +177,7 @@ def _name(prefixes: Sequence[str], types: Sequence[str]) -> str:
     return "BIOES"
 
 
-def best_tags(scores: np.ndarray, transitions: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def best_tags(scores: np.ndarray, transitions: Transitions) -> np.ndarray:
     """Give the allowed sequence of tags int64 [n] with the largest sum of scores [n, L], by Viterbi's algorithm.
 
     Where the best tag of every word makes an allowed sequence it is that one, and nothing is searched. Scores are
@@ -198,7 +201,7 @@ def best_tags(scores: np.ndarray, transitions: tuple[np.ndarray, np.ndarray, np.
     return path
 
 
-def chances(scores: np.ndarray, transitions: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def chances(scores: np.ndarray, transitions: Transitions) -> np.ndarray:
     """Give the chance of each tag for each word, float64 [n, L], among the sequences that are allowed.
 
     `scores` [n, L] are logits. Forward and backward as in Rabiner 1989, "A tutorial on hidden Markov models". Where no

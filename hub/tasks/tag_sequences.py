@@ -7,15 +7,13 @@ the most likely one, and a head is as it would be without. Learnt transitions ar
 
 from __future__ import annotations
 
-import numpy as np
 import paddle
 from paddle import Tensor
 
+from hub.tasks.spans import Transitions
+
 FORBIDDEN = -1e4
 """Added to the logarithm of a chance that there is not; finite, for infinities have no gradient."""
-
-Transitions = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""What a scheme allows: from tag to tag [L, L], to begin with [L], to end with [L] (spans.Scheme.transitions)."""
 
 
 def loss(outputs: Tensor, targets: Tensor, transitions: Transitions, *, cut: int) -> Tensor:
