@@ -235,6 +235,10 @@ def test_folders_without_texts_say_what_was_expected(tmp_path: Path) -> None:
         load(tmp_path, PAIRS)
     with pytest.raises(DataError, match=r"a \.md file is no dataset"):
         load(tmp_path / "a" / "1.md", TEXTS)
+    write(tmp_path / "names.conll", "Rosa B-PER")
+    with pytest.raises(DataError, match=r"a \.conll file is no dataset") as caught:
+        load(tmp_path / "names.conll", TEXTS)
+    assert "task sequence_labeling" in caught.value.hint
 
 
 # ---- objects and frames ----

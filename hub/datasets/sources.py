@@ -215,6 +215,8 @@ def _form_of(path: Path, kind: Kind) -> str:
         return "file of arrays"
     hint = "expected a folder with a folder per class, a list file (.txt) or a table (.csv .tsv .jsonl)"
     hint = "expected a table (.csv .tsv .jsonl .txt)" if kind.is_text else hint
+    if kind.is_text and suffix in words.OWN_SUFFIXES:
+        hint = "words with tags are for the task sequence_labeling (--task sequence_labeling)"
     raise DataError(f"{path}: a {suffix or 'suffixless'} file is no dataset", hint=hint)
 
 

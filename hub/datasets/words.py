@@ -37,7 +37,9 @@ from hub.datasets.textfiles import read_text
 from hub.datasets.texts import class_names, frame_records, is_frame
 from hub.errors import UsageError
 
-SUFFIXES = (".jsonl", ".ndjson", ".tsv", ".csv", ".conll", ".bio", ".iob", ".bmes", ".txt")
+OWN_SUFFIXES = (".conll", ".bio", ".iob", ".bmes")
+"""Of files that hold nothing but words with tags."""
+SUFFIXES = (".jsonl", ".ndjson", ".tsv", ".csv", *OWN_SUFFIXES, ".txt")
 TAG_COLUMNS = ("tags", "ner_tags", "labels", "label", "ner", "tag", "pos_tags", "pos")
 """The names by which the column of tags is found, the likelier first."""
 SEPARATOR = "\x02"
