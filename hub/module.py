@@ -479,6 +479,7 @@ class Module(PaddleHubFace):
         finally:
             if run is None or not run.begun:
                 self._base, self._task, self.network, self.run = before
+            devices.release_memory()
 
     def _retask(self, task: Task, backbone: Backbone, config: Config) -> None:
         """Put a fresh head for other labels on the backbone that `task` is attached to."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,35 @@ def test_amd_processors_with_avx2_use_it(
         (tmp_path / "cpuinfo").write_text(processor, encoding="utf-8")
     devices.wake_avx2(tmp_path / "cpuinfo")
     assert os.environ.get("MKL_DEBUG_CPU_TYPE") == expected
+
+
+HELD = """
+import resource, sys
+from pathlib import Path
+import paddle
+from hub.modules import devices
+devices.choose("cpu")
+x = paddle.ones([16 << 20])  # 64 MB
+for _ in range(3):
+    x + x
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    x + x
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+kept = resident()
+devices.release_memory()
+print(kept - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc's malloc")
+@pytest.mark.parametrize(("chosen", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
+def test_memory_is_kept_from_step_to_step_until_it_is_released(chosen: dict[str, str], kept: bool) -> None:
+    pages = (64 << 20) // os.sysconf("SC_PAGESIZE")
+    done = subprocess.run(
+        [sys.executable, "-c", HELD], env={**os.environ, **chosen}, capture_output=True, text=True, check=True
+    )
+    faults, released = map(int, done.stdout.split()[-2:])
+    assert (faults < pages // 10) if kept else (faults >= 5 * pages)
+    assert (released >= pages * 0.9) if kept else (released < pages // 10)
