@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
+from hub.modules.map_layers import Conv2D
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import segmentation_losses as losses
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample
@@ -90,7 +91,7 @@ class PixelHead(nn.Layer):
         small = nn.initializer.Normal(
             std=0.01
         )  # it begins with even shares, whatever the size of the features
-        self.classify = nn.Conv2D(feature_spec.channels, count, 1, weight_attr=small)
+        self.classify = Conv2D(feature_spec.channels, count, 1, weight_attr=small)
 
     def forward(self, features: Tensor) -> Tensor:
         logits = self.classify(features)

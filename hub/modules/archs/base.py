@@ -20,6 +20,7 @@ import paddle
 from paddle import Tensor, nn
 
 from hub.errors import SpecError, WeightsError, did_you_mean, one_of
+from hub.modules.map_layers import mean_of_map
 
 Stage = Callable[[Any], Any]
 
@@ -89,7 +90,7 @@ class Backbone(nn.Layer):
         """Give what a group leaves as a vector for each sample, for a network whose later groups are taken off."""
         if isinstance(x, tuple):
             return paddle.concat([self.pooled(one) for one in x], axis=1)
-        return x.mean(axis=[2, 3]) if x.ndim == 4 else x
+        return mean_of_map(x) if x.ndim == 4 else x
 
     def from_published(
         self, state: Mapping[str, np.ndarray]

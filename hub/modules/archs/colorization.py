@@ -15,6 +15,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.modules.map_layers import Conv2D, enlarged
 
 BINS = 23 * 23
 """A grid of a and b from -110 to 110 in steps of 10."""
@@ -37,7 +38,7 @@ class Colorizer(Backbone):
 def _convs(*channels: int, dilation: int = 1, norm: bool = True) -> list[nn.Layer]:
     layers: list[nn.Layer] = []
     for before, after in zip(channels[:-1], channels[1:], strict=True):
-        layers += [nn.Conv2D(before, after, 3, padding=dilation, dilation=dilation), nn.ReLU()]
+        layers += [Conv2D(before, after, 3, padding=dilation, dilation=dilation), nn.ReLU()]
     return [*layers, nn.BatchNorm2D(channels[-1])] if norm else layers
 
 
@@ -66,16 +67,16 @@ class UserGuidedColorization(Colorizer):
         self.model6 = nn.Sequential(*_convs(512, 512, 512, 512, dilation=2))
         self.model7 = nn.Sequential(*_convs(512, 512, 512, 512))
         self.model8up = _up(512, 256)
-        self.model3short8 = nn.Sequential(nn.Conv2D(256, 256, 3, padding=1))
+        self.model3short8 = nn.Sequential(Conv2D(256, 256, 3, padding=1))
         self.model8 = nn.Sequential(nn.ReLU(), *_convs(256, 256, 256))
         self.model9up = _up(256, 128)
-        self.model2short9 = nn.Sequential(nn.Conv2D(128, 128, 3, padding=1))
+        self.model2short9 = nn.Sequential(Conv2D(128, 128, 3, padding=1))
         self.model9 = nn.Sequential(nn.ReLU(), *_convs(128, 128))
         self.model10up = _up(128, 128)
-        self.model1short10 = nn.Sequential(nn.Conv2D(64, 128, 3, padding=1))
-        self.model10 = nn.Sequential(nn.ReLU(), nn.Conv2D(128, 128, 3, padding=1), nn.LeakyReLU(0.2))
-        self.model_class = nn.Sequential(nn.Conv2D(256, BINS, 1))
-        self.model_out = nn.Sequential(nn.Conv2D(128, 2, 1), nn.Tanh())
+        self.model1short10 = nn.Sequential(Conv2D(64, 128, 3, padding=1))
+        self.model10 = nn.Sequential(nn.ReLU(), Conv2D(128, 128, 3, padding=1), nn.LeakyReLU(0.2))
+        self.model_class = nn.Sequential(Conv2D(256, BINS, 1))
+        self.model_out = nn.Sequential(Conv2D(128, 2, 1), nn.Tanh())
 
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         return [
@@ -128,11 +129,11 @@ class SmallColorizer(Colorizer):
         self.down2 = nn.Sequential(*_convs(w, 2 * w, 2 * w))
         self.down3 = nn.Sequential(*_convs(2 * w, 4 * w, 4 * w))
         self.down4 = nn.Sequential(*_convs(4 * w, 4 * w, 4 * w, dilation=2))
-        self.up3 = nn.Sequential(nn.Conv2D(8 * w, 4 * w, 1), *_convs(4 * w, 2 * w))
-        self.classes = nn.Conv2D(2 * w, BINS, 1)
-        self.up2 = nn.Sequential(nn.Conv2D(4 * w, 2 * w, 1), *_convs(2 * w, w))
-        self.up1 = nn.Sequential(nn.Conv2D(2 * w, w, 1), *_convs(w, w))
-        self.colours = nn.Conv2D(w, 2, 1)
+        self.up3 = nn.Sequential(Conv2D(8 * w, 4 * w, 1), *_convs(4 * w, 2 * w))
+        self.classes = Conv2D(2 * w, BINS, 1)
+        self.up2 = nn.Sequential(Conv2D(4 * w, 2 * w, 1), *_convs(2 * w, w))
+        self.up1 = nn.Sequential(Conv2D(2 * w, w, 1), *_convs(w, w))
+        self.colours = Conv2D(w, 2, 1)
 
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         return [
@@ -159,4 +160,4 @@ class SmallColorizer(Colorizer):
 
 
 def _joined(skip: Tensor, below: Tensor) -> Tensor:
-    return paddle.concat([skip, F.interpolate(below, scale_factor=2, mode="nearest")], axis=1)
+    return paddle.concat([skip, enlarged(below)], axis=1)

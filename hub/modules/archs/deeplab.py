@@ -17,6 +17,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.modules.map_layers import Conv2D
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 RATES = {8: ((1, 1, 2, 4), (1, 12, 24, 36)), 16: ((1, 1, 1, 2), (1, 6, 12, 18))}
@@ -43,7 +44,7 @@ class _Conv(nn.Layer):
         halve: bool = False,
     ) -> None:
         super().__init__()
-        self._conv = nn.Conv2D(
+        self._conv = Conv2D(
             channels_in, channels, kernel, stride, padding=dilation * (kernel // 2), dilation=dilation,
             groups=groups, bias_attr=None if bias else False,
         )  # fmt: skip

@@ -19,6 +19,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.modules.map_layers import Conv2D
 
 WIDTHS = (18, 30, 32, 40, 44, 48, 60, 64)
 MODULES = {2: 1, 3: 4, 4: 3}
@@ -43,7 +44,7 @@ class ConvNorm(nn.Layer):
     ) -> None:
         super().__init__()
         # "SAME" pads a stride of 2 at the right and at the bottom only, as the published networks were trained
-        self._conv = nn.Conv2D(
+        self._conv = Conv2D(
             channels_in, channels, kernel, stride, padding="SAME", bias_attr=None if bias else False
         )
         self._batch_norm = nn.BatchNorm2D(channels)
@@ -288,7 +289,7 @@ class _OCRHead(nn.Layer):
         self.spatial_ocr = _ObjectContext(middle, key)
         self.conv3x3_ocr = ConvNorm(channels, middle, 3, bias=True)
         self.aux_head = nn.Sequential(
-            ConvNorm(channels, channels, 1, bias=True), nn.Conv2D(channels, regions, 1)
+            ConvNorm(channels, channels, 1, bias=True), Conv2D(channels, regions, 1)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.modules.map_layers import mean_of_rows
 
 MELS = 64
 
@@ -91,8 +92,9 @@ class Panns(Backbone):
         return [(first[0], begin), *middle, ("fc1", partial(self._top, others[-1][1][0]))]
 
     def _top(self, layer: nn.Layer, x: Tensor) -> Tensor:
-        x = x.mean(axis=3)
-        x = F.dropout(x.max(axis=2) + x.mean(axis=2), 2.5 * self.dropout, training=self.training)
+        rows = mean_of_rows(x)
+        x = (rows.max(axis=1) + rows.mean(axis=1)).reshape([-1, x.shape[1]])
+        x = F.dropout(x, 2.5 * self.dropout, training=self.training)
         return F.dropout(F.relu(layer(x)), 2.5 * self.dropout, training=self.training)
 
 

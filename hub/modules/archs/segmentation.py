@@ -15,6 +15,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError, one_of
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, build, register
+from hub.modules.map_layers import Conv2D
 
 # encoder: (the first group whose map is used, pixels for each cell of it, groups that add no map)
 _ENCODERS: dict[str, tuple[str, int, tuple[str, ...]]] = {
@@ -34,7 +35,7 @@ class _Merge(nn.Layer):
 
     def __init__(self, channels_in: list[int], channels: int) -> None:
         super().__init__()
-        self.lateral = nn.LayerList([nn.Conv2D(count, channels, 1) for count in channels_in])
+        self.lateral = nn.LayerList([Conv2D(count, channels, 1) for count in channels_in])
         self.smooth = nn.Sequential(
             nn.Conv2D(channels, channels, 3, padding=1, bias_attr=False), nn.BatchNorm2D(channels), nn.ReLU()
         )

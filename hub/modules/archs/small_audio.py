@@ -12,6 +12,7 @@ from paddle.nn import functional as F
 
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
 from hub.modules.archs.small_resnet import _Block as Block
+from hub.modules.map_layers import mean_of_map, mean_of_rows
 
 
 @register("small_audio_cnn")
@@ -45,5 +46,6 @@ class SmallAudioCNN(Backbone):
 
 
 def _features(third: Tensor, fourth: Tensor) -> Tensor:
-    parts = [third.mean(axis=[2, 3]), fourth.mean(axis=[2, 3]), fourth.mean(axis=3).max(axis=2)]
+    loudest = mean_of_rows(fourth).max(axis=1).reshape([-1, fourth.shape[1]])
+    parts = [mean_of_map(third), mean_of_map(fourth), loudest]
     return paddle.concat([F.normalize(part, axis=1) * part.shape[1] ** 0.5 for part in parts], axis=1)

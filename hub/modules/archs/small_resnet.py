@@ -13,6 +13,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.modules.map_layers import mean_of_map
 
 
 class _Block(nn.Layer):
@@ -79,5 +80,5 @@ class SmallResNet(Backbone):
 
 
 def _features(*maps: Tensor) -> Tensor:
-    means = [x.mean(axis=[2, 3]) for x in maps]
+    means = [mean_of_map(x) for x in maps]
     return paddle.concat([F.normalize(mean, axis=1) * mean.shape[1] ** 0.5 for mean in means], axis=1)

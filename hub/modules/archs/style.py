@@ -20,6 +20,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError, UsageError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.modules.map_layers import Conv2D, enlarged, mean_of_map, mirrored
 
 SLOTS = 4
 STYLE_SIDE = 128
@@ -93,10 +94,10 @@ class _Conv(nn.Layer):
 
     def __init__(self, channels_in: int, channels_out: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2D(channels_in, channels_out, 3, stride=stride)
+        self.conv = Conv2D(channels_in, channels_out, 3, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, [1, 1, 1, 1], mode="reflect"))
+        return self.conv(mirrored(x, 1))
 
 
 class _Block(nn.Layer):
@@ -138,15 +139,15 @@ class SmallStylizer(Stylizer):
 
     def _decode(self, maps: tuple[Tensor, Tensor]) -> Tensor:
         second, third = maps
-        x = F.interpolate(self.deep(third), scale_factor=2, mode="nearest")
-        x = F.interpolate(self.middle(paddle.concat([x, second], axis=1)), scale_factor=2, mode="nearest")
+        x = enlarged(self.deep(third))
+        x = enlarged(self.middle(paddle.concat([x, second], axis=1)))
         return F.sigmoid(self.fine(x))
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Give mean and deviation of each channel, [N, C, 1, 1]."""
-    mean = x.mean(axis=[2, 3], keepdim=True)
-    return mean, ((x - mean).square().mean(axis=[2, 3], keepdim=True) + TINY).sqrt()
+    mean = mean_of_map(x).unsqueeze([2, 3])
+    return mean, (mean_of_map((x - mean).square()) + TINY).sqrt().unsqueeze([2, 3])
 
 
 def _renormalized(content: Tensor, style: Tensor) -> Tensor:
@@ -175,13 +176,13 @@ class _ConvLayer(nn.Layer):
     ) -> None:
         super().__init__()
         self.pad, self.upsample = kernel // 2, upsample
-        self.conv2d = nn.Conv2D(channels_in, channels_out, kernel, stride)
+        self.conv2d = Conv2D(channels_in, channels_out, kernel, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.upsample > 1:
-            x = F.interpolate(x, scale_factor=self.upsample, mode="nearest")
+            x = enlarged(x, self.upsample)
         if self.pad:
-            x = F.pad(x, [self.pad] * 4, mode="reflect")
+            x = mirrored(x, self.pad)
         return self.conv2d(x)
 
 
@@ -197,11 +198,11 @@ class _Bottleneck(nn.Layer):
         if upsample > 1:
             self.residual_layer = _ConvLayer(channels, wide, 1, upsample=upsample)
         elif change:
-            self.residual_layer = nn.Conv2D(channels, wide, 1, stride)
+            self.residual_layer = Conv2D(channels, wide, 1, stride)
         self.conv_block = nn.Sequential(
-            nn.InstanceNorm2D(channels), nn.ReLU(), nn.Conv2D(channels, planes, 1),
+            nn.InstanceNorm2D(channels), nn.ReLU(), Conv2D(channels, planes, 1),
             nn.InstanceNorm2D(planes), nn.ReLU(), _ConvLayer(planes, planes, 3, stride, upsample),
-            nn.InstanceNorm2D(planes), nn.ReLU(), nn.Conv2D(planes, wide, 1),
+            nn.InstanceNorm2D(planes), nn.ReLU(), Conv2D(planes, wide, 1),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
