@@ -14,8 +14,8 @@ from hub import inputs
 from hub.datasets.kinds import KINDS, PICTURES, Kind
 from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules import compiled
-from hub.modules.archs import Backbone
-from hub.modules.network import infer
+from hub.modules.archs import Backbone, FeatureSpec
+from hub.modules.network import Network, infer
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks import Task
@@ -45,7 +45,7 @@ class Input:
 
 
 def predict(
-    network: nn.Layer,
+    network: Network,
     task: Task,
     preprocessor: Preprocessor,
     given: Any,
@@ -60,7 +60,7 @@ def predict(
         if name not in takes:
             raise one_of(f"option of predict for {task.name}", name, takes)
     every = expanded(given, task.inputs)
-    run = _forward(network, len(every))
+    run = _forward(task.answering(network), len(every), network.backbone.feature_spec)
     task.answers([], [], run=run, preprocessor=preprocessor, **options)  # refuses bad ones at once
     results: list[dict[str, Any]] = [{} for _ in every]
     for batch in _batches(every, task.inputs, preprocessor, batch_size):
@@ -88,7 +88,7 @@ def embed(
             "embed: this module gives a vector for every piece of a text, none for the whole of it"
         )
     every = expanded(given, kind)
-    run = _forward(backbone, len(every))
+    run = _forward(backbone, len(every), backbone.feature_spec)
     rows: list[Any] = [None] * len(every)
     for batch in _batches(every, kind, preprocessor, batch_size):
         for one in batch:
@@ -152,9 +152,8 @@ def _tried(preprocessor: Preprocessor, source: Any) -> Any:
         return problem
 
 
-def _forward(layer: nn.Layer, count: int) -> Run:
+def _forward(layer: nn.Layer, count: int, spec: FeatureSpec) -> Run:
     """Give the way in which so many inputs go through the layer: compiled where much goes in."""
-    spec = getattr(layer, "backbone", layer).feature_spec
     of_maps = spec.kind == "map"
     enough = MUCH_FOR_MAPS if of_maps else MUCH
     found: list[Callable[[Arrays], Any]] = []

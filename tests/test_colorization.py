@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from paddle import nn
 from PIL import Image
 
 from hub import tasks
@@ -49,9 +50,34 @@ def network(seed: int = 0) -> Network:
 
 def answers(net: Network, sources: list[Any], **options: Any) -> list[dict[str, Any]]:
     items = [PREPROCESSOR.read(source) for source in sources]
-    return colorization.Colorization().answers(
-        sources, items, run=lambda batch: infer(net, batch), preprocessor=PREPROCESSOR, **options
+    task = colorization.Colorization()
+    return task.answers(
+        sources,
+        items,
+        run=lambda batch: infer(task.answering(net), batch),
+        preprocessor=PREPROCESSOR,
+        **options,
     )
+
+
+@pytest.mark.parametrize("name", ["small_colorizer", "user_guided_colorization"])
+def test_what_answers_leave_out_changes_no_colour(name: str) -> None:
+    paddle.seed(0)
+    net = Network(archs.build(name), nn.Identity())
+    hinted = colorization.network_input([colorization.without_hints(lab.from_rgb(picture(0)))])
+    _, colours = infer(net, hinted)
+    np.testing.assert_array_equal(infer(colorization.Colorization().answering(net), hinted), colours)
+
+
+def test_a_network_of_ones_own_that_gives_both_is_asked_for_the_second() -> None:
+    class Own(nn.Layer):
+        backbone = None
+
+        def forward(self, x: Any) -> Any:
+            return x[0], 2 * x[0]
+
+    given = np.ones((1, 1, 4, 4), np.float32)
+    assert infer(colorization.Colorization().answering(Own()), (given, given)).max() == 2
 
 
 # ---- networks ----

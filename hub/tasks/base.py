@@ -115,6 +115,10 @@ class Plain:
     def begin(self) -> None:
         """Put into the backbone what a training begins with, for a task that keeps something in it."""
 
+    def answering(self, network: nn.Layer) -> nn.Layer:
+        """Give the network: `answers` looks at all that it gives."""
+        return network
+
     def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
         """Give what of a result is kept as a picture of its own, by name."""
         return {}
@@ -180,6 +184,9 @@ class Task(Protocol):
 
     def meter(self) -> Meter:
         """Give an empty meter."""
+
+    def answering(self, network: nn.Layer) -> nn.Layer:
+        """Give what `answers` has to run: the network, or a layer that leaves out what answers do not need."""
 
     def answers(
         self, sources: Sequence[Any], items: Sequence[Any], *, run: Run, preprocessor: Preprocessor

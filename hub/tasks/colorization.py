@@ -19,6 +19,7 @@ from PIL import Image
 
 from hub.errors import InputError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
+from hub.modules.archs.colorization import Colorizer
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample
 from hub.tasks.picture_metrics import psnr, ssim
@@ -173,6 +174,10 @@ class Colorization(Plain):
 
         return loss
 
+    def answering(self, network: nn.Layer) -> nn.Layer:
+        """Give a layer for the colours alone."""
+        return _Colours(network)
+
     def meter(self) -> ColourMeter:
         """Give an empty meter."""
         return ColourMeter()
@@ -204,7 +209,7 @@ class Colorization(Plain):
             _with_points(lab.from_rgb(item), picture.size, points, radius)
             for item, picture in zip(items, full, strict=True)
         ]
-        _, guesses = run(network_input(hinted))
+        guesses = run(network_input(hinted))
         results = []
         for picture, guess in zip(full, guesses, strict=True):
             coloured = _coloured(picture, guess * REACH)
@@ -214,6 +219,18 @@ class Colorization(Plain):
     def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
         """Give the coloured picture."""
         return Image.fromarray(result["picture"])
+
+
+class _Colours(nn.Layer):
+    """The second of what the network gives, without computing the first where the network can leave it out."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Any) -> Tensor:
+        backbone = self.network.backbone
+        return backbone.only_colours(x) if isinstance(backbone, Colorizer) else self.network(x)[1]
 
 
 def bins_of(ab: Tensor) -> Tensor:
