@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from paddle import nn
 
 from hub import inputs
 from hub.datasets.kinds import KINDS, PICTURES, Kind
 from hub.errors import InputError, SpecError, UsageError, one_of
-from hub.modules import compiled
-from hub.modules.archs import Backbone, FeatureSpec
-from hub.modules.network import Network, infer
+from hub.modules.archs import Backbone
+from hub.modules.kept import Kept
+from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks import Task
-from hub.tasks.base import Arrays, Run
 from hub.transforms.text import Tokens
 
 WINDOW = 50
 """Batches of texts that are read together and sorted by length, so that little is padded."""
-
-MUCH = 4_000_000
-"""Pixels (of a text: pieces times the length of their vectors) from which on compiling about pays: those of 80
-photographs of 224×224, or of 700 texts of 15 pieces with vectors of 384."""
-
-MUCH_FOR_MAPS = 500_000
-"""The same for a network of maps, which has more to compute for each: two tiles of 512×512."""
 
 
 @dataclass
@@ -52,6 +43,7 @@ def predict(
     *,
     batch_size: int,
     options: Mapping[str, Any],
+    kept: Kept,
 ) -> list[dict[str, Any]]:
     """Give the task's answer for each input, or {"input", "error"}. Raises UsageError for options it does not take."""
     fixed = inspect.signature(Task.answers).parameters
@@ -60,7 +52,7 @@ def predict(
         if name not in takes:
             raise one_of(f"option of predict for {task.name}", name, takes)
     every = expanded(given, task.inputs)
-    run = _forward(task.answering(network), len(every), network.backbone.feature_spec)
+    run = kept.call(task.answering(network), network.backbone.feature_spec, len(every))
     task.answers([], [], run=run, preprocessor=preprocessor, **options)  # refuses bad ones at once
     results: list[dict[str, Any]] = [{} for _ in every]
     for batch in _batches(every, task.inputs, preprocessor, batch_size):
@@ -76,7 +68,7 @@ def predict(
 
 
 def embed(
-    backbone: Backbone, kind: str, preprocessor: Preprocessor, given: Any, *, batch_size: int
+    backbone: Backbone, kind: str, preprocessor: Preprocessor, given: Any, *, batch_size: int, kept: Kept
 ) -> np.ndarray:
     """Give a row of features for each input, for a module that takes `kind`: of every text by itself.
 
@@ -88,7 +80,7 @@ def embed(
             "embed: this module gives a vector for every piece of a text, none for the whole of it"
         )
     every = expanded(given, kind)
-    run = _forward(backbone, len(every), backbone.feature_spec)
+    run = kept.call(backbone, backbone.feature_spec, len(every))
     rows: list[Any] = [None] * len(every)
     for batch in _batches(every, kind, preprocessor, batch_size):
         for one in batch:
@@ -150,30 +142,3 @@ def _tried(preprocessor: Preprocessor, source: Any) -> Any:
         return preprocessor.read(source)
     except InputError as problem:
         return problem
-
-
-def _forward(layer: nn.Layer, count: int, spec: FeatureSpec) -> Run:
-    """Give the way in which so many inputs go through the layer: compiled where much goes in."""
-    of_maps = spec.kind == "map"
-    enough = MUCH_FOR_MAPS if of_maps else MUCH
-    found: list[Callable[[Arrays], Any]] = []
-    seen = 0
-
-    def run(batch: Arrays) -> Any:
-        nonlocal seen
-        if found:
-            return found[0](batch)
-        first = batch[0] if isinstance(batch, tuple) else batch
-        size = first.size * spec.channels if first.dtype.kind == "i" else first.size // first.shape[1]
-        seen += size
-        # A large picture is many tiles, so that more may go in than there are inputs.
-        if max(seen, count * size // len(first)) < enough:
-            return infer(layer, batch)
-        found.append(
-            compiled.forward(
-                layer, batch, samples=compiled.LEAST_SAMPLES, say=lambda text: None, any_size=of_maps
-            )
-        )
-        return found[0](batch)
-
-    return run

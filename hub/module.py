@@ -37,6 +37,7 @@ from hub.finetune.trainer import measure
 from hub.modules import archs, bundle, card, devices, golden, preprocessor, weights
 from hub.modules.archs import Backbone
 from hub.modules.bundle import Bundle
+from hub.modules.kept import Kept
 from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import Head, ModuleSpec, Named
@@ -136,6 +137,7 @@ class Module(PaddleHubFace):
 
     def _set(self, loaded: Bundle) -> None:
         self._base, self._corpus = loaded, None
+        self._answers_by, self._vectors_by = Kept(), Kept()
         self._task: Task | None = None
         head: nn.Layer = nn.Identity()
         spec = loaded.spec
@@ -203,8 +205,9 @@ class Module(PaddleHubFace):
         in hub.tasks. It is {"input", "error"} for an input that cannot be read.
         """
         return answering.predict(
-            self.network, self._answering(), self.preprocessor, given, batch_size=batch_size, options=options
-        )
+            self.network, self._answering(), self.preprocessor, given, batch_size=batch_size, options=options,
+            kept=self._answers_by,
+        )  # fmt: skip
 
     def expand(self, given: Any) -> list[Any]:
         """Give the inputs that `predict` makes of what it is given, in its order: a folder becomes its files."""
@@ -216,8 +219,9 @@ class Module(PaddleHubFace):
         Raises InputError for an input that cannot be read: a row that is missing would shift all the others.
         """
         return answering.embed(
-            self.network.backbone, self._kind.inputs, self.preprocessor, given, batch_size=batch_size
-        )
+            self.network.backbone, self._kind.inputs, self.preprocessor, given, batch_size=batch_size,
+            kept=self._vectors_by,
+        )  # fmt: skip
 
     def search(
         self, queries: str | Sequence[str], corpus: Sequence[str] | np.ndarray, *, top_k: int = 5
@@ -510,6 +514,7 @@ class Module(PaddleHubFace):
             source={"finetuned_from": origin},
         )
         self._task, self._corpus = task, None
+        self._answers_by, self._vectors_by = Kept(), Kept()
         self._base = replace(self._base, spec=spec, backbone=backbone, labels=task.labels, head_state={})
 
 

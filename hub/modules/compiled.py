@@ -10,8 +10,10 @@ import ctypes
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,34 @@ LEAST_SAMPLES = 64
 """Compiling is not worth its second for fewer."""
 
 Batch = np.ndarray | tuple[np.ndarray, ...]
-Forward = Callable[[Any], Any]
+Run = Callable[[Any], Any]
 Form = Sequence[tuple[tuple[int | None, ...], str]]
 """Of each array the sizes of its axes, None for those that vary, and its type: a tuple for a tuple of arrays."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Puts batches through a layer: those of one form through what was compiled for it. Safe to use from many threads.
+
+    Where nothing could be compiled, there is no form, and all go through the layer itself.
+    """
+
+    plain: Run
+    compiled: Run | None = None
+    form: Form = ()
+    varies: bool = False
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+
+    def takes(self, batch: Batch) -> bool:
+        """Say whether this is the fastest way for a batch: another one could be compiled for those of its form."""
+        return self.compiled is None or _form(batch, self.varies) == self.form
+
+    def __call__(self, batch: Batch) -> Any:
+        """Give what the layer makes of a batch."""
+        if self.compiled is None or not self.takes(batch):
+            return self.plain(batch)
+        with self._one_at_a_time:  # the engine holds inputs and outputs of one run
+            return self.compiled(batch)
 
 
 def forward(
@@ -46,9 +73,9 @@ def forward(
     them (it is then tried with a corner of the example, in two sizes). Other batches are put through the layer itself.
     Where compiling fails, or changes the values, all of them are, and `say` is told why.
     """
-    plain: Forward = lambda batch: infer(layer, batch)  # noqa: E731 - one of two ways, side by side
+    plain = partial(infer, layer)
     if samples < LEAST_SAMPLES:
-        return plain
+        return Forward(plain)
     first = tuple(each[:2] for each in example) if isinstance(example, tuple) else example[:2]
     problem = ""
     for varies in (True, False) if any_size else (False,):
@@ -60,14 +87,14 @@ def forward(
                 for compiled in ways(layer, form):
                     problem = _problem(layer, compiled, trials)
                     if not problem:
-                        return partial(_chosen, compiled, plain, form, varies)
+                        return Forward(plain, compiled, form, varies)
         except Exception as error:  # the tracer raises whatever what it cannot follow made it raise
             problem = _last_line(error)
     say(f"not compiled, which takes longer: {problem}")
-    return plain
+    return Forward(plain)
 
 
-def _problem(layer: nn.Layer, compiled: Forward, trials: Sequence[Batch]) -> str:
+def _problem(layer: nn.Layer, compiled: Run, trials: Sequence[Batch]) -> str:
     """Give why the compiled layer cannot take the layer's place; "" where it can."""
     for batch in trials:
         try:
@@ -79,10 +106,6 @@ def _problem(layer: nn.Layer, compiled: Forward, trials: Sequence[Batch]) -> str
         if not difference <= TOLERANCE:  # NaN is not
             return f"compiled, it would differ by {difference:.1e}"
     return ""
-
-
-def _chosen(compiled: Forward, plain: Forward, form: Form, varies: bool, batch: Batch) -> Any:
-    return (compiled if _form(batch, varies) == form else plain)(batch)
 
 
 def _last_line(error: Exception) -> str:
@@ -172,12 +195,12 @@ def failed_traces_forgotten() -> Iterator[None]:
                 del book[program]
 
 
-def _on_gpu(layer: nn.Layer, form: Form) -> Iterator[Forward]:
+def _on_gpu(layer: nn.Layer, form: Form) -> Iterator[Run]:
     traced = _traced(layer, form)
     yield lambda batch: infer(traced, batch)
 
 
-def _on_cpu(layer: nn.Layer, form: Form) -> Iterator[Forward]:
+def _on_cpu(layer: nn.Layer, form: Form) -> Iterator[Run]:
     """Give the ways to compile the layer, the fastest first: the next is tried where one fails."""
     with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder:
         path = str(Path(folder, "layer"))
