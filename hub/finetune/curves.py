@@ -44,7 +44,7 @@ def new_figure(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, whole or not at all. Raises StorageError."""
-    write_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+    write_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110, pil_kwargs={"compress_level": 3}))
 
 
 def plot(history: Sequence[dict[str, Any]], path: Path, *, metrics: Sequence[str] | None = None) -> bool:
@@ -63,8 +63,8 @@ def plot(history: Sequence[dict[str, Any]], path: Path, *, metrics: Sequence[str
         _draw(left, history, key, label=key.replace("_", " "), color=colour)
     for place, name in enumerate(chosen):  # the first on top: accuracy and micro F1, for two, are equal
         _draw(right, history, f"valid_{name}", label=name.replace("_", " "), zorder=3 - 0.01 * place)
-    left.set_title("loss")
-    right.set_title("validation metrics")
+    left.set_title("loss", y=1.0)
+    right.set_title("validation metrics", y=1.0)
     epochs = [row["epoch"] for row in history]
     for axes, missing in ((left, "no losses"), (right, "no validation metrics")):
         axes.set_xlabel("epoch")

@@ -64,8 +64,13 @@ class Features:
 
     def fits(self, network: Network, cut: int, source: Read, *, views: int = 1) -> bool:
         """Say whether the features of a set are small enough to be kept."""
-        one = _tuple(compiled.infer(network.prefix(cut), source.take(np.arange(1), 0)[0]))
-        return sum(array.nbytes for array in one) * len(source) * views <= MOST_BYTES
+        spec = network.backbone.feature_spec
+        if cut == len(network.backbone.stages()) and spec.kind == "pooled":
+            size = 4 * spec.channels
+        else:
+            one = _tuple(compiled.infer(network.prefix(cut), source.take(np.arange(1), 0)[0]))
+            size = sum(array.nbytes for array in one)
+        return size * len(source) * views <= MOST_BYTES
 
     def _view(self, network: Network, cut: int, source: Read, view: int) -> Arrays:
         prefix = network.prefix(cut)
