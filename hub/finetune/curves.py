@@ -44,7 +44,11 @@ def new_figure(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, whole or not at all. Raises StorageError."""
-    write_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110, pil_kwargs={"compress_level": 3}))
+    png: dict[str, Any] = {
+        "format": "png",
+        "pil_kwargs": {"compress_level": 3},
+    }  # in half the time, a tenth larger
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=110, **png))
 
 
 def plot(history: Sequence[dict[str, Any]], path: Path, *, metrics: Sequence[str] | None = None) -> bool:
