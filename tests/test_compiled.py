@@ -58,8 +58,8 @@ def test_the_values_are_those_of_the_layer_for_any_batch(
         assert np.abs(expected - found).max() <= 1e-4 * np.abs(expected).max()
 
 
-def first_way(way: str, layer: nn.Layer, example: compiled.Batch) -> compiled.Forward:
-    return next(iter(getattr(compiled, way)(layer, compiled._form(example))))
+def first_way(way: str, layer: nn.Layer, example: compiled.Batch, by_source: bool) -> compiled.Run:
+    return next(iter(getattr(compiled, way)(layer, compiled._form(example), by_source)))
 
 
 class Pieces(nn.Layer):
@@ -81,10 +81,11 @@ def pieces(count: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return rng.integers(0, 9, shape), np.zeros(shape, np.int64), rng.integers(0, 2, shape)
 
 
+@pytest.mark.parametrize("by_source", [False, True])
 @pytest.mark.parametrize("way", ["_on_cpu", "_on_gpu"])
-def test_a_tuple_of_whole_numbers_may_be_of_any_length(way: str) -> None:
+def test_a_tuple_of_whole_numbers_may_be_of_any_length(way: str, by_source: bool) -> None:
     layer = Pieces()
-    run = first_way(way, layer, pieces(4, 7))
+    run = first_way(way, layer, pieces(4, 7), by_source)
     for count, length in ((4, 7), (1, 1), (3, 12), (6, 2)):
         batch = pieces(count, length)
         for expected, found in zip(infer(layer, batch), run(batch), strict=True):
@@ -147,7 +148,9 @@ def test_what_cannot_be_compiled_is_said_and_computed_all_the_same() -> None:
 
 
 def test_a_compiler_that_changes_values_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_on_cpu", lambda layer, form: [lambda batch: 1.01 * infer(layer, batch)])
+    monkeypatch.setattr(
+        compiled, "_on_cpu", lambda layer, form, by_source: [lambda batch: 1.01 * infer(layer, batch)]
+    )
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     said: list[str] = []
     run = compiled.forward(layer, batch, samples=1000, say=said.append)
@@ -156,7 +159,9 @@ def test_a_compiler_that_changes_values_is_not_used(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_compiler_that_gives_no_numbers_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_on_cpu", lambda layer, form: [lambda batch: infer(layer, batch) * np.nan])
+    monkeypatch.setattr(
+        compiled, "_on_cpu", lambda layer, form, by_source: [lambda batch: infer(layer, batch) * np.nan]
+    )
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     said: list[str] = []
     assert np.array_equal(
@@ -266,16 +271,17 @@ def test_any_number_of_threads_that_is_said_compiles(said: str, monkeypatch: pyt
     )
 
 
+@pytest.mark.parametrize("by_source", [False, True])
 @pytest.mark.parametrize("way", ["_on_cpu", "_on_gpu"])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_layer_stays_in_training_or_not_part_by_part(way: str, training: bool) -> None:
+def test_a_layer_stays_in_training_or_not_part_by_part(way: str, by_source: bool, training: bool) -> None:
     layer = prefix("small_resnet", 5, width=4, in_channels=3)
     norms = [each for each in layer.sublayers() if isinstance(each, nn.BatchNorm2D)]
     (layer.train if training else layer.eval)()
     norms[0].eval()  # frozen
     before = [each.training for each in layer.sublayers(include_self=True)]
     batch = np.random.default_rng(0).normal(size=(4, 3, 64, 64)).astype(np.float32)
-    run = first_way(way, layer, batch)
+    run = first_way(way, layer, batch, by_source)
     assert len(run(batch[:1])) == 1
     found = run(batch)
     np.testing.assert_allclose(found, infer(layer, batch), rtol=1e-4, atol=1e-4)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,13 @@ def forward(
         return Forward(plain)
     first = tuple(each[:2] for each in example) if isinstance(example, tuple) else example[:2]
     problem = ""
-    for varies in (True, False) if any_size else (False,):
+    for varies, by_source in product((True, False) if any_size else (False,), (False, True)):
         trials = [_corner(first), _larger(_corner(first))] if varies else [first]
         form = _form(example, varies)
         try:
             ways = _on_gpu if paddle.get_device() != "cpu" else _on_cpu
             with failed_traces_forgotten():
-                for compiled in ways(layer, form):
+                for compiled in ways(layer, form, by_source):
                     problem = _problem(layer, compiled, trials)
                     if not problem:
                         return Forward(plain, compiled, form, varies)
@@ -141,15 +142,20 @@ def _larger(batch: Batch) -> Batch:
     return np.pad(batch, ((0, 0), (0, 0), (0, 32), (0, 64)), mode="edge") if batch.ndim == 4 else batch
 
 
+@paddle.jit.not_to_static
+def _as_it_is(layer: nn.Layer, x: Any) -> Any:
+    return layer(x)
+
+
 class _Call(nn.Layer):
     """Another layer, to be traced in its place: tracing leaves its mark on what it is given, also when it fails."""
 
-    def __init__(self, inner: nn.Layer) -> None:
+    def __init__(self, inner: nn.Layer, *, by_source: bool) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.by_source = inner, by_source
 
     def forward(self, x: Any) -> Any:
-        outputs = self.inner(x)
+        outputs = self.inner(x) if self.by_source else _as_it_is(self.inner, x)
         if isinstance(
             outputs, tuple
         ):  # what is handed through would have the name of the input, which is refused
@@ -157,15 +163,16 @@ class _Call(nn.Layer):
         return outputs
 
 
-def _traced(layer: nn.Layer, form: Form) -> nn.Layer:
+def _traced(layer: nn.Layer, form: Form, *, by_source: bool) -> nn.Layer:
     """Give the layer to be traced for batches of this form when it is first used, and not before.
 
-    By its source (full_graph): by its bytecode, which is paddle 3.3.1's own choice, this fails, at times with a
-    segmentation fault.
+    By running it once, which takes half the time; or by its source, which follows also what depends on sizes that are
+    not known. By its bytecode, which is paddle 3.3.1's own choice, this fails, at times with a segmentation fault.
     """
     specs = tuple(InputSpec(list(sizes), dtype, f"x{n}") for n, (sizes, dtype) in enumerate(form))
     spec = specs if isinstance(form, tuple) else specs[0]
-    traced: nn.Layer = paddle.jit.to_static(_Call(layer), input_spec=[spec], full_graph=True)
+    call = _Call(layer, by_source=by_source)
+    traced: nn.Layer = paddle.jit.to_static(call, input_spec=[spec], full_graph=True)
     return traced
 
 
@@ -195,24 +202,25 @@ def failed_traces_forgotten() -> Iterator[None]:
                 del book[program]
 
 
-def _on_gpu(layer: nn.Layer, form: Form) -> Iterator[Run]:
-    traced = _traced(layer, form)
+def _on_gpu(layer: nn.Layer, form: Form, by_source: bool) -> Iterator[Run]:
+    traced = _traced(layer, form, by_source=by_source)
     yield lambda batch: infer(traced, batch)
 
 
-def _on_cpu(layer: nn.Layer, form: Form) -> Iterator[Run]:
+def _on_cpu(layer: nn.Layer, form: Form, by_source: bool) -> Iterator[Run]:
     """Give the ways to compile the layer, the fastest first: the next is tried where one fails."""
     with tempfile.TemporaryDirectory(prefix="hub-compiled-") as folder:
         path = str(Path(folder, "layer"))
-        traced = _traced(layer, form)
+        traced = _traced(layer, form, by_source=by_source)
         with predicting(traced), _quiet():
             # Pruning fails where an input is not looked at.
             paddle.jit.save(traced, path, skip_prune_program=True)
         # With paddle 3.3.1 a convolution fused with a leaky activation ends the process.
-        leaky = "leaky_relu" in Path(f"{path}.json").read_text(encoding="utf-8")
-        faulty = ["conv_activation_onednn_fuse_pass"] if leaky else []
-        # oneDNN has no form of enlarging a map, and raises where one is placed there.
-        for left_out in ([], ["onednn_placement_pass"]):
+        program = Path(f"{path}.json").read_text(encoding="utf-8")
+        faulty = ["conv_activation_onednn_fuse_pass"] if "leaky_relu" in program else []
+        # oneDNN has no form of interpolating a map, and raises where one is placed there.
+        placed: list[list[str]] = [] if "bilinear_interp" in program else [[]]
+        for left_out in (*placed, ["onednn_placement_pass"]):
             with _quiet():
                 predictor = _predictor(path, form, left_out=[*faulty, *left_out])
             yield partial(_predicted, predictor)
