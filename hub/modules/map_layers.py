@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
@@ -77,3 +78,27 @@ def enlarged(x: Tensor, times: int = 2) -> Tensor:
     rows = x.flatten(0, 2).unsqueeze(2).expand([-1, -1, times]).flatten(1, 2)
     squares = rows.unsqueeze(1).expand([-1, times, -1])
     return squares.reshape([-1, channels, height * times, width * times])
+
+
+def interpolated(x: Tensor, *, like: Tensor | None = None, times: int = 1) -> Tensor:
+    """Give maps of the height and width of other ones, or so many times as high and wide, bilinearly.
+
+    As F.interpolate(x, size, mode="bilinear") gives them, but for rounding, and as products of matrices: that takes a
+    half to a quarter of the time, there and back. A row of the matrix says what of each cell is in a new one: 1 minus
+    its distance, and nothing from a distance of 1 on; the outermost cells go on beyond their middles. A compiler looks
+    for paddle's own form.
+    """
+    if not paddle.in_dynamic_mode():
+        size = paddle.shape(x)[2:] * times if like is None else paddle.shape(like)[2:]
+        return F.interpolate(x, size, mode="bilinear")
+    height, width = x.shape[2:]
+    new_height, new_width = (height * times, width * times) if like is None else like.shape[2:]
+    columns = paddle.matmul(x, _shares(width, new_width), transpose_y=True)
+    return paddle.matmul(_shares(height, new_height), columns)
+
+
+def _shares(cells: int, new_cells: int) -> Tensor:
+    """Give how much of each cell of a line is in each of the new ones, [new_cells, cells]."""
+    middles = ((np.arange(new_cells) + 0.5) * cells / new_cells - 0.5).clip(0, cells - 1)
+    distance = np.abs(middles[:, None] - np.arange(cells))
+    return paddle.to_tensor(np.maximum(1 - distance, 0).astype(np.float32))

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 from PIL import Image, ImageDraw, ImageFont
 
 from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
-from hub.modules.map_layers import Conv2D
+from hub.modules.map_layers import Conv2D, interpolated
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import segmentation_losses as losses
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample
@@ -97,7 +96,7 @@ class PixelHead(nn.Layer):
         logits = self.classify(features)
         if self.stride == 1:
             return logits
-        return F.interpolate(logits, scale_factor=self.stride, mode="bilinear")
+        return interpolated(logits, times=self.stride)
 
 
 class SemanticSegmentation(Plain):

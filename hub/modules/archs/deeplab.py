@@ -17,7 +17,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
-from hub.modules.map_layers import Conv2D
+from hub.modules.map_layers import Conv2D, interpolated
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 RATES = {8: ((1, 1, 2, 4), (1, 12, 24, 36)), 16: ((1, 1, 1, 2), (1, 6, 12, 18))}
@@ -144,7 +144,7 @@ class _Decoder(nn.Layer):
 
     def forward(self, context: Tensor, fine: Tensor) -> Tensor:
         fine = self.conv_bn_relu1(fine)
-        context = F.interpolate(context, paddle.shape(fine)[2:], mode="bilinear")
+        context = interpolated(context, like=fine)
         return self.conv_bn_relu3(self.conv_bn_relu2(paddle.concat([context, fine], axis=1)))
 
 

@@ -19,7 +19,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
-from hub.modules.map_layers import Conv2D
+from hub.modules.map_layers import Conv2D, interpolated
 
 WIDTHS = (18, 30, 32, 40, 44, 48, 60, 64)
 MODULES = {2: 1, 3: 4, 4: 3}
@@ -141,7 +141,7 @@ class _Fuse(nn.Layer):
             for source, x in enumerate(maps):
                 if source > to:
                     x = self._sub_layers[f"{self._name}_{to + 1}_{source + 1}"](x)
-                    total = total + F.interpolate(x, paddle.shape(own)[2:], mode="bilinear")
+                    total = total + interpolated(x, like=own)
                 elif source < to:
                     for step in range(1, to - source + 1):
                         x = self._sub_layers[f"{self._name}_{to + 1}_{source + 1}_{step}"](x)
@@ -229,8 +229,7 @@ class _Segmenter(Backbone):
 def _joined(maps: Maps) -> Tensor:
     """Give all maps at the size of the first, their channels side by side."""
     first, *others = maps
-    size = paddle.shape(first)[2:]
-    return paddle.concat([first, *(F.interpolate(x, size, mode="bilinear") for x in others)], axis=1)
+    return paddle.concat([first, *(interpolated(x, like=first) for x in others)], axis=1)
 
 
 class _FCNHead(nn.Layer):

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import paddle
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError, one_of
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, build, register
-from hub.modules.map_layers import Conv2D
+from hub.modules.map_layers import Conv2D, interpolated
 
 # encoder: (the first group whose map is used, pixels for each cell of it, groups that add no map)
 _ENCODERS: dict[str, tuple[str, int, tuple[str, ...]]] = {
@@ -44,7 +42,7 @@ class _Merge(nn.Layer):
         *finer, coarsest = [layer(maps[n]) for n, layer in enumerate(self.lateral)]  # zip() cannot be traced
         merged = coarsest
         for x in reversed(finer):
-            merged = x + F.interpolate(merged, size=paddle.shape(x)[2:], mode="bilinear")
+            merged = x + interpolated(merged, like=x)
         return self.smooth(merged)
 
 
