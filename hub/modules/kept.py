@@ -21,7 +21,10 @@ MUCH = 4_000_000
 photographs of 224×224, or of 700 texts of 15 pieces with vectors of 384."""
 
 MUCH_FOR_MAPS = 500_000
-"""The same for a network of maps, which has more to compute for each: two tiles of 512×512."""
+"""The same for a network of maps, which has more to compute for each: two tiles of 512×512, for one of 60 layers. One
+of more takes longer to compile: ten tiles for HRNet."""
+
+MOST_TIMES = 5
 
 BYTES_A_PIXEL = 1000
 """Bytes of weights that are looked through in the time that compiling saves for a pixel."""
@@ -58,7 +61,7 @@ class Kept:
             if self._forward is not None and self._forward.takes(batch):
                 return self._forward
             self._seen += work.batch
-            if max(self._seen, work.call) < (MUCH_FOR_MAPS if work.of_maps else MUCH):
+            if max(self._seen, work.call) < _enough(layer, of_maps=work.of_maps):
                 return None
             self._seen = 0
             self._forward = compiled.forward(
@@ -102,6 +105,11 @@ class Call:
         # A large picture is many tiles, so that more may go in than there are inputs.
         call = max(self._done, self._count * pixels // len(first))
         return Work(pixels, call, self._spec.kind == "map")
+
+
+def _enough(layer: nn.Layer, *, of_maps: bool) -> float:
+    """Give the pixels from which on compiling the layer pays."""
+    return MUCH_FOR_MAPS * min(MOST_TIMES, max(1, len(layer.sublayers()) / 60)) if of_maps else MUCH
 
 
 def _tensors(layer: nn.Layer) -> list[Tensor]:
