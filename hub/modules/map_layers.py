@@ -42,6 +42,11 @@ class Conv2D(nn.Conv2D):
         return F.conv2d(x, self.weight, None, **self._how) + self.bias.reshape([-1, 1, 1])
 
 
+def sides(x: Tensor) -> Any:
+    """Give the height and width of maps: numbers, and tensors where a network is traced for maps of any size."""
+    return x.shape[2:] if paddle.in_dynamic_mode() else paddle.shape(x)[2:]
+
+
 def mean_of_map(x: Tensor) -> Tensor:
     """Give the mean of each channel, [N, C] of [N, C, H, W].
 
@@ -74,10 +79,10 @@ def enlarged(x: Tensor, times: int = 2) -> Tensor:
 
     As F.interpolate(x, scale_factor=times, mode="nearest") gives them, which takes five times as long, there and back.
     """
-    _, channels, height, width = x.shape
+    height, width = sides(x)
     rows = x.flatten(0, 2).unsqueeze(2).expand([-1, -1, times]).flatten(1, 2)
     squares = rows.unsqueeze(1).expand([-1, times, -1])
-    return squares.reshape([-1, channels, height * times, width * times])
+    return squares.reshape([-1, x.shape[1], height * times, width * times])
 
 
 def interpolated(x: Tensor, *, like: Tensor | None = None, times: int = 1) -> Tensor:
@@ -89,10 +94,9 @@ def interpolated(x: Tensor, *, like: Tensor | None = None, times: int = 1) -> Te
     for paddle's own form.
     """
     if not paddle.in_dynamic_mode():
-        size = paddle.shape(x)[2:] * times if like is None else paddle.shape(like)[2:]
-        return F.interpolate(x, size, mode="bilinear")
-    height, width = x.shape[2:]
-    new_height, new_width = (height * times, width * times) if like is None else like.shape[2:]
+        return F.interpolate(x, sides(x) * times if like is None else sides(like), mode="bilinear")
+    height, width = sides(x)
+    new_height, new_width = (height * times, width * times) if like is None else sides(like)
     columns = paddle.matmul(x, _shares(width, new_width), transpose_y=True)
     return paddle.matmul(_shares(height, new_height), columns)
 

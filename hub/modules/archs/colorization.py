@@ -31,7 +31,8 @@ class Colorizer(Backbone):
     def check(self, x: Any) -> None:
         if not isinstance(x, tuple | list) or len(x) != 2 or x[0].shape[1] != 1 or x[1].shape[1] != 3:
             raise InputError("expected lightness [N, 1, H, W] and hints [N, 3, H, W], found another input")
-        if x[0].shape[2] % MULTIPLE or x[0].shape[3] % MULTIPLE:
+        # While it is traced, nobody knows the size.
+        if paddle.in_dynamic_mode() and any(side % MULTIPLE for side in x[0].shape[2:]):
             raise InputError(f"expected sides that are multiples of {MULTIPLE}, found {list(x[0].shape[2:])}")
 
     def only_colours(self, x: Any) -> Tensor:

@@ -20,7 +20,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError, UsageError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
-from hub.modules.map_layers import Conv2D, enlarged, mean_of_map, mirrored
+from hub.modules.map_layers import Conv2D, enlarged, mean_of_map, mirrored, sides
 
 SLOTS = 4
 STYLE_SIDE = 128
@@ -53,7 +53,8 @@ class Stylizer(Backbone):
         content = x[0] if isinstance(x, tuple | list) else x
         if content.ndim != 4 or content.shape[1] != 3:
             raise InputError(f"expected pictures [N, 3, H, W], found {list(content.shape)}")
-        if content.shape[2] % MULTIPLE or content.shape[3] % MULTIPLE:
+        # While it is traced, nobody knows the size.
+        if paddle.in_dynamic_mode() and any(side % MULTIPLE for side in content.shape[2:]):
             raise InputError(
                 f"expected sides that are multiples of {MULTIPLE}, found {list(content.shape[2:])}"
             )
@@ -219,9 +220,8 @@ class _Inspiration(nn.Layer):
         )
 
     def forward(self, x: Tensor, gram: Tensor) -> Tensor:
-        count, channels, height, width = x.shape
         mixed = paddle.matmul(self.weight, gram).transpose([0, 2, 1])
-        return paddle.bmm(mixed, x.reshape([count, channels, height * width])).reshape(x.shape)
+        return paddle.bmm(mixed, x.flatten(2)).reshape([-1, x.shape[1], *sides(x)])
 
 
 @register("msgnet")
@@ -293,6 +293,9 @@ class MSGNet(Stylizer):
 
 def gram(maps: Tensor) -> Tensor:
     """Give the Gram matrix of the channels, [N, C, C], over the number of all values of a map."""
-    count, channels, height, width = maps.shape
-    flat = maps.reshape([count, channels, height * width])
-    return paddle.bmm(flat, flat.transpose([0, 2, 1])) / (channels * height * width)
+    height, width = sides(maps)
+    flat = maps.flatten(2)
+    values = maps.shape[1] * height * width
+    return paddle.bmm(flat, flat.transpose([0, 2, 1])) / (
+        values if paddle.in_dynamic_mode() else values.astype(flat.dtype)
+    )
