@@ -48,13 +48,13 @@ def network(seed: int = 0) -> Network:
     return Network(backbone, colorization.Colorization().build_head(backbone.feature_spec))
 
 
-def answers(net: Network, sources: list[Any], **options: Any) -> list[dict[str, Any]]:
+def answers(net: Network, sources: list[Any], alone: bool = True, **options: Any) -> list[dict[str, Any]]:
     items = [PREPROCESSOR.read(source) for source in sources]
     task = colorization.Colorization()
     return task.answers(
         sources,
         items,
-        run=lambda batch: infer(task.answering(net), batch),
+        run=lambda batch: infer(task.answering(net) if alone else net, batch),
         preprocessor=PREPROCESSOR,
         **options,
     )
@@ -67,6 +67,11 @@ def test_what_answers_leave_out_changes_no_colour(name: str) -> None:
     hinted = colorization.network_input([colorization.without_hints(lab.from_rgb(picture(0)))])
     _, colours = infer(net, hinted)
     np.testing.assert_array_equal(infer(colorization.Colorization().answering(net), hinted), colours)
+
+
+def test_the_whole_network_gives_the_same_pictures() -> None:
+    alone, whole = (answers(network(), [picture(0)], alone)[0]["picture"] for alone in (True, False))
+    np.testing.assert_array_equal(alone, whole)
 
 
 def test_a_network_of_ones_own_that_gives_both_is_asked_for_the_second() -> None:

@@ -47,8 +47,12 @@ def value_and_gradient(of: Function, array: np.ndarray) -> tuple[np.ndarray, np.
     return y.numpy(), x.grad.numpy()
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu:0"])
 @pytest.mark.parametrize("name", PAIRS)
-def test_the_values_and_gradients_are_those_of_paddle(name: str) -> None:
+def test_the_values_and_gradients_are_those_of_paddle(
+    name: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paddle, "get_device", lambda: device)
     ours, theirs = (value_and_gradient(each, maps(3, 5, 7, 9)) for each in PAIRS[name])
     for found, wanted in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())

@@ -1,4 +1,7 @@
-"""Layers over maps [N, C, H, W] with the values of paddle's, in forms that its kernels for CPUs are fast in."""
+"""Layers over maps [N, C, H, W] with the values of paddle's, in forms that its kernels for CPUs are fast in.
+
+On a GPU they are paddle's own.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,13 @@ class Conv2D(nn.Conv2D):
         self._how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.bias is None or not paddle.in_dynamic_mode():
+        if self.bias is None or not (_on_cpu() and paddle.in_dynamic_mode()):
             return super().forward(x)
         return F.conv2d(x, self.weight, None, **self._how) + self.bias.reshape([-1, 1, 1])
+
+
+def _on_cpu() -> bool:
+    return bool(paddle.get_device() == "cpu")
 
 
 def sides(x: Tensor) -> Any:
@@ -65,6 +72,8 @@ def mirrored(x: Tensor, width: int) -> Tensor:
 
     As F.pad(x, [width] * 4, mode="reflect") gives them, which takes two to four times as long.
     """
+    if not _on_cpu():
+        return F.pad(x, [width] * 4, mode="reflect")
     for axis in (2, 3):
         before = paddle.slice(x, [axis], [1], [width + 1])
         after = paddle.slice(x, [axis], [-width - 1], [-1])
@@ -79,6 +88,8 @@ def enlarged(x: Tensor, times: int = 2) -> Tensor:
 
     As F.interpolate(x, scale_factor=times, mode="nearest") gives them, which takes five times as long, there and back.
     """
+    if not _on_cpu():
+        return F.interpolate(x, scale_factor=times, mode="nearest")
     height, width = sides(x)
     rows = x.flatten(0, 2).unsqueeze(2).expand([-1, -1, times]).flatten(1, 2)
     squares = rows.unsqueeze(1).expand([-1, times, -1])
@@ -93,12 +104,14 @@ def interpolated(x: Tensor, *, like: Tensor | None = None, times: int = 1) -> Te
     its distance, and nothing from a distance of 1 on; the outermost cells go on beyond their middles. A compiler looks
     for paddle's own form.
     """
-    if not paddle.in_dynamic_mode():
-        return F.interpolate(x, sides(x) * times if like is None else sides(like), mode="bilinear")
+    if not (_on_cpu() and paddle.in_dynamic_mode()):
+        return F.interpolate(
+            x, paddle.shape(x)[2:] * times if like is None else paddle.shape(like)[2:], mode="bilinear"
+        )
     height, width = sides(x)
     new_height, new_width = (height * times, width * times) if like is None else sides(like)
-    columns = paddle.matmul(x, _shares(width, new_width), transpose_y=True)
-    return paddle.matmul(_shares(height, new_height), columns)
+    across, down = _shares(width, new_width), _shares(height, new_height)
+    return paddle.matmul(down.astype(x.dtype), paddle.matmul(x, across.astype(x.dtype), transpose_y=True))
 
 
 def _shares(cells: int, new_cells: int) -> Tensor:

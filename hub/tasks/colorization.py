@@ -209,7 +209,10 @@ class Colorization(Plain):
             _with_points(lab.from_rgb(item), picture.size, points, radius)
             for item, picture in zip(items, full, strict=True)
         ]
-        guesses = run(network_input(hinted))
+        found = run(network_input(hinted))
+        guesses = (
+            found[-1] if isinstance(found, tuple) else found
+        )  # of the whole network, or of `answering`'s
         results = []
         for picture, guess in zip(full, guesses, strict=True):
             coloured = _coloured(picture, guess * REACH)
