@@ -8,6 +8,9 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from folders import module_folder, tree
 from hub import settings
 from hub.cli.main import main
 from hub.errors import HubError, IntegrityError, UnsafeFileError, UsageError
-from hub.registry import client
+from hub.registry import client, owner
 from hub.registry.export import PAGE, export
 
 Capture = pytest.CaptureFixture[str]
@@ -96,6 +99,34 @@ def test_the_same_module_gives_the_same_bytes_wherever_it_is(index: Path, tmp_pa
     assert len(digests) == 1
     names = set(content(tmp_path / "a.tar.gz"))
     assert names == {PAGE, *tree(index / "files" / "glyphs" / "1.0.0")}
+
+
+KILLED = """
+import os, signal, sys
+from hub.registry import archive
+from hub.registry.export import export
+pack = archive.pack
+def killed(folder, to):
+    pack(folder, to)
+    os.kill(os.getpid(), signal.SIGKILL)
+archive.pack = killed
+export(sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there nobody knows who has ended")
+def test_what_a_killed_export_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    to = tmp_path / "out" / "a.tar.gz"
+    folder = module_folder(tmp_path / "made")
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(to)], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert not to.exists()
+    assert len(list(to.parent.iterdir())) == 1, "what the first left went with the second"
+    others = to.parent / f".{to.name}.{owner.mark()}-at_work"  # of a process that lives
+    others.mkdir()
+    export(folder, to)
+    assert sorted(path.name for path in to.parent.iterdir()) == sorted([to.name, others.name])
 
 
 def test_a_bundled_module_can_be_exported(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from hub.errors import IndexFormatError, IntegrityError, StorageError, UsageError
 from hub.files import dump_json, sha256_of, storage_errors, write_text
-from hub.registry import client, resolve
+from hub.registry import client, owner, resolve
 from hub.registry.index import MAX_MODULE_BYTES, Module
 from hub.registry.manifest import Manifest, list_files, problem, problems, refuse_code
 
@@ -54,7 +54,8 @@ def export(reference: str | Path, to: Path) -> Exported:
     refuse_code(promised, str(folder))
     with storage_errors(to):
         to.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as work:
+        _sweep(to)
+        with tempfile.TemporaryDirectory(prefix=f".{to.name}.{owner.mark()}-", dir=to.parent) as work:
             staged = Path(work, "module")
             for file in promised:
                 path = staged / file.path
@@ -70,8 +71,18 @@ def export(reference: str | Path, to: Path) -> Exported:
                 )
             page = facts.module(tuple(sorted(promised, key=attrgetter("path"))))
             write_text(staged / PAGE, dump_json(page.to_dict()))
-            pack(staged, to)
+            packed = Path(work, "packed")
+            pack(staged, packed)
+            os.replace(packed, to)
     return Exported(facts.name, facts.version, to, sha256_of(to), to.stat().st_size)
+
+
+def _sweep(to: Path) -> None:
+    """Remove what killed exports to this file left beside it."""
+    begins = f".{to.name}."
+    for left in to.parent.iterdir():
+        if left.name.startswith(begins) and owner.is_gone(left.name.removeprefix(begins).rpartition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def check_exported(folder: Path, *, archive: str) -> None:
