@@ -18,7 +18,8 @@ from hub.modules.network import infer
 
 MUCH = 4_000_000
 """Pixels (of a text: pieces times the length of their vectors) from which on compiling about pays: those of 80
-photographs of 224×224, or of 700 texts of 15 pieces with vectors of 384."""
+photographs of 224×224, or of 700 texts of 15 pieces with vectors of 384. A network of less than 75 layers takes less
+time to compile, and less is enough for it."""
 
 MUCH_FOR_MAPS = 500_000
 """The same for a network of maps, which has more to compute for each: two tiles of 512×512, for one of 60 layers. One
@@ -109,7 +110,8 @@ class Call:
 
 def _enough(layer: nn.Layer, *, of_maps: bool) -> float:
     """Give the pixels from which on compiling the layer pays."""
-    return MUCH_FOR_MAPS * min(MOST_TIMES, max(1, len(layer.sublayers()) / 60)) if of_maps else MUCH
+    layers = len(layer.sublayers())
+    return MUCH_FOR_MAPS * min(MOST_TIMES, max(1, layers / 60)) if of_maps else MUCH * min(1, layers / 75)
 
 
 def _tensors(layer: nn.Layer) -> list[Tensor]:
