@@ -44,11 +44,9 @@ def new_figure(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, whole or not at all. Raises StorageError."""
-    png: dict[str, Any] = {
-        "format": "png",
-        "pil_kwargs": {"compress_level": 3},
-    }  # in half the time, a tenth larger
-    write_file(path, lambda temporary: figure.savefig(temporary, dpi=110, **png))
+    # Pressed less than usual: in half the time, and a tenth larger.
+    pressed = {"compress_level": 3}
+    write_file(path, lambda file: figure.savefig(file, format="png", dpi=110, pil_kwargs=pressed))
 
 
 def plot(history: Sequence[dict[str, Any]], path: Path, *, metrics: Sequence[str] | None = None) -> bool:

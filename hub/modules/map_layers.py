@@ -16,8 +16,8 @@ from paddle.nn import functional as F
 class Conv2D(nn.Conv2D):
     """paddle's convolution over maps [N, C, H, W], with a bias that is added quickly.
 
-    paddle adds it as [1, C, 1, 1], for which its kernel takes 15 times as long as for [C, 1, 1] where N is not 1: a
-    third of a convolution of 16 channels. A compiler looks for paddle's own form.
+    paddle adds it as [1, C, 1, 1], which its kernel takes many times as long for as for [C, 1, 1] where N is not 1. A
+    compiler looks for paddle's own form. `attributes` are weight_attr and bias_attr.
     """
 
     def __init__(
@@ -30,14 +30,10 @@ class Conv2D(nn.Conv2D):
         padding: int | str = 0,
         dilation: int = 1,
         groups: int = 1,
-        weight_attr: Any = None,
-        bias_attr: Any = None,
+        **attributes: Any,
     ) -> None:
-        super().__init__(
-            channels_in, channels, kernel, stride, padding=padding, dilation=dilation, groups=groups,
-            weight_attr=weight_attr, bias_attr=bias_attr,
-        )  # fmt: skip
         self._how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        super().__init__(channels_in, channels, kernel, **self._how, **attributes)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.bias is None or not (_on_cpu() and paddle.in_dynamic_mode()):
@@ -50,8 +46,9 @@ def _on_cpu() -> bool:
 
 
 def sides(x: Tensor) -> Any:
-    """Give the height and width of maps: numbers, and tensors where a network is traced for maps of any size."""
-    return x.shape[2:] if paddle.in_dynamic_mode() else paddle.shape(x)[2:]
+    """Give [height, width] of maps: numbers, and tensors where a network is traced for maps of any size."""
+    shape = x.shape if paddle.in_dynamic_mode() else paddle.shape(x)
+    return [shape[2], shape[3]]
 
 
 def mean_of_map(x: Tensor) -> Tensor:
@@ -70,7 +67,7 @@ def mean_of_rows(x: Tensor) -> Tensor:
 def mirrored(x: Tensor, width: int) -> Tensor:
     """Give maps with a border of so many cells, in which they are mirrored without the outermost cell.
 
-    As F.pad(x, [width] * 4, mode="reflect") gives them, which takes two to four times as long.
+    As F.pad(x, [width] * 4, mode="reflect") gives them, which takes twice as long.
     """
     if not _on_cpu():
         return F.pad(x, [width] * 4, mode="reflect")
@@ -86,7 +83,7 @@ def mirrored(x: Tensor, width: int) -> Tensor:
 def enlarged(x: Tensor, times: int = 2) -> Tensor:
     """Give maps so many times as high and wide, each cell a square of cells.
 
-    As F.interpolate(x, scale_factor=times, mode="nearest") gives them, which takes five times as long, there and back.
+    As F.interpolate(x, scale_factor=times, mode="nearest") gives them, which takes four times as long, there and back.
     """
     if not _on_cpu():
         return F.interpolate(x, scale_factor=times, mode="nearest")
@@ -100,16 +97,14 @@ def interpolated(x: Tensor, *, like: Tensor | None = None, times: int = 1) -> Te
     """Give maps of the height and width of other ones, or so many times as high and wide, bilinearly.
 
     As F.interpolate(x, size, mode="bilinear") gives them, but for rounding, and as products of matrices: that takes a
-    half to a quarter of the time, there and back. A row of the matrix says what of each cell is in a new one: 1 minus
+    third of the time, there and back. A row of the matrix says what of each cell is in a new one: 1 minus
     its distance, and nothing from a distance of 1 on; the outermost cells go on beyond their middles. A compiler looks
     for paddle's own form.
     """
+    new_height, new_width = (side * times for side in sides(x if like is None else like))
     if not (_on_cpu() and paddle.in_dynamic_mode()):
-        return F.interpolate(
-            x, paddle.shape(x)[2:] * times if like is None else paddle.shape(like)[2:], mode="bilinear"
-        )
+        return F.interpolate(x, [new_height, new_width], mode="bilinear")
     height, width = sides(x)
-    new_height, new_width = (height * times, width * times) if like is None else sides(like)
     across, down = _shares(width, new_width), _shares(height, new_height)
     return paddle.matmul(down.astype(x.dtype), paddle.matmul(x, across.astype(x.dtype), transpose_y=True))
 

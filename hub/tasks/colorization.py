@@ -19,7 +19,6 @@ from PIL import Image
 
 from hub.errors import InputError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
-from hub.modules.archs.colorization import Colorizer
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample
 from hub.tasks.picture_metrics import psnr, ssim
@@ -210,9 +209,8 @@ class Colorization(Plain):
             for item, picture in zip(items, full, strict=True)
         ]
         found = run(network_input(hinted))
-        guesses = (
-            found[-1] if isinstance(found, tuple) else found
-        )  # of the whole network, or of `answering`'s
+        # Golden values are those of the whole network, with the classes of colours before the colours.
+        guesses = found[-1] if isinstance(found, tuple) else found
         results = []
         for picture, guess in zip(full, guesses, strict=True):
             coloured = _coloured(picture, guess * REACH)
@@ -225,15 +223,14 @@ class Colorization(Plain):
 
 
 class _Colours(nn.Layer):
-    """The second of what the network gives, without computing the first where the network can leave it out."""
+    """The second of what the network gives. Compiled, it does not compute the first, which only training needs."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: nn.Layer) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Any) -> Tensor:
-        backbone = self.network.backbone
-        return backbone.only_colours(x) if isinstance(backbone, Colorizer) else self.network(x)[1]
+        return self.network(x)[1]
 
 
 def bins_of(ab: Tensor) -> Tensor:

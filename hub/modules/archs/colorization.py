@@ -35,17 +35,6 @@ class Colorizer(Backbone):
         if paddle.in_dynamic_mode() and any(side % MULTIPLE for side in x[0].shape[2:]):
             raise InputError(f"expected sides that are multiples of {MULTIPLE}, found {list(x[0].shape[2:])}")
 
-    def only_colours(self, x: Any) -> Tensor:
-        """Give the colours alone, [N, 2, H, W]: the second part of the features. What of 529 bins is likely is for
-        training, and as much to compute again."""
-        self.check(x)
-        for _, stage in self.stages()[:-1]:
-            x = stage(x)
-        return self._coloured(x)
-
-    def _coloured(self, x: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} must define _coloured()")
-
 
 def _convs(*channels: int, dilation: int = 1, norm: bool = True) -> list[nn.Layer]:
     layers: list[nn.Layer] = []
@@ -118,11 +107,9 @@ class UserGuidedColorization(Colorizer):
         ]
 
     def _answer(self, x: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return self.model_class(x[1]), self._coloured(x)
-
-    def _coloured(self, x: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        first, _, ninth = x
-        return self.model_out(self.model10(self.model10up(ninth) + self.model1short10(first)))
+        first, eighth, ninth = x
+        last = self.model10(self.model10up(ninth) + self.model1short10(first))
+        return self.model_class(eighth), self.model_out(last)
 
 
 def _on_last(layer: nn.Layer) -> Stage:
@@ -169,11 +156,8 @@ class SmallColorizer(Colorizer):
         ]
 
     def _answer(self, x: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return self.classes(x[1]), self._coloured(x)
-
-    def _coloured(self, x: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        first, _, second = x
-        return F.tanh(self.colours(self.up1(_joined(first, second))))
+        first, third, second = x
+        return self.classes(third), F.tanh(self.colours(self.up1(_joined(first, second))))
 
 
 def _joined(skip: Tensor, below: Tensor) -> Tensor:
