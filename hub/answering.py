@@ -52,7 +52,7 @@ def predict(
         if name not in takes:
             raise one_of(f"option of predict for {task.name}", name, takes)
     every = expanded(given, task.inputs)
-    run = kept.call(task.answering(network), network.backbone.feature_spec, len(every))
+    run = kept.run(task.answering(network), network.backbone.feature_spec, len(every))
     task.answers([], [], run=run, preprocessor=preprocessor, **options)  # refuses bad ones at once
     results: list[dict[str, Any]] = [{} for _ in every]
     for batch in _batches(every, task.inputs, preprocessor, batch_size):
@@ -80,7 +80,7 @@ def embed(
             "embed: this module gives a vector for every piece of a text, none for the whole of it"
         )
     every = expanded(given, kind)
-    run = kept.call(backbone, backbone.feature_spec, len(every))
+    run = kept.run(backbone, backbone.feature_spec, len(every))
     rows: list[Any] = [None] * len(every)
     for batch in _batches(every, kind, preprocessor, batch_size):
         for one in batch:

@@ -52,7 +52,7 @@ def test_the_values_are_those_of_the_layer_for_any_batch(
     rng = np.random.default_rng(0)
     batch = rng.normal(size=(8, 3, 64, 64)).astype(np.float32)
     said: list[str] = []
-    run = compiled.forward(layer, batch, samples=1000, say=said.append)
+    run = compiled.forward(layer, batch, say=said.append)
     assert not said
     for size in (8, 1, 5):
         expected, found = infer(layer, batch[:size]), run(batch[:size])
@@ -95,7 +95,7 @@ def test_a_tuple_of_whole_numbers_may_be_of_any_length(way: str, by_source: bool
 
 def test_other_types_and_ranks_than_the_first_batch_had_are_computed_right() -> None:
     layer = Pieces()
-    run = compiled.forward(layer, pieces(4, 7), samples=1000, say=pytest.fail)
+    run = compiled.forward(layer, pieces(4, 7), say=pytest.fail)
     narrow = tuple(each.astype(np.int32) for each in pieces(2, 5))
     several = tuple(each[:, None] for each in pieces(2, 5))
     for batch in (narrow, several, pieces(2, 5)):
@@ -118,7 +118,7 @@ class OfOneLength(nn.Layer):
 def test_a_layer_that_is_right_for_one_length_alone_is_not_compiled() -> None:
     texts = np.arange(24).reshape(4, 6)
     said: list[str] = []
-    run = compiled.forward(OfOneLength(6), texts, samples=1000, say=said.append)
+    run = compiled.forward(OfOneLength(6), texts, say=said.append)
     assert "would differ" in said[0]
     np.testing.assert_allclose(run(texts[:, :3]), texts[:, :3].mean(axis=1))
 
@@ -132,7 +132,7 @@ def test_a_text_encoder_gives_its_values_for_texts_of_any_length() -> None:
     network = Network(loaded.backbone, nn.Identity())
     for groups in (7, 3):
         layer = network.prefix(groups)
-        run = compiled.forward(layer, loaded.preprocessor.batch(items[1:3]), samples=1000, say=pytest.fail)
+        run = compiled.forward(layer, loaded.preprocessor.batch(items[1:3]), say=pytest.fail)
         for chosen in (items[1:3], items[:1], items[2:], items):
             batch = loaded.preprocessor.batch(chosen)
             expected, found = infer(layer, batch), run(batch)
@@ -140,14 +140,6 @@ def test_a_text_encoder_gives_its_values_for_texts_of_any_length() -> None:
                 *((each if isinstance(each, tuple) else (each,)) for each in (expected, found)), strict=True
             ):
                 assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
-
-
-def test_a_few_samples_are_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_on_cpu", None)
-    layer = nn.Linear(3, 2)
-    batch = np.ones((4, 3), np.float32)
-    run = compiled.forward(layer, batch, samples=10, say=pytest.fail)
-    assert np.array_equal(run(batch), infer(layer, batch))
 
 
 class Listed(nn.Layer):
@@ -162,7 +154,7 @@ class Listed(nn.Layer):
 def test_what_cannot_be_compiled_is_said_and_computed_all_the_same() -> None:
     batch = np.arange(12, dtype=np.float32).reshape(4, 3)
     said: list[str] = []
-    run = compiled.forward(Listed(), batch, samples=1000, say=said.append)
+    run = compiled.forward(Listed(), batch, say=said.append)
     assert np.array_equal(run(batch), 2 * batch)
     assert len(said) == 1
     assert said[0].startswith("not compiled, which takes longer: ")
@@ -174,7 +166,7 @@ def test_a_compiler_that_changes_values_is_not_used(monkeypatch: pytest.MonkeyPa
     )
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     said: list[str] = []
-    run = compiled.forward(layer, batch, samples=1000, say=said.append)
+    run = compiled.forward(layer, batch, say=said.append)
     assert np.array_equal(run(batch), infer(layer, batch))
     assert said == ["not compiled, which takes longer: compiled, it would differ by 1.0e-02"]
 
@@ -185,9 +177,7 @@ def test_a_compiler_that_gives_no_numbers_is_not_used(monkeypatch: pytest.Monkey
     )
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     said: list[str] = []
-    assert np.array_equal(
-        compiled.forward(layer, batch, samples=1000, say=said.append)(batch), infer(layer, batch)
-    )
+    assert np.array_equal(compiled.forward(layer, batch, say=said.append)(batch), infer(layer, batch))
     assert said == ["not compiled, which takes longer: compiled, it would differ by nan"]
 
 
@@ -202,7 +192,7 @@ def test_batches_of_another_size_than_the_first_are_computed_right() -> None:
     rng = np.random.default_rng(0)
     square, wide = (rng.normal(size=(4, 3, *size)).astype(np.float32) for size in ((4, 4), (2, 8)))
     layer = BySize()
-    run = compiled.forward(layer, square, samples=1000, say=pytest.fail)
+    run = compiled.forward(layer, square, say=pytest.fail)
     for batch in (square, wide, square[:0], square[:, :, ::-1]):
         assert np.array_equal(run(batch), infer(layer, batch))
 
@@ -211,7 +201,7 @@ def test_a_layer_that_looks_at_the_size_is_compiled_for_one_size_alone() -> None
     rng = np.random.default_rng(0)
     square, wide = (rng.normal(size=(4, 3, *size)).astype(np.float32) for size in ((4, 4), (2, 8)))
     layer = BySize()
-    run = compiled.forward(layer, square, samples=1000, say=pytest.fail, any_size=True)
+    run = compiled.forward(layer, square, say=pytest.fail, any_size=True)
     for batch in (square, wide):
         assert np.array_equal(run(batch), infer(layer, batch))
 
@@ -239,7 +229,7 @@ def test_a_segmentation_network_is_compiled_for_pictures_of_any_size(
     name: str, arguments: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = segmenter(name, **arguments)
-    run = compiled.forward(layer, pictures(2, 64, 96), samples=1000, say=pytest.fail, any_size=True)
+    run = compiled.forward(layer, pictures(2, 64, 96), say=pytest.fail, any_size=True)
     sizes = [pictures(3, 96, 64), pictures(1, 32, 128), pictures(2, 128, 96)]
     expected = [infer(layer, batch) for batch in sizes]
     monkeypatch.setattr(compiled, "infer", None)  # the layer itself is not asked any more
@@ -267,7 +257,7 @@ def test_networks_that_paint_are_compiled_for_pictures_of_any_size(
     if isinstance(layer, style.Stylizer):
         rng = np.random.default_rng(0)
         layer.keep(list(rng.integers(0, 256, (2, style.STYLE_SIDE, style.STYLE_SIDE, 3), np.uint8)))
-    run = compiled.forward(layer, given(32, 48), samples=1000, say=pytest.fail, any_size=True)
+    run = compiled.forward(layer, given(32, 48), say=pytest.fail, any_size=True)
     sizes = [(32, 48), (64, 32), (40, 40)]
     expected = [infer(layer, given(*size)) for size in sizes]
     assert all(run.takes(given(*size)) for size in sizes)
@@ -278,7 +268,7 @@ def test_networks_that_paint_are_compiled_for_pictures_of_any_size(
 def test_a_leaky_activation_behind_a_convolution_is_compiled() -> None:
     layer = nn.Sequential(nn.Conv2D(3, 4, 3), nn.LeakyReLU(0.2))  # fused, it would end the process
     batch = pictures(2, 8, 8) - 0.5
-    run = compiled.forward(layer, batch, samples=1000, say=pytest.fail)
+    run = compiled.forward(layer, batch, say=pytest.fail)
     assert compiled._difference(infer(layer, batch), run(batch)) <= compiled.TOLERANCE
 
 
@@ -292,7 +282,7 @@ def test_any_number_of_threads_that_is_said_compiles(said: str, monkeypatch: pyt
     )
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     np.testing.assert_allclose(
-        compiled.forward(layer, batch, samples=1000, say=pytest.fail)(batch), infer(layer, batch), rtol=1e-5
+        compiled.forward(layer, batch, say=pytest.fail)(batch), infer(layer, batch), rtol=1e-5
     )
 
 
@@ -317,7 +307,7 @@ def test_compiled_layers_do_not_mix_with_one_another_or_with_training() -> None:
     rng = np.random.default_rng(0)
     batch = rng.normal(size=(4, 3, 64, 64)).astype(np.float32)
     layers = [prefix("small_resnet", groups, width=4, in_channels=3) for groups in (1, 3, 5)]
-    runs = [compiled.forward(layer, batch, samples=1000, say=pytest.fail) for layer in layers]
+    runs = [compiled.forward(layer, batch, say=pytest.fail) for layer in layers]
     before = [infer(layer, batch) for layer in layers]
     for _ in range(2):
         for run, expected in zip(runs, before, strict=True):
@@ -339,7 +329,7 @@ def test_nothing_is_left_behind_or_printed(
     if isinstance(layer, Listed):
         batch = batch[:, 0, 0]
     before, flags = random_state.capture(), _flags()
-    compiled.forward(layer, batch, samples=1000, say=lambda text: None)(batch)
+    compiled.forward(layer, batch, say=lambda text: None)(batch)
     assert random_state.capture() == before
     assert _flags() == flags
     assert paddle.in_dynamic_mode()
@@ -361,7 +351,7 @@ def test_it_works_with_stdout_closed(python: str) -> None:
     code = (
         "import numpy as np, paddle; from hub.modules import compiled\n"
         "layer = paddle.nn.Linear(3, 2); batch = np.ones((4, 3), np.float32)\n"
-        "compiled.forward(layer, batch, samples=1000, say=print)(batch)"
+        "compiled.forward(layer, batch, say=print)(batch)"
     )
     done = subprocess.run(
         ["sh", "-c", f'exec "{python}" -W ignore -c "$0" >&-', code],
@@ -418,7 +408,7 @@ def test_nothing_is_left_of_a_trace_that_failed() -> None:
 
     before, said = noted(), []
     picture = np.zeros((2, 1, 32, 32), np.float32)
-    fast = compiled.forward(Sized(), picture, samples=1000, say=said.append, any_size=True)
+    fast = compiled.forward(Sized(), picture, say=said.append, any_size=True)
     assert (fast(picture) == 1).all()
     assert not said
     assert noted() == before

@@ -130,7 +130,7 @@ def test_a_call_with_less_to_compute_does_not_look_through_the_weights(
     backbone = pictures.tiny_module(arch={"name": "small_resnet", "width": 16}).network.backbone
     given = np.zeros((1, 1, 16, 16), np.float32)
     assert kept._size(backbone) > given.size * kept.BYTES_A_PIXEL
-    kept.Kept().call(backbone, backbone.feature_spec, 1)(given)
+    kept.Kept().run(backbone, backbone.feature_spec, 1)(given)
 
 
 def test_a_copy_has_nothing_compiled(compilings: list[nn.Layer]) -> None:

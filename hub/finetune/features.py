@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import paddle
@@ -14,10 +16,13 @@ from hub.finetune.batches import Read
 from hub.finetune.distributed import Group
 from hub.finetune.feature_store import LIMIT, FeatureStore, Rows
 from hub.modules import compiled, weights
-from hub.modules.network import Network
+from hub.modules.network import Network, infer
 from hub.tasks.base import Arrays
 
 BATCH = 32
+LEAST_SAMPLES = 64
+"""Compiling is not worth its second for fewer."""
+
 MOST_BYTES = LIMIT
 """Features of a set that would be larger are not kept: a run then trains without them."""
 
@@ -45,7 +50,7 @@ class Features:
         self.network, self.variants = network, variants
         self.progress, self.say = progress, say
         self._kept: dict[tuple[int, int, int], list[Arrays]] = {}
-        self._forward: dict[str, compiled.Forward] = {}
+        self._forward: dict[str, Callable[[Arrays], Any]] = {}
 
     def of(self, network: Network, cut: int, source: Read, *, views: int = 1) -> list[Arrays]:
         """Give for each view what the first `cut` groups of the network make of the set, float32 rows.
@@ -68,7 +73,7 @@ class Features:
         if cut == len(network.backbone.stages()) and spec.kind == "pooled":
             size = 4 * spec.channels
         else:
-            one = _tuple(compiled.infer(network.prefix(cut), source.take(np.arange(1), 0)[0]))
+            one = _tuple(infer(network.prefix(cut), source.take(np.arange(1), 0)[0]))
             size = sum(array.nbytes for array in one)
         return size * len(source) * views <= MOST_BYTES
 
@@ -104,7 +109,10 @@ class Features:
             for part in tqdm(cuts, desc="features", unit=" batches", disable=not self.progress, leave=False):
                 given = source.take(part, view)[0]
                 if mark not in self._forward:
-                    self._forward[mark] = compiled.forward(prefix, given, samples=len(indices), say=self.say)
+                    few = len(indices) < LEAST_SAMPLES
+                    self._forward[mark] = (
+                        partial(infer, prefix) if few else compiled.forward(prefix, given, say=self.say)
+                    )
                 rows = _tuple(self._forward[mark](given))
                 # Written where they stay: the whole is in memory once.
                 found = found or tuple(np.empty((len(indices), *each.shape[1:]), each.dtype) for each in rows)

@@ -29,9 +29,6 @@ from hub.modules.network import infer, predicting
 TOLERANCE = 1e-4
 """Of the largest value: what the compiled layer may differ from the layer by."""
 
-LEAST_SAMPLES = 64
-"""Compiling is not worth its second for fewer."""
-
 Batch = np.ndarray | tuple[np.ndarray, ...]
 Run = Callable[[Any], Any]
 Form = Sequence[tuple[tuple[int | None, ...], str]]
@@ -64,9 +61,9 @@ class Forward:
 
 
 def forward(
-    layer: nn.Layer, example: Batch, *, samples: int, say: Callable[[str], None], any_size: bool = False
+    layer: nn.Layer, example: Batch, *, say: Callable[[str], None], any_size: bool = False
 ) -> Forward:
-    """Give the fastest way to put batches through the layer as it predicts, for about so many samples.
+    """Give the fastest way to put batches through the layer as it predicts.
 
     `example` is a first batch, an array or a tuple of them: the compiled layer must give for it what the layer itself
     gives. The number of samples may differ from one batch to the next, and of whole numbers, which stand for pieces of
@@ -75,8 +72,6 @@ def forward(
     Where compiling fails, or changes the values, all of them are, and `say` is told why.
     """
     plain = partial(infer, layer)
-    if samples < LEAST_SAMPLES:
-        return Forward(plain)
     first = tuple(each[:2] for each in example) if isinstance(example, tuple) else example[:2]
     problem = ""
     for varies, by_source in product((True, False) if any_size else (False,), (False, True)):

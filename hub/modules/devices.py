@@ -67,9 +67,9 @@ def wake_avx2(processor: Path) -> None:
 def keep_memory() -> None:
     """Have what one step frees lie ready for the next one, unless the user has set up malloc.
 
-    glibc hands a freed block of 32 MB back to the system, at the latest, and a new one costs a page fault every 4 KiB:
-    seven times as long as it takes to add two maps of that size. What was the most at a time stays with the process,
-    until `release_memory`.
+    glibc hands a freed block of 32 MB back to the system, at the latest, and a new one costs a page fault every 4 KiB,
+    which takes longer than to add two maps of that size. What was the most at a time stays with the process, until
+    `release_memory`.
     """
     mallopt = _c_function("mallopt")
     if mallopt is None or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
