@@ -53,7 +53,7 @@ x = paddle.ones([16 << 20])  # 64 MB
 for _ in range(3):
     x + x
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(20):
     x + x
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 resident = lambda: int(Path("/proc/self/statm").read_text().split()[1])
@@ -71,5 +71,6 @@ def test_memory_is_kept_from_step_to_step_until_it_is_released(chosen: dict[str,
         [sys.executable, "-c", HELD], env={**os.environ, **chosen}, capture_output=True, text=True, check=True
     )
     faults, released = map(int, done.stdout.split()[-2:])
-    assert (faults < pages // 10) if kept else (faults >= 5 * pages)
+    # Small blocks can come to lie between large ones, and one more large one is taken then: once, not each time.
+    assert (faults < 3 * pages) if kept else (faults >= 20 * pages)
     assert (released >= pages * 0.9) if kept else (released < pages // 10)
