@@ -146,6 +146,39 @@ def test_run_shows_every_label_that_holds(capsys: pytest.CaptureFixture[str], tm
         assert all(label in row for label in "abc")
 
 
+def test_run_has_a_column_for_each_question(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = ["top/dot", "top/bar", "tone/light", "tone/dark"]
+    made = tiny_module(task="multi_task_image_classification", labels=labels).save(tmp_path / "two")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert main(["run", str(made), str(pictures), str(tmp_path / "broken.png")]) == 1
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["INPUT", "TOP", "TONE"]
+    for row, result in zip(rows, Module(made).predict(pictures), strict=False):
+        found = [f"{result[name]['label']} {result[name]['score']:.4f}" for name in ("top", "tone")]
+        assert row.split()[1:] == " ".join(found).split()
+    assert "error: " in rows[-1]
+    assert "broken.png" in rows[-1]
+
+
+def test_run_has_a_column_for_each_thing_known_of_a_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.linear_gradient("L").save("grey.png")
+    assert main(["run", "signs_fpn", "grey.png"]) == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["INPUT", "AREAS", "SAVED", "MASK"]
+    areas = Module("signs_fpn").predict(["grey.png"])[0]["areas"]
+    assert f"ground {areas['ground']:.1%}" in row
+    assert [Path(word).is_file() for word in row.split()[-2:]] == [True, True]
+    assert main(["run", "scenes_colorizer", "grey.png"]) == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["INPUT", "COLOURFULNESS", "SAVED"]
+    assert float(row.split()[1]) >= 0
+
+
 # ---- evaluate ----
 
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 """Where pictures go that are themselves the answer, when nothing else is said."""
+
+
+LABELLED = ("top", "labels", "entities", "start", "value", "similarity")
+"""What results with one answer have one of; each fits the columns label, score and runners-up."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(results)
     else:
-        rows = [row for result in results for row in _rows(result)]
-        write(table(rows, ("INPUT", "LABEL", "SCORE", "RUNNERS-UP"), cut="INPUT"))
+        write(_table(results))
     if failed:
         say(f"{failed} of {len(results)} inputs failed")
     return 1 if failed else 0
@@ -114,6 +117,40 @@ def _shown(given: str | list[str]) -> str:
     return " ".join(text.split())
 
 
+def _table(results: Sequence[Mapping[str, Any]]) -> str:
+    if any(_is_named(result) for result in results):
+        return _named_table(results)
+    rows = [row for result in results for row in _rows(result)]
+    return table(rows, ("INPUT", "LABEL", "SCORE", "RUNNERS-UP"), cut="INPUT")
+
+
+def _is_named(result: Mapping[str, Any]) -> bool:
+    """Say whether a result's keys are of its own kind: a picture and what is known of it, or answers by question."""
+    return "error" not in result and all(isinstance(result.get(key), Mapping | None) for key in LABELLED)
+
+
+def _named_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out results with a column for each of their keys, in their order; what went wrong is in the last one."""
+    names = list(dict.fromkeys(key for result in results for key in result if key not in ("input", "error")))
+    rows = []
+    for result in results:
+        cells = [_named_cell(result.get(name)) for name in names]
+        if "error" in result:
+            cells[-1] = f"error: {result['error']}"
+        rows.append((_shown(result["input"]), *cells))
+    return table(rows, ("INPUT", *(name.upper() for name in names)), cut="INPUT")
+
+
+def _named_cell(value: object) -> object:
+    """Give the label and score of a question, or shares by label, the largest first and none that shows as zero."""
+    if not isinstance(value, Mapping):
+        return value
+    if "top" in value:
+        return _scores(value["top"][:1])
+    ranked = sorted(value.items(), key=lambda item: -item[1])
+    return ", ".join(f"{label} {share:.1%}" for label, share in ranked if share >= 0.0005)
+
+
 def _rows(result: Mapping[str, Any]) -> list[tuple[object, ...]]:
     """Give the line of a result, and one below it for each stretch of a timeline."""
     stretches = [
@@ -142,10 +179,7 @@ def _row(result: Mapping[str, Any]) -> tuple[object, object, object]:
     if "value" in result:
         near = f"similarity {result['similarity']:.4f}" if "similarity" in result else None
         return None, result["value"], near
-    if "similarity" in result:
-        return result["label"], result["score"], f"similarity {result['similarity']:.4f}"
-    rest = {name: value for name, value in result.items() if name != "input"}
-    return json.dumps(rest, ensure_ascii=False), None, None
+    return result["label"], result["score"], f"similarity {result['similarity']:.4f}"
 
 
 def _scores(entries: list[dict[str, Any]]) -> str:
