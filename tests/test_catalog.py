@@ -41,6 +41,7 @@ BUILT = [entry for entry in CHECKPOINTS if entry.built]
 OF_PADDLE = [entry for entry in BUILT if entry.origin.startswith(models.__name__)]
 OF_PADDLEHUB = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[1]]]
 OF_PADDLENLP = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[2]]]
+OF_PADDLESEG = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[3]]]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,7 @@ def test_the_listing_has_a_row_for_every_name() -> None:
 def test_it_says_which_architectures_are_not_built() -> None:
     assert len(OF_PADDLE) == 36
     assert len(OF_PADDLENLP) == 119
+    assert len(OF_PADDLESEG) == 12
     assert {entry.name for entry in OF_PADDLEHUB} >= {"panns_cnn6", "panns_cnn10", "panns_cnn14"}
     assert {entry.arch["name"] for entry in BUILT} <= set(archs.names())
     for entry in ENTRIES:
@@ -127,6 +129,8 @@ def test_it_is_small() -> None:
                 999: "toilet t",
             },
         ),
+        ("voc.txt", 21, {0: "background", 1: "aeroplane", 8: "cat", 15: "person", 20: "tvmonitor"}),
+        ("cityscapes.txt", 19, {0: "road", 6: "traffic light", 10: "sky", 11: "person", 18: "bicycle"}),
         ("audioset.txt", 527, {0: "Speech", 74: "Dog", 137: "Music", 500: "Silence", 526: "Field recording"}),
     ],
 )
@@ -227,7 +231,7 @@ def test_pictures_are_prepared_as_for_imagenet(entry: Entry) -> None:
 # ---- the checkpoints and the names of PaddleHub ----
 
 
-@pytest.mark.parametrize("entry", OF_PADDLEHUB, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", OF_PADDLEHUB + OF_PADDLESEG, ids=lambda entry: entry.name)
 def test_an_entry_describes_a_module_whose_network_its_checkpoint_fits(entry: Entry, tmp_path: Path) -> None:
     for name, text in entry.texts([File(catalog.WEIGHTS_FILE, "0" * 64, entry.size)]).items():
         (tmp_path / name).write_bytes(text)
@@ -243,7 +247,9 @@ def test_an_entry_describes_a_module_whose_network_its_checkpoint_fits(entry: En
         }
     own = {name: tuple(tensor.shape) for name, tensor in backbone.state_dict().items()}
     published = own | {
-        f"{prefix}{name}": wanted[name] for prefix in backbone.published_head for name in wanted
+        f"{prefix}{name.split('.')[-1]}": wanted[name]
+        for prefix in backbone.published_head
+        for name in wanted
     }
     assert 0 <= entry.size - sum(map(math.prod, published.values())) * 4 < 60_000, (
         "names are the rest of the file"
@@ -274,7 +280,9 @@ def test_every_name_of_paddlehub_is_found() -> None:
         ("rbt3", "text_classification", True),
         ("panns_cnn14", "audio_classification", True),
         ("user_guided_colorization_canvas", "colorization", True),
-        ("ocrnet_hrnetw18_voc", "semantic_segmentation", False),
+        ("ocrnet_hrnetw18_voc", "semantic_segmentation", True),
+        ("deeplabv3p_resnet50_cityscapes", "semantic_segmentation", True),
+        ("pspnet_resnet50_voc", "semantic_segmentation", False),
         ("msgnet", "style_transfer", False),
         ("user_guided_colorization", "colorization", False),
     ],

@@ -62,7 +62,8 @@ class Publisher:
             UNPROVED: {**ours, "md5": "", "url": f"{self.server.url}/other.pdparams"},
             NOT_BUILT: {**ours, "built": False, "arch": {"name": "of_tomorrow"}},
         }
-        for name, content in zip(catalog.TABLES, (table, {}, {}), strict=True):
+        for name in catalog.TABLES:
+            content = table if name == catalog.TABLES[0] else {}
             (self.folder / name).write_text(json.dumps(content), encoding="utf-8")
         entries = catalog.parse(table).values()
         rows = (Summary(e.name, catalog.VERSION, e.task, e.line, e.license, e.size) for e in entries)
@@ -179,6 +180,34 @@ def test_an_installed_network_for_sounds_gives_the_tags_of_a_sound(
         scores = paddle.nn.functional.sigmoid(head(backbone(paddle.to_tensor(batch))))[0].numpy()
     assert list(answer["scores"]) == list(module.labels)
     np.testing.assert_allclose(list(answer["scores"].values()), scores, rtol=1e-4, atol=1e-5)
+
+
+def test_an_installed_network_for_scenes_gives_the_mask_of_a_picture(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    paddle.seed(0)
+    backbone, head = archs.build("fcn_hrnet"), paddle.nn.Conv2D(270, 21, 1)
+    last = {f"head.cls.{name}": tensor for name, tensor in head.state_dict().items()}
+    paddle.save(backbone.state_dict() | last, str(tmp_path / "fcn.pdparams"))
+    publisher.server.documents["/fcn.pdparams"] = (tmp_path / "fcn.pdparams").read_bytes()
+    facts = json.loads((SHIPPED / catalog.TABLES[3]).read_text(encoding="utf-8"))["fcn_hrnetw18_voc"]
+    table = {"little_eye": facts | {"url": f"{publisher.server.url}/fcn.pdparams"}}
+    (publisher.folder / catalog.TABLES[3]).write_text(json.dumps(table), encoding="utf-8")
+    (publisher.folder / "voc.txt").write_bytes((SHIPPED / "voc.txt").read_bytes())
+    catalog._read_table.cache_clear()
+    client.install("little_eye")
+    module = hub.Module("little_eye")
+    picture = np.random.default_rng(0).integers(0, 256, (384, 512, 3), np.uint8)
+    [answer] = module.predict([picture])
+    x = paddle.to_tensor((picture.astype("float32") / 255 - 0.5) / 0.5).transpose([2, 0, 1]).unsqueeze(0)
+    backbone.eval()
+    with paddle.no_grad():
+        logits = paddle.nn.functional.interpolate(head(backbone(x)), [384, 512], mode="bilinear")[0].numpy()
+    agree = answer["mask"] == logits.argmax(axis=0)
+    assert agree.mean() > 0.999
+    assert len(np.unique(answer["mask"])) > 1
+    assert list(answer["areas"]) == list(module.labels)
+    assert module.labels[15] == "person"
 
 
 def test_what_is_here_is_not_asked_for_again(publisher: Publisher) -> None:

@@ -6,6 +6,8 @@ Writes the tables of hub/registry/catalog and docs/reference/catalog.md from
     paddlehub.csv           beside this file: what the code and the documentation of PaddleHub's modules name;
                             `same_as` says which entry serves a name of PaddleHub's. OURS says more of those
                             whose networks hub has
+    SEGMENTERS, below       the segmentation networks of PaddleSeg that hub has: addresses as in the tables of its
+                            configs/{fcn,ocrnet,deeplabv3p}/README.md, preprocessing as in configs/_base_
     paddlenlp 3.0.0b4       a wheel (`pip download --no-deps paddlenlp==3.0.0b4`) or package folder, read, never run:
                             addresses and configurations of its checkpoints, and of encoders the vocabularies
     paddleclas 2.6.0        likewise: the names of ImageNet's classes
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reference" / "catalog.md"
-VISION, PADDLEHUB, PADDLENLP = catalog.TABLES
+VISION, PADDLEHUB, PADDLENLP, PADDLESEG = catalog.TABLES
 LABELS = "imagenet.txt"
 
 # Every network in the tables of paddle.vision.models: key there → title, architecture and arguments here.
@@ -89,6 +91,7 @@ FUNCTIONS = {
 SIZES = {"inception_v3": (320, 299)}  # the shorter side of the picture, the square cut from its middle
 USUAL_SIZE = (256, 224)
 NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
 TAGS = "audioset.txt"
 # Of the entries in paddlehub.csv that have an address, those whose networks hub has.
@@ -112,6 +115,51 @@ OURS: dict[str, dict[str, Any]] = {
         "preprocess": [{"rgb": {}}, {"resize": {"size": 256}}, {"normalize": {}}],
         "trained_on": "oil paintings, as PaddleHub says",
     },
+}
+
+# Published for both of SCENES: name here, without the data's → title, PaddleSeg's name, architecture.
+SEGMENTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    **{
+        f"fcn_hrnetw{w}": (f"FCN on HRNet-W{w}", f"fcn_hrnetw{w}", {"name": "fcn_hrnet", "width": w})
+        for w in (18, 48)
+    },
+    **{
+        f"ocrnet_hrnetw{w}": (
+            f"OCRNet on HRNet-W{w}",
+            f"ocrnet_hrnetw{w}",
+            {"name": "ocrnet_hrnet", "width": w},
+        )
+        for w in (18, 48)
+    },
+    **{
+        f"deeplabv3p_resnet{d}": (
+            f"DeepLabV3+ on ResNet-{d}-vd",
+            f"deeplabv3p_resnet{d}_os8",
+            {"name": "deeplabv3p", "depth": d},
+        )
+        for d in (50, 101)
+    },
+}
+# What they were trained on: file of labels → PaddleSeg's folder, its name for the pictures and the steps, facts.
+SCENES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "voc": (
+        "pascal_voc12",
+        "voc12aug_512x512",
+        {
+            "trained_on": "PASCAL VOC 2012 and its augmented set: photos with 20 classes of things",
+            # Its photos have a long side of 500 pixels, and larger ones are no easier for the network.
+            "preprocess": [{"rgb": {}}, {"resize": {"long": 512}}, {"normalize": HALF}],
+        },
+    ),
+    "cityscapes": (
+        "cityscapes",
+        "cityscapes_1024x512",
+        {
+            "trained_on": "Cityscapes: streets of 50 cities from a car, 19 classes",
+            "preprocess": [{"rgb": {}}, {"resize": {"long": 2048}}, {"normalize": HALF}],
+            "note": "Cityscapes' terms allow use that is not commercial; ask its makers what that means for weights.",
+        },
+    ),
 }
 
 
@@ -177,6 +225,35 @@ def paddlehub() -> tuple[Table, dict[str, list[str]]]:
     return entries, served
 
 
+def paddleseg() -> Table:
+    """Give the entries of PaddleSeg's segmentation networks, each trained on two sets."""
+    found: Table = {}
+    for ours, (title, theirs, arch) in SEGMENTERS.items():
+        for scenes, (folder, pictures, facts) in SCENES.items():
+            steps = "40k" if scenes == "voc" else "160k" if arch["name"] == "ocrnet_hrnet" else "80k"
+            published_as = f"{theirs}_{pictures}_{steps}"
+            labels_file = f"{scenes}.txt"
+            classes = len((catalog.FOLDER / labels_file).read_text(encoding="utf-8").splitlines())
+            own = arch | ({"regions": classes} if arch["name"] == "ocrnet_hrnet" else {})
+            with paddle.LazyGuard():
+                backbone = archs.build(**own)
+            numbers = sum(math.prod(tensor.shape) for tensor in backbone.state_dict().values())
+            numbers += (backbone.feature_spec.channels + 1) * classes
+            found[f"{ours}_{scenes}"] = {
+                "task": "semantic_segmentation",
+                "summary": f"{title} trained on {facts['trained_on'].split(':')[0]}",
+                "license": "Apache-2.0",
+                "arch": own,
+                "origin": f"PaddleSeg's {published_as}",
+                "built": True,
+                "url": f"https://bj.bcebos.com/paddleseg/dygraph/{folder}/{published_as}/model.pdparams",
+                "size": numbers * 4,
+                "labels": labels_file,
+                **facts,
+            }
+    return found
+
+
 def labels(package: Traversable) -> str:
     """Give ImageNet's classes, one a line, from paddleclas's list "134 crane"; each name once."""
     text = (package / "ppcls" / "utils" / "imagenet1k_label_list.txt").read_text(encoding="utf-8")
@@ -189,7 +266,7 @@ def tables(kept: Mapping[str, Table], package: Traversable | None) -> dict[str, 
     """Give every table; without the paddlenlp package its entries are those that were `kept`."""
     own, served = paddlehub()
     text = paddlenlp(package) if package else _without_foreign_aliases(kept[PADDLENLP], served)
-    found = {VISION: vision(), PADDLEHUB: own, PADDLENLP: text}
+    found = {VISION: vision(), PADDLEHUB: own, PADDLENLP: text, PADDLESEG: paddleseg()}
     everything = {name: facts for table in found.values() for name, facts in table.items()}
     for name, called in served.items():
         facts = everything[name]

@@ -97,13 +97,15 @@ class Backbone(nn.Layer):
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
         """Split a published state into this network's and that of a linear head, {"weight": [C, K], "bias": [K]}.
 
-        `features(x) @ weight + bias` are then the published network's logits. The head is None where the published
+        `features(x) @ weight + bias` are then the published network's logits. The head of a network that gives a map
+        is a convolution, {"classify.weight": [K, C, 1, 1], "classify.bias": [K]}. It is None where the published
         network has none, or none that is linear. Raises WeightsError where the classifier is missing.
         """
         body = {name: array for name, array in state.items() if not name.startswith(self.published_head)}
         if not self.published_head:
             return body, None
-        head = {part: self.published_head[0] + part for part in ("weight", "bias")}
+        layer = "classify." if self.feature_spec.kind == "map" else ""
+        head = {f"{layer}{part}": self.published_head[0] + part for part in ("weight", "bias")}
         for name in head.values():
             if name not in state:
                 hint = did_you_mean(name, state)
