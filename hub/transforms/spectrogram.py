@@ -56,7 +56,7 @@ def _hann(window: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def mel_bands(rate: int, window: int, mels: int, low: float, high: float) -> np.ndarray:
-    """Give float64 [mels, window // 2 + 1]: triangles on Slaney's mel scale (Auditory Toolbox, 1998), of area 1.
+    """Give float32 [mels, window // 2 + 1]: triangles on Slaney's mel scale (Auditory Toolbox, 1998), of area 1.
 
     Raises SpecError for a range that is none, and for so many bands that one would be empty.
     """
@@ -73,7 +73,7 @@ def mel_bands(rate: int, window: int, mels: int, low: float, high: float) -> np.
         raise SpecError(
             f"log_mel: {mels} bands are too many for a window of {window} samples: some would be empty"
         )
-    return bands
+    return bands.astype(np.float32)
 
 
 _LINEAR, _BREAK = 200 / 3, 1000.0  # Hz a mel below the break, where the scale turns logarithmic
