@@ -1,11 +1,13 @@
 """How much faster answers come when the network is compiled: for each kind of module, one after the other in turns.
 
-    OMP_NUM_THREADS=1 python benchmarks/compiled.py [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/compiled.py [--rounds 5] [--module NAME …]
 
-Prints for the bundled modules, and for two networks for photographs with random weights, the median over the rounds of
-the time as paddle runs the network eagerly / the time compiled: of the network alone on one batch, and of all of
-`predict` on many inputs, which includes reading them and in the first call of a module compiling (a second at most).
-Beside it how long compiling took, and the largest difference between the two, relative to the largest value.
+Prints for the bundled modules, and for networks that are published with random weights (`--module large` takes the
+slow ones), the median over the rounds of the time as paddle runs the network eagerly / the time compiled: of the
+network alone on one batch, and of all of `predict` on many inputs, which includes reading them and in the first call
+of a module compiling (a second at most, HRNet 8). Beside it how long compiling took, and the largest difference
+between the two, relative to the largest value. On a processor that computes bfloat16, the same with precision="bf16",
+with the share of inputs, or of a mask's pixels, that get the same label.
 """
 
 from __future__ import annotations
@@ -19,13 +21,28 @@ from typing import Any
 import numpy as np
 
 import hub
-from hub.modules import compiled, kept
+from hub.errors import DeviceError
+from hub.modules import compiled, devices, kept
 from hub.modules.network import infer
+from hub.transforms.spectrogram import PANNS
 
-PHOTOGRAPHS: dict[str, dict[str, Any]] = {
-    "mobilenet_v3_small": {"name": "mobilenet_v3_small"},
-    "resnet18": {"name": "resnet", "depth": 18},
+NORMALIZE = {"normalize": {"mean": [0.5], "std": [0.25]}}
+HEARD = [{"clip": {"seconds": 10}}, {"log_mel": PANNS}]
+RANDOM: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
+    "mobilenet_v3_small": ("image_classification", {"name": "mobilenet_v3_small"}, [NORMALIZE]),
+    "resnet18": ("image_classification", {"name": "resnet", "depth": 18}, [NORMALIZE]),
+    **{f"panns_cnn{n}": ("audio_classification", {"name": f"panns_cnn{n}"}, HEARD) for n in (6, 10, 14)},
+    **{
+        name: ("semantic_segmentation", {"name": name}, [{"rgb": {}}, NORMALIZE])
+        for name in ("fcn_hrnet", "ocrnet_hrnet", "deeplabv3p")
+    },
+    "user_guided": (
+        "colorization",
+        {"name": "user_guided_colorization"},
+        [{"rgb": {}}, {"resize": {"size": 256}}, {"normalize": {}}],
+    ),
 }
+"""Task, architecture and preprocessing of the networks with random weights."""
 
 
 def pictures(count: int, side: int) -> list[np.ndarray]:
@@ -35,30 +52,34 @@ def pictures(count: int, side: int) -> list[np.ndarray]:
     return list(coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :side, :side])
 
 
-def sounds(count: int) -> list[tuple[np.ndarray, int]]:
-    """Give noise, a second each."""
+def sounds(count: int, seconds: int = 1) -> list[tuple[np.ndarray, int]]:
+    """Give noise."""
     rng = np.random.default_rng(0)
-    return [(rng.normal(0, 0.1, 16_000).astype(np.float32), 16_000) for _ in range(count)]
+    return [(rng.normal(0, 0.1, seconds * 16_000).astype(np.float32), 16_000) for _ in range(count)]
 
 
 CASES: dict[str, Callable[[], list[Any]]] = {
     "glyphs_cnn": lambda: pictures(2000, 28),
-    "speech_cnn": lambda: sounds(400),
+    "speech_cnn": lambda: sounds(1000),
     "signs_fpn": lambda: pictures(12, 512),
     "scenes_colorizer": lambda: pictures(64, 128),
     "textures_stylizer": lambda: pictures(24, 256),
     "mobilenet_v3_small": lambda: pictures(300, 224),
     "resnet18": lambda: pictures(300, 224),
 }
+LARGE: dict[str, Callable[[], list[Any]]] = {
+    **{f"panns_cnn{n}": lambda: sounds(32, 10) for n in (6, 10, 14)},
+    **{name: lambda: pictures(16, 512) for name in ("fcn_hrnet", "ocrnet_hrnet", "deeplabv3p")},
+    "user_guided": lambda: pictures(32, 256),
+}
 
 
 def load(name: str) -> hub.Module:
-    if name not in PHOTOGRAPHS:
+    if name not in RANDOM:
         return hub.Module(name, device="cpu")
-    return hub.Module.create(
-        name, task="image_classification", arch=PHOTOGRAPHS[name], labels=["a", "b"],
-        preprocess=[{"normalize": {"mean": [0.5], "std": [0.25]}}], device="cpu",
-    )  # fmt: skip
+    task, arch, preprocess = RANDOM[name]
+    labels = () if task == "colorization" else ["a", "b"]
+    return hub.Module.create(name, task=task, arch=arch, labels=labels, preprocess=preprocess, device="cpu")
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -96,34 +117,63 @@ def first_batch(module: hub.Module, given: list[Any]) -> Any:
     return seen[0]
 
 
+def has_bfloat16() -> bool:
+    try:
+        devices.require_precision("bf16", "cpu")
+    except DeviceError:
+        return False
+    return True
+
+
+def agreement(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> float:
+    """Give the share of inputs, or of pixels, with the same label; NaN for pictures that are painted."""
+    if "mask" in one[0]:
+        return float(np.mean([a["mask"] == b["mask"] for a, b in zip(one, other, strict=True)]))
+    if "label" in one[0]:
+        return float(np.mean([a["label"] == b["label"] for a, b in zip(one, other, strict=True)]))
+    return float("nan")
+
+
 def measure(name: str, rounds: int) -> str:
     """Give a row of the table."""
-    module, given = load(name), CASES[name]()
+    module, given = load(name), {**CASES, **LARGE}[name]()
     batch = first_batch(module, given)
     of_maps = module.network.backbone.feature_spec.kind == "map"
     network = module._answering().answering(module.network)
-    said: list[str] = []
-    started = time.perf_counter()
-    fast = compiled.forward(network, batch, say=said.append, any_size=of_maps)
-    compiling_s = time.perf_counter() - started
-    right, found = infer(network, batch), fast(batch)
-    difference = compiled._difference(right, found)
-    ratios, seconds = [], []
+    precisions = devices.PRECISIONS if has_bfloat16() else ("fp32",)
+    right = infer(network, batch)
+    fast, seconds, said, difference = {}, {}, list[str](), {}
+    for precision in precisions:
+        started = time.perf_counter()
+        fast[precision] = compiled.forward(
+            network, batch, say=said.append, any_size=of_maps, precision=precision
+        )
+        seconds[precision] = time.perf_counter() - started
+        difference[precision] = compiled._difference(right, fast[precision](batch))
+    ratios: dict[str, list[tuple[float, float, float]]] = {precision: [] for precision in precisions}
+    rates, same = [], 1.0
     for number in range(rounds + 1):
-        slow_s, fast_s = timed(lambda: infer(network, batch)), timed(lambda: fast(batch))
+        slow_s = timed(lambda: infer(network, batch))
         module = load(name)  # with nothing compiled
         with Eager():
             eagerly = timed(partial(module.predict, given))
-        first, again = timed(partial(module.predict, given)), timed(partial(module.predict, given))
-        if number:  # in the first round things are loaded
-            ratios.append((slow_s / fast_s, eagerly / first, eagerly / again))
-            seconds.append(again)
-    columns = " | ".join(f"{ratio:.1f}" for ratio in np.median(ratios, axis=0))
-    rate = len(given) / np.median(seconds)
-    note = f" ({said[0]})" if said else ""
-    return (
-        f"| `{name}` | {columns} | {compiling_s:.1f} | {len(given)} | {rate:.0f} | {difference:.0e}{note} |"
-    )
+        for precision in precisions:
+            fast_s = timed(partial(fast[precision], batch))
+            predict = partial(module.predict, given, precision=precision)
+            first, again = timed(predict), timed(predict)
+            if number:  # in the first round things are loaded
+                ratios[precision].append((slow_s / fast_s, eagerly / first, eagerly / again))
+                rates.append((precision, len(given) / again))
+    if "bf16" in precisions:
+        same = agreement(module.predict(given), module.predict(given, precision="bf16"))
+    cells = [f"`{name}`", str(len(given))]
+    for precision in precisions:
+        cells += [f"{ratio:.1f}" for ratio in np.median(ratios[precision], axis=0)]
+        cells += [f"{np.median([rate for p, rate in rates if p == precision]):.0f}"]
+        cells += [f"{seconds[precision]:.1f}", f"{difference[precision]:.0e}"]
+    if "bf16" in precisions:
+        cells.append("" if np.isnan(same) else f"{same:.1%}")
+    return f"| {' | '.join(cells)} |" + (f" {said[0]}" if said else "")
 
 
 def main() -> None:
@@ -131,13 +181,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--module", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--module", nargs="+", choices=[*CASES, *LARGE, "large"], default=list(CASES))
     given = parser.parse_args()
-    print(
-        "| module | network | predict | predict again | compiling (s) | inputs | inputs/s | difference |\n"
-        "| --- | --: | --: | --: | --: | --: | --: | --: |"
-    )
-    for name in given.module:
+    each = "network | predict | predict again | inputs/s | compiling (s) | difference"
+    titles = f"module | inputs | {each}"
+    if has_bfloat16():
+        titles += f" | bf16: {each} | same label"
+    print(f"| {titles} |\n| --- |{' --: |' * titles.count('|')}")
+    for name in given.module if "large" not in given.module else LARGE:
         print(measure(name, given.rounds), flush=True)
 
 

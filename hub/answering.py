@@ -44,6 +44,7 @@ def predict(
     batch_size: int,
     options: Mapping[str, Any],
     kept: Kept,
+    precision: str = "fp32",
 ) -> list[dict[str, Any]]:
     """Give the task's answer for each input, or {"input", "error"}. Raises UsageError for options it does not take."""
     fixed = inspect.signature(Task.answers).parameters
@@ -52,7 +53,7 @@ def predict(
         if name not in takes:
             raise one_of(f"option of predict for {task.name}", name, takes)
     every = expanded(given, task.inputs)
-    run = kept.run(task.answering(network), network.backbone.feature_spec, len(every))
+    run = kept.run(task.answering(network), network.backbone.feature_spec, len(every), precision=precision)
     task.answers([], [], run=run, preprocessor=preprocessor, **options)  # refuses bad ones at once
     results: list[dict[str, Any]] = [{} for _ in every]
     for batch in _batches(every, task.inputs, preprocessor, batch_size):
@@ -68,7 +69,14 @@ def predict(
 
 
 def embed(
-    backbone: Backbone, kind: str, preprocessor: Preprocessor, given: Any, *, batch_size: int, kept: Kept
+    backbone: Backbone,
+    kind: str,
+    preprocessor: Preprocessor,
+    given: Any,
+    *,
+    batch_size: int,
+    kept: Kept,
+    precision: str = "fp32",
 ) -> np.ndarray:
     """Give a row of features for each input, for a module that takes `kind`: of every text by itself.
 
@@ -80,7 +88,7 @@ def embed(
             "embed: this module gives a vector for every piece of a text, none for the whole of it"
         )
     every = expanded(given, kind)
-    run = kept.run(backbone, backbone.feature_spec, len(every))
+    run = kept.run(backbone, backbone.feature_spec, len(every), precision=precision)
     rows: list[Any] = [None] * len(every)
     for batch in _batches(every, kind, preprocessor, batch_size):
         for one in batch:

@@ -196,31 +196,39 @@ class Module(PaddleHubFace):
 
     # ---- using it ----
 
-    def predict(self, given: Any, *, batch_size: int = 32, **options: Any) -> list[dict[str, Any]]:
+    def predict(
+        self, given: Any, *, batch_size: int = 32, precision: str = "fp32", **options: Any
+    ) -> list[dict[str, Any]]:
         """Give one result for each input, in order.
 
         `given` is a path, a folder, a glob, a PIL image, an array, or a list of these. For classification a result is
         {"input", "label", "score", "top": [{"label", "score"}, …]} with scores from 0 to 1 (several labels:
         {"input", "labels", "scores"}), and `top_k` (5) says how many; other tasks are described with their `answers`
         in hub.tasks. It is {"input", "error"} for an input that cannot be read.
+
+        `precision` "bf16" is for many inputs on CPUs that compute bfloat16: about twice as fast, after a second or more
+        of compiling, and scores differ in the second digit; `evaluate` says what that costs. Raises DeviceError where
+        it cannot be had, UsageError for options that the task does not take.
         """
+        devices.require_precision(precision, self.device)
         return answering.predict(
             self.network, self._answering(), self.preprocessor, given, batch_size=batch_size, options=options,
-            kept=self._answers_by,
+            kept=self._answers_by, precision=precision,
         )  # fmt: skip
 
     def expand(self, given: Any) -> list[Any]:
         """Give the inputs that `predict` makes of what it is given, in its order: a folder becomes its files."""
         return answering.expanded(given, self._kind.inputs)
 
-    def embed(self, given: Any, *, batch_size: int = 32) -> np.ndarray:
-        """Give the backbone's features, float32 [N, D], for the inputs that `predict` takes.
+    def embed(self, given: Any, *, batch_size: int = 32, precision: str = "fp32") -> np.ndarray:
+        """Give the backbone's features, float32 [N, D], for the inputs that `predict` takes; `precision` as there.
 
         Raises InputError for an input that cannot be read: a row that is missing would shift all the others.
         """
+        devices.require_precision(precision, self.device)
         return answering.embed(
             self.network.backbone, self._kind.inputs, self.preprocessor, given, batch_size=batch_size,
-            kept=self._vectors_by,
+            kept=self._vectors_by, precision=precision,
         )  # fmt: skip
 
     def search(
@@ -266,14 +274,22 @@ class Module(PaddleHubFace):
         return self._answering().files(result)
 
     def evaluate(
-        self, data: Any, *, batch_size: int = 32, on_bad: Literal["raise", "skip"] = "raise", workers: int = 0
+        self,
+        data: Any,
+        *,
+        batch_size: int = 32,
+        on_bad: Literal["raise", "skip"] = "raise",
+        workers: int = 0,
+        precision: str = "fp32",
     ) -> dict[str, Any]:
         """Give the task's metrics over a labelled set, for this module's labels.
 
         `data` is what `finetune` takes. A folder with train, valid and test parts is measured on its test part, or
         else its valid part. "cut" counts the texts that are longer than what is read of one, where there are any.
-        Raises DataError that lists every bad sample and every label that the module does not know.
+        `precision` is as for `predict`. Raises DataError that lists every bad sample and every label that the module
+        does not know.
         """
+        devices.require_precision(precision, self.device)
         task = self._answering()
         config = Config(batch_size=batch_size, workers=workers)
         items = ItemCache(task.examples(self.preprocessor))
@@ -282,8 +298,12 @@ class Module(PaddleHubFace):
             workers=workers, probe=items.item, grouped=self._kind.grouped,
         )  # fmt: skip
         source = training.read(chosen, items)
+        shared = task.answering(self.network) is self.network
+        run = (self._answers_by if shared else Kept()).run(
+            self.network, self.network.backbone.feature_spec, len(source), precision=precision
+        )
         metrics, loss = measure(
-            self.network, task, Batches(source, batch_size=config.step_size, workers=workers)
+            self.network, task, Batches(source, batch_size=config.step_size, workers=workers), run=run
         )
         cut, _ = source.cut()
         return {**metrics, "loss": loss, **({"cut": cut} if cut else {})}

@@ -162,7 +162,9 @@ def test_what_cannot_be_compiled_is_said_and_computed_all_the_same() -> None:
 
 def test_a_compiler_that_changes_values_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        compiled, "_on_cpu", lambda layer, form, by_source: [lambda batch: 1.01 * infer(layer, batch)]
+        compiled,
+        "_on_cpu",
+        lambda layer, form, by_source, precision: [lambda batch: 1.01 * infer(layer, batch)],
     )
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     said: list[str] = []
@@ -173,7 +175,9 @@ def test_a_compiler_that_changes_values_is_not_used(monkeypatch: pytest.MonkeyPa
 
 def test_a_compiler_that_gives_no_numbers_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        compiled, "_on_cpu", lambda layer, form, by_source: [lambda batch: infer(layer, batch) * np.nan]
+        compiled,
+        "_on_cpu",
+        lambda layer, form, by_source, precision: [lambda batch: infer(layer, batch) * np.nan],
     )
     layer, batch = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     said: list[str] = []
@@ -262,14 +266,14 @@ def test_networks_that_paint_are_compiled_for_pictures_of_any_size(
     expected = [infer(layer, given(*size)) for size in sizes]
     assert all(run.takes(given(*size)) for size in sizes)
     for size, right in zip(sizes, expected, strict=True):
-        assert compiled._difference(right, run(given(*size))) <= compiled.TOLERANCE
+        assert compiled._difference(right, run(given(*size))) <= compiled.TOLERANCE["fp32"]
 
 
 def test_a_leaky_activation_behind_a_convolution_is_compiled() -> None:
     layer = nn.Sequential(nn.Conv2D(3, 4, 3), nn.LeakyReLU(0.2))  # fused, it would end the process
     batch = pictures(2, 8, 8) - 0.5
     run = compiled.forward(layer, batch, say=pytest.fail)
-    assert compiled._difference(infer(layer, batch), run(batch)) <= compiled.TOLERANCE
+    assert compiled._difference(infer(layer, batch), run(batch)) <= compiled.TOLERANCE["fp32"]
 
 
 @pytest.mark.parametrize("said", ["2", "2,1", "0", "many", ""])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.errors import DeviceError, UsageError
 from hub.modules import devices
 
 AMD, OTHER = "vendor_id\t: AuthenticAMD\n", "vendor_id\t: GenuineIntel\n"
@@ -41,6 +42,34 @@ def test_amd_processors_with_avx2_use_it(
         (tmp_path / "cpuinfo").write_text(processor, encoding="utf-8")
     devices.wake_avx2(tmp_path / "cpuinfo")
     assert os.environ.get("MKL_DEBUG_CPU_TYPE") == expected
+
+
+@pytest.mark.parametrize(
+    ("processor", "device", "problem"),
+    [
+        (OTHER + "flags\t\t: fpu avx2 avx512_bf16\n", "cpu", None),
+        (AMD + "flags\t\t: fpu amx_bf16\n", "cpu", None),
+        (AMD + FAST, "cpu", r"expected a CPU that computes bfloat16 .*; .*cpuinfo names neither"),
+        (None, "cpu", "names neither"),
+        (AMD + "flags\t\t: avx512_bf16\n", "gpu:0", "found gpu:0"),
+    ],
+    ids=["AVX512", "AMX", "neither", "another system", "a GPU"],
+)
+def test_bfloat16_is_computed_where_the_processor_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: str | None, device: str, problem: str | None
+) -> None:
+    if processor is not None:
+        (tmp_path / "cpuinfo").write_text(processor, encoding="utf-8")
+    monkeypatch.setattr(devices, "PROCESSOR", tmp_path / "cpuinfo")
+    devices.require_precision("fp32", device)
+    with pytest.raises(UsageError, match="expected one of bf16, fp32, found 'fp16'"):
+        devices.require_precision("fp16", device)
+    if problem is None:
+        devices.require_precision("bf16", device)
+    else:
+        with pytest.raises(DeviceError, match=problem) as caught:
+            devices.require_precision("bf16", device)
+        assert "leave precision out" in caught.value.hint
 
 
 HELD = """

@@ -12,7 +12,8 @@ import pytest
 from paddle import nn
 
 import hub
-from hub.modules import compiled, kept
+from hub.errors import DeviceError, UsageError
+from hub.modules import compiled, devices, kept
 from hub.modules.network import infer
 from tests import pictures, sounds
 
@@ -149,3 +150,65 @@ def test_several_threads_get_each_their_own_answers(compilings: list[nn.Layer]) 
     for number, each in enumerate(found):
         np.testing.assert_allclose([each[label] for label in module.labels], wanted[number % 8], atol=1e-5)
     assert len(compilings) == 1
+
+
+# ---- bfloat16 ----
+
+
+@pytest.fixture
+def bfloat16() -> None:
+    """Skip on a processor without it."""
+    try:
+        devices.require_precision("bf16", "cpu")
+    except DeviceError as problem:
+        pytest.skip(problem.message)
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_a_single_picture_is_answered_in_the_precision_that_is_asked_for(compilings: list[nn.Layer]) -> None:
+    module = pictures.tiny_module()
+    (exact,) = module.predict(picture(0))
+    (near,) = module.predict(picture(0), precision="bf16")
+    assert len(compilings) == 1
+    by_label = {row["label"]: row["score"] for row in near["top"]}
+    gaps = [abs(by_label[row["label"]] - row["score"]) for row in exact["top"]]
+    assert 0 < max(gaps) < 0.02
+    assert module.predict(picture(0)) == [exact], "without it, all is as before"
+    exact_vectors, near_vectors = (module.embed(picture(1), precision=each) for each in ("fp32", "bf16"))
+    assert near_vectors.dtype == np.float32
+    gap = np.abs(near_vectors - exact_vectors).max() / np.abs(exact_vectors).max()
+    assert 0 < gap < 0.05
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_evaluate_says_what_a_precision_costs(compilings: list[nn.Layer]) -> None:
+    module = pictures.tiny_module()
+    data = [(picture(seed), module.labels[seed % 2]) for seed in range(40)]
+    exact, near = module.evaluate(data), module.evaluate(data, precision="bf16")
+    assert near["loss"] == pytest.approx(exact["loss"], rel=0.02)
+    assert near["loss"] != exact["loss"]
+    assert near["accuracy"] == pytest.approx(exact["accuracy"], abs=0.1)
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_a_network_that_would_be_wrong_in_a_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(compiled.TOLERANCE, "bf16", 1e-7)
+    module = pictures.tiny_module()
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"precision='bf16': .*compiled, it would differ by") as caught:
+            module.predict(picture(0), precision="bf16")
+        assert caught.value.hint == "leave precision out"
+
+
+def test_a_large_set_is_evaluated_by_what_was_compiled(compilings: list[nn.Layer]) -> None:
+    module = pictures.tiny_module()
+    data = [(picture(seed), module.labels[seed % 2]) for seed in range(8)]
+    found = module.evaluate(data, batch_size=4)
+    assert len(compilings) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept, "BYTES_A_PIXEL", 0)  # nothing is compiled
+        eager = module.evaluate(data, batch_size=4)
+    assert found["accuracy"] == eager["accuracy"]
+    assert found["loss"] == pytest.approx(eager["loss"], rel=1e-5)
+    module.predict([picture(seed) for seed in range(3)])
+    assert len(compilings) == 1, "predict takes what evaluate compiled"

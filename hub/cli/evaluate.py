@@ -21,6 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help="cpu, gpu or gpu:1 (default: the best one there is)")
     parser.add_argument(
+        "--precision", type=choice("--precision", ("fp32", "bf16")), default="fp32", metavar="fp32|bf16",
+        help="bf16: for many inputs about twice as fast on CPUs that have it, less exact (default fp32)",
+    )  # fmt: skip
+    parser.add_argument(
         "--on-bad", type=choice("--on-bad", ("raise", "skip")), default="raise", metavar="raise|skip",
         help="what a sample that cannot be read does (default raise)",
     )  # fmt: skip
@@ -39,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         on_bad=arguments.on_bad,
         workers=arguments.workers,
+        precision=arguments.precision,
     )
     if arguments.json:
         write_json(metrics)

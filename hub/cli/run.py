@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.cli.output import say, table, write, write_json
+from hub.cli.parser import choice
 from hub.errors import UsageError
 from hub.files import write_file
 
@@ -43,6 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="inputs at once (default 32)")
     parser.add_argument("--device", help="cpu, gpu or gpu:1 (default: the best one there is)")
     parser.add_argument(
+        "--precision", type=choice("--precision", ("fp32", "bf16")), default="fp32", metavar="fp32|bf16",
+        help="bf16: for many inputs about twice as fast on CPUs that have it, less exact (default fp32)",
+    )  # fmt: skip
+    parser.add_argument(
         "--save",
         metavar="DIR",
         type=Path,
@@ -62,7 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top_k is not None:
         options["top_k"] = arguments.top_k
     sources = [source for word in inputs for source in module.expand(word)]  # two words are no pair
-    results = module.predict(sources, batch_size=arguments.batch_size, **options)
+    results = module.predict(
+        sources, batch_size=arguments.batch_size, precision=arguments.precision, **options
+    )
     failed = sum("error" in result for result in results)
     folder = arguments.save or (RESULTS if any(map(_has_arrays, results)) else None)
     if folder:

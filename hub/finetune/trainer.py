@@ -290,16 +290,18 @@ def measure(
     group: Group | None = None,
     worst: Worst | None = None,
     between: Callable[[], None] = lambda: None,
+    run: Callable[[Any], Any] | None = None,
 ) -> tuple[Row, float]:
     """Give (every metric of the task, mean loss) of a model over a whole set.
 
-    `worst` is shown every batch that this process goes through, and `between` is called after each.
+    `worst` is shown every batch that this process goes through, and `between` is called after each. `run` is another
+    way through the model, such as a compiled one.
     """
     group = group or Group()
     meter, loss, sums = task.meter(), task.loss(), np.zeros(2)
     for inputs, targets in data.epoch():
         if length(inputs):
-            outputs = infer(model, inputs)
+            outputs = run(inputs) if run else infer(model, inputs)
             meter.update(outputs, targets)
             if worst is not None:
                 worst.update(outputs, targets)

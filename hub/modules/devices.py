@@ -10,11 +10,16 @@ from typing import Any
 
 import paddle
 
-from hub.errors import DeviceError, UsageError
+from hub.errors import DeviceError, UsageError, one_of
 
 INSTALL_GPU = (
     "pip uninstall paddlepaddle, then install paddlepaddle-gpu as paddlepaddle.org.cn says for your CUDA"
 )
+
+PRECISIONS = ("fp32", "bf16")
+"""What `predict` computes in: float32 everywhere, bfloat16 on processors that have it."""
+
+PROCESSOR = Path("/proc/cpuinfo")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of settings in glibc's malloc.h."""
@@ -25,7 +30,7 @@ def choose(asked: str | None) -> tuple[str, str]:
 
     Raises DeviceError with the cause when a GPU is asked for and cannot be had, UsageError for other words.
     """
-    wake_avx2(Path("/proc/cpuinfo"))
+    wake_avx2(PROCESSOR)
     keep_memory()
     if asked == "cpu":
         return "cpu", "as asked"
@@ -55,13 +60,35 @@ def wake_avx2(processor: Path) -> None:
     The MKL that paddle 3.3 brings, of 2019, takes kernels half as fast there, by the maker's name and not by what the
     processor can do. It asks once, at its first product.
     """
-    try:
-        said = processor.read_text(encoding="utf-8")
-    except OSError:
-        return
-    flags = next((line.split() for line in said.splitlines() if line.startswith("flags")), [])
-    if "AuthenticAMD" in said and {"avx2", "fma"} <= set(flags):
+    maker, abilities = _about(processor)
+    if maker == "AuthenticAMD" and {"avx2", "fma"} <= abilities:
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+
+
+def require_precision(precision: str, device: str) -> None:
+    """Raise UsageError for a name that is not one of PRECISIONS, DeviceError where it cannot be had.
+
+    Processors without bfloat16 would take its steps one by one, more slowly than float32.
+    """
+    if precision not in PRECISIONS:
+        raise one_of("precision", precision, PRECISIONS)
+    if precision == "fp32":
+        return
+    wanted = f"precision={precision!r}: expected a CPU that computes bfloat16 (AVX512_BF16 or AMX)"
+    if device != "cpu":
+        raise DeviceError(f"{wanted}, found {device}", hint="leave precision out, or pass device='cpu'")
+    if not {"avx512_bf16", "amx_bf16"} & _about(PROCESSOR)[1]:
+        raise DeviceError(f"{wanted}; {PROCESSOR} names neither", hint="leave precision out")
+
+
+def _about(processor: Path) -> tuple[str, set[str]]:
+    """Give the maker and the abilities of a processor as Linux writes them; nothing on other systems."""
+    try:
+        lines = processor.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "", set()
+    said = {key.strip(): value for key, _, value in (line.partition(":") for line in reversed(lines))}
+    return said.get("vendor_id", "").strip(), set(said.get("flags", "").split())
 
 
 def keep_memory() -> None:

@@ -6,12 +6,14 @@ import ctypes
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from hub.errors import UsageError
 from hub.modules import compiled
 from hub.modules.archs import FeatureSpec
 from hub.modules.network import infer
@@ -30,12 +32,26 @@ BYTES_A_PIXEL = 1000
 Batch = np.ndarray | tuple[np.ndarray, ...]
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What a call wants to go through."""
+
+    layer: nn.Layer
+    of_maps: bool
+    precision: str
+
+    @property
+    def always(self) -> bool:
+        """Whether it must be compiled: only compiled layers have other precisions."""
+        return self.precision != "fp32"
+
+
 class Kept:
     """What was compiled of a layer, from one call to the next as long as it has the same weights.
 
     Weights may be changed by anybody at any time, so each call looks through all of them (a millisecond for 4 MB)
-    before it uses what was compiled earlier. A call that has less to compute than that costs goes without. A copy has
-    nothing compiled yet.
+    before it uses what was compiled earlier. A call that has less to compute than that costs goes without, unless it
+    asks for a precision that only compiled layers have. A copy has nothing compiled yet.
     """
 
     def __init__(self) -> None:
@@ -47,15 +63,21 @@ class Kept:
     def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
         return Kept, ()
 
-    def run(self, layer: nn.Layer, spec: FeatureSpec, count: int) -> Callable[[Batch], Any]:
-        """Give the way through the layer for a call with so many inputs; `spec` is that of the backbone in it."""
+    def run(
+        self, layer: nn.Layer, spec: FeatureSpec, count: int, *, precision: str = "fp32"
+    ) -> Callable[[Batch], Any]:
+        """Give the way through the layer for a call with so many inputs; `spec` is that of the backbone in it.
+
+        Calling it raises UsageError where the layer cannot be compiled for a `precision` other than "fp32".
+        """
+        wanted = _Wanted(layer, spec.kind == "map", precision)
         forward: compiled.Forward | None = None
         mark: object = None
         done = 0
 
         def run(batch: Batch) -> Any:
             nonlocal forward, mark, done
-            if forward is None:
+            if forward is None or (wanted.always and not forward.takes(batch)):
                 first = batch[0] if isinstance(batch, tuple) else batch
                 pixels = (
                     first.size * spec.channels if first.dtype.kind == "i" else first.size // first.shape[1]
@@ -63,29 +85,38 @@ class Kept:
                 done += pixels
                 # A large picture is many tiles, so that more may go in than there are inputs.
                 expected = max(done, count * pixels // len(first))
-                if mark is None and expected * BYTES_A_PIXEL >= _size(layer):
-                    mark = _mark(layer)
+                if mark is None and (wanted.always or expected * BYTES_A_PIXEL >= _size(layer)):
+                    mark = precision, _mark(layer)
                 if mark is not None:
-                    forward = self._forward_for(batch, layer, mark, spec.kind == "map", pixels, expected)
+                    forward = self._forward_for(batch, wanted, mark, pixels, expected)
             return infer(layer, batch) if forward is None else forward(batch)
 
         return run
 
     def _forward_for(
-        self, batch: Batch, layer: nn.Layer, mark: object, of_maps: bool, pixels: int, expected: int
+        self, batch: Batch, wanted: _Wanted, mark: object, pixels: int, expected: int
     ) -> compiled.Forward | None:
-        """Give what was compiled for such batches of the layer with this mark; None where that does not pay yet."""
+        """Give what was compiled for such batches of a layer with this mark; None where that does not pay yet."""
         with self._one_at_a_time:
             if mark != self._mark:
                 self._forward, self._mark, self._seen = None, mark, 0
             if self._forward is not None and self._forward.takes(batch):
                 return self._forward
             self._seen += pixels
-            if max(self._seen, expected) < _enough(layer, of_maps):
+            if not wanted.always and max(self._seen, expected) < _enough(wanted.layer, wanted.of_maps):
                 return None
             self._seen = 0
-            self._forward = compiled.forward(layer, batch, say=lambda text: None, any_size=of_maps)
-            return self._forward
+            problems: list[str] = []
+            found = compiled.forward(
+                wanted.layer, batch, say=problems.append, any_size=wanted.of_maps, precision=wanted.precision
+            )
+            if problems and wanted.always:
+                raise UsageError(
+                    f"precision={wanted.precision!r}: this network cannot be had in it ({problems[-1]})",
+                    hint="leave precision out",
+                )
+            self._forward = found
+            return found
 
 
 def _enough(layer: nn.Layer, of_maps: bool) -> float:
