@@ -22,6 +22,7 @@ from hub.modules.network import Network, infer
 SMALL = {
     "small_resnet": {"width": 4},
     "resnet": {"depth": 18},
+    "resnet_vd": {"depth": 18},
     "mobilenet_v1": {"scale": 0.25},
     "mobilenet_v2": {"scale": 0.25},
     "mobilenet_v3_small": {"scale": 0.25},
@@ -31,7 +32,9 @@ SMALL = {
 }
 # The others take no plain pictures, or give maps: they are tested beside their tasks.
 CASES = [
-    (name, SMALL.get(name, {})) for name in archs.names() if _FAMILIES[name] in ("small_resnet", "vision")
+    (name, SMALL.get(name, {}))
+    for name in archs.names()
+    if _FAMILIES[name] in ("small_resnet", "vision", "resnet_vd")
 ]
 CASES += [("squeezenet", {"version": "1.0"}), ("resnet", {"depth": 50, "width": 4, "groups": 32})]
 

@@ -42,6 +42,7 @@ OF_PADDLE = [entry for entry in BUILT if entry.origin.startswith(models.__name__
 OF_PADDLEHUB = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[1]]]
 OF_PADDLENLP = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[2]]]
 OF_PADDLESEG = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[3]]]
+OF_PADDLECLAS = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[4]]]
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,7 @@ def test_it_says_which_architectures_are_not_built() -> None:
     assert len(OF_PADDLE) == 36
     assert len(OF_PADDLENLP) == 119
     assert len(OF_PADDLESEG) == 12
+    assert len(OF_PADDLECLAS) == 15
     assert {entry.name for entry in OF_PADDLEHUB} >= {"panns_cnn6", "panns_cnn10", "panns_cnn14"}
     assert {entry.arch["name"] for entry in BUILT} <= set(archs.names())
     for entry in ENTRIES:
@@ -215,7 +217,7 @@ def test_an_entry_is_the_network_that_paddle_publishes(entry: Entry, monkeypatch
         assert head["bias"].shape == (len(labels),)
 
 
-@pytest.mark.parametrize("entry", OF_PADDLE, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", OF_PADDLE + OF_PADDLECLAS, ids=lambda entry: entry.name)
 def test_pictures_are_prepared_as_for_imagenet(entry: Entry) -> None:
     from PIL import Image
 
@@ -231,7 +233,7 @@ def test_pictures_are_prepared_as_for_imagenet(entry: Entry) -> None:
 # ---- the checkpoints and the names of PaddleHub ----
 
 
-@pytest.mark.parametrize("entry", OF_PADDLEHUB + OF_PADDLESEG, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", OF_PADDLEHUB + OF_PADDLESEG + OF_PADDLECLAS, ids=lambda entry: entry.name)
 def test_an_entry_describes_a_module_whose_network_its_checkpoint_fits(entry: Entry, tmp_path: Path) -> None:
     for name, text in entry.texts([File(catalog.WEIGHTS_FILE, "0" * 64, entry.size)]).items():
         (tmp_path / name).write_bytes(text)
@@ -273,7 +275,8 @@ def test_every_name_of_paddlehub_is_found() -> None:
     [
         ("resnet50_imagenet", "image_classification", True),
         ("shufflenet_v2_imagenet", "image_classification", True),
-        ("resnet50_vd_imagenet_ssld", "image_classification", False),
+        ("resnet50_vd_imagenet_ssld", "image_classification", True),
+        ("resnet50_vd_10w", "image_classification", False),
         ("ernie_tiny", "text", False),
         ("ernie_v2_eng_base", "text_classification", True),
         ("bert-base-chinese", "text_classification", True),

@@ -6,6 +6,9 @@ Writes the tables of hub/registry/catalog and docs/reference/catalog.md from
     paddlehub.csv           beside this file: what the code and the documentation of PaddleHub's modules name;
                             `same_as` says which entry serves a name of PaddleHub's. OURS says more of those
                             whose networks hub has
+    RESNETS, below          ResNet-vd and ResNeXt-vd of PaddleClas: addresses as in MODEL_URLS of its
+                            ppcls/arch/backbone/{legendary_models/resnet,model_zoo/resnext_vd}.py, and with "_ssld" in
+                            its list of models
     SEGMENTERS, below       the segmentation networks of PaddleSeg that hub has: addresses as in the tables of its
                             configs/{fcn,ocrnet,deeplabv3p}/README.md, preprocessing as in configs/_base_
     paddlenlp 3.0.0b4       a wheel (`pip download --no-deps paddlenlp==3.0.0b4`) or package folder, read, never run:
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reference" / "catalog.md"
-VISION, PADDLEHUB, PADDLENLP, PADDLESEG = catalog.TABLES
+VISION, PADDLEHUB, PADDLENLP, PADDLESEG, PADDLECLAS = catalog.TABLES
 LABELS = "imagenet.txt"
 
 # Every network in the tables of paddle.vision.models: key there → title, architecture and arguments here.
@@ -91,6 +94,7 @@ FUNCTIONS = {
 SIZES = {"inception_v3": (320, 299)}  # the shorter side of the picture, the square cut from its middle
 USUAL_SIZE = (256, 224)
 NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+TRAINED_ON = "ImageNet-1k (ILSVRC 2012), photos of 1,000 classes"
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
 TAGS = "audioset.txt"
@@ -114,6 +118,35 @@ OURS: dict[str, dict[str, Any]] = {
         "origin": "PaddleHub's canvas_rc.pdparams",
         "preprocess": [{"rgb": {}}, {"resize": {"size": 256}}, {"normalize": {}}],
         "trained_on": "oil paintings, as PaddleHub says",
+    },
+}
+
+# Name of PaddleHub's → title, PaddleClas's file, architecture.
+RESNETS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    **{
+        f"resnet{d}_vd_imagenet": (
+            f"ResNet-{d}-vd",
+            f"legendary_models/ResNet{d}_vd_pretrained",
+            {"name": "resnet_vd", "depth": d},
+        )
+        for d in (18, 34, 50, 101, 152, 200)
+    },
+    **{
+        f"resnet{d}_vd_imagenet_ssld": (
+            f"ResNet-{d}-vd distilled (SSLD)",
+            f"legendary_models/ResNet{d}_vd_ssld_pretrained",
+            {"name": "resnet_vd", "depth": d},
+        )
+        for d in (34, 50, 101)
+    },
+    **{
+        f"resnext{d}_vd_{g}x4d_imagenet": (
+            f"ResNeXt-{d}-vd {g}x4d",
+            f"ResNeXt{d}_vd_{g}x4d_pretrained",
+            {"name": "resnet_vd", "depth": d, "width": 4, "groups": g},
+        )
+        for d in (50, 101, 152)
+        for g in (32, 64)
     },
 }
 
@@ -192,14 +225,14 @@ def _vision_entry(key: str, url: str, md5: str) -> tuple[str, dict[str, Any]]:
         "url": url,
         "md5": md5,
         "size": sum(math.prod(tensor.shape) for tensor in state.values()) * 4,
-        "preprocess": [
-            {"resize": {"short": short}},
-            {"center_crop": {"size": side}},
-            {"normalize": NORMALIZE},
-        ],
-        "trained_on": "ImageNet-1k (ILSVRC 2012), photos of 1,000 classes",
+        "preprocess": _steps(short, side),
+        "trained_on": TRAINED_ON,
     }
     return f"{function}_imagenet", facts | ({"labels": LABELS} if has_classifier else {})
+
+
+def _steps(short: int, side: int) -> list[dict[str, Any]]:
+    return [{"resize": {"short": short}}, {"center_crop": {"size": side}}, {"normalize": NORMALIZE}]
 
 
 def paddlehub() -> tuple[Table, dict[str, list[str]]]:
@@ -225,6 +258,35 @@ def paddlehub() -> tuple[Table, dict[str, list[str]]]:
     return entries, served
 
 
+def paddleclas() -> Table:
+    """Give the entries of PaddleClas's networks, under PaddleHub's names."""
+    return {
+        name: {
+            "task": "image_classification",
+            "summary": f"{title} trained on ImageNet",
+            "license": "Apache-2.0",
+            "arch": arch,
+            "origin": f"PaddleClas's {file.rpartition('/')[2].removesuffix('_pretrained')}",
+            "built": True,
+            "url": f"https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/{file}.pdparams",
+            "size": _size(arch, 1000),
+            "preprocess": _steps(*USUAL_SIZE),
+            "trained_on": TRAINED_ON,
+            "labels": LABELS,
+            "note": "PaddleHub had a copy of its own for this name; this is PaddleClas's file.",
+        }
+        for name, (title, file, arch) in RESNETS.items()
+    }
+
+
+def _size(arch: Mapping[str, Any], classes: int) -> int:
+    """Give the bytes of an architecture and its classifier, which is linear."""
+    with paddle.LazyGuard():
+        backbone = archs.build(**arch)
+    numbers = sum(math.prod(tensor.shape) for tensor in backbone.state_dict().values())
+    return 4 * (numbers + (backbone.feature_spec.channels + 1) * classes)
+
+
 def paddleseg() -> Table:
     """Give the entries of PaddleSeg's segmentation networks, each trained on two sets."""
     found: Table = {}
@@ -235,10 +297,6 @@ def paddleseg() -> Table:
             labels_file = f"{scenes}.txt"
             classes = len((catalog.FOLDER / labels_file).read_text(encoding="utf-8").splitlines())
             own = arch | ({"regions": classes} if arch["name"] == "ocrnet_hrnet" else {})
-            with paddle.LazyGuard():
-                backbone = archs.build(**own)
-            numbers = sum(math.prod(tensor.shape) for tensor in backbone.state_dict().values())
-            numbers += (backbone.feature_spec.channels + 1) * classes
             found[f"{ours}_{scenes}"] = {
                 "task": "semantic_segmentation",
                 "summary": f"{title} trained on {facts['trained_on'].split(':')[0]}",
@@ -247,7 +305,7 @@ def paddleseg() -> Table:
                 "origin": f"PaddleSeg's {published_as}",
                 "built": True,
                 "url": f"https://bj.bcebos.com/paddleseg/dygraph/{folder}/{published_as}/model.pdparams",
-                "size": numbers * 4,
+                "size": _size(own, classes),
                 "labels": labels_file,
                 **facts,
             }
@@ -266,7 +324,9 @@ def tables(kept: Mapping[str, Table], package: Traversable | None) -> dict[str, 
     """Give every table; without the paddlenlp package its entries are those that were `kept`."""
     own, served = paddlehub()
     text = paddlenlp(package) if package else _without_foreign_aliases(kept[PADDLENLP], served)
-    found = {VISION: vision(), PADDLEHUB: own, PADDLENLP: text, PADDLESEG: paddleseg()}
+    found = {
+        VISION: vision(), PADDLEHUB: own, PADDLENLP: text, PADDLESEG: paddleseg(), PADDLECLAS: paddleclas()
+    }  # fmt: skip
     everything = {name: facts for table in found.values() for name, facts in table.items()}
     for name, called in served.items():
         facts = everything[name]

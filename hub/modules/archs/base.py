@@ -127,6 +127,7 @@ def _in_turn(layers: Sequence[nn.Layer], x: Tensor) -> Tensor:
 _FAMILIES = {
     "small_resnet": "small_resnet",
     "resnet": "vision",
+    "resnet_vd": "resnet_vd",
     "mobilenet_v1": "vision",
     "mobilenet_v2": "vision",
     "mobilenet_v3_small": "vision",

@@ -13,13 +13,13 @@ from typing import Any
 
 import paddle
 from paddle import Tensor, nn
-from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
-from hub.modules.map_layers import Conv2D, interpolated
+from hub.modules.archs.resnet_vd import ConvNorm, ResNetVDLayers
+from hub.modules.map_layers import interpolated
 
-DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+DEPTHS = (50, 101)
 RATES = {8: ((1, 1, 2, 4), (1, 12, 24, 36)), 16: ((1, 1, 1, 2), (1, 6, 12, 18))}
 """Pixels for each cell of the last map: (dilation of each stage, of each branch that gathers context)."""
 GRID = (1, 2, 4)
@@ -27,86 +27,15 @@ GRID = (1, 2, 4)
 SMALLEST = 32
 
 
-class _Conv(nn.Layer):
-    """A convolution and its normalisation, at the same size; with `halve` after a mean over 2×2, as in ResNet-D."""
-
-    def __init__(
-        self,
-        channels_in: int,
-        channels: int,
-        kernel: int = 1,
-        *,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
-        bias: bool = False,
-        relu: bool = True,
-        halve: bool = False,
-    ) -> None:
-        super().__init__()
-        self._conv = Conv2D(
-            channels_in, channels, kernel, stride, padding=dilation * (kernel // 2), dilation=dilation,
-            groups=groups, bias_attr=None if bias else False,
-        )  # fmt: skip
-        self._batch_norm = nn.BatchNorm2D(channels)
-        self._relu, self._halve = relu, halve
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self._halve:
-            x = F.avg_pool2d(x, 2, 2, ceil_mode=True)
-        x = self._batch_norm(self._conv(x))
-        return F.relu(x) if self._relu else x
-
-
-class _Bottleneck(nn.Layer):
-    def __init__(self, channels_in: int, channels: int, *, stride: int, dilation: int, first: bool) -> None:
-        super().__init__()
-        self.conv0 = _Conv(channels_in, channels)
-        self.conv1 = _Conv(channels, channels, 3, stride=stride, dilation=dilation)
-        self.conv2 = _Conv(channels, 4 * channels, relu=False)
-        self._first = first
-        if first:
-            self.short = _Conv(channels_in, 4 * channels, relu=False, halve=stride == 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.short(x) if self._first else x
-        return F.relu(self.conv2(self.conv1(self.conv0(x))) + shortcut)
-
-
-class _ResNet(nn.Layer):
-    def __init__(self, depth: int, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-        self.conv1_1 = _Conv(3, 32, 3, stride=2)
-        self.conv1_2 = _Conv(32, 32, 3)
-        self.conv1_3 = _Conv(32, 64, 3)
-        self._groups = [("stem", ["conv1_1", "conv1_2", "conv1_3", "pool2d_max"])]
-        self.pool2d_max = nn.MaxPool2D(3, 2, padding=1)
-        channels_in = 64
-        for stage, (count, dilation) in enumerate(zip(DEPTHS[depth], dilations, strict=True)):
-            width = 64 * 2**stage
-            names = [f"bb_{stage}_{block}" for block in range(count)]
-            for block, name in enumerate(names):
-                stride = 2 if block == 0 and stage > 0 and dilation == 1 else 1
-                apart = dilation * GRID[block] if stage == 3 else dilation
-                layer = _Bottleneck(channels_in, width, stride=stride, dilation=apart, first=block == 0)
-                self.add_sublayer(name, layer)
-                channels_in = 4 * width
-            self._groups.append((f"stage{stage + 1}", names))
-
-    def groups(self) -> list[tuple[str, list[nn.Layer]]]:
-        """Give the parts from the input on."""
-        return [(group, [self._sub_layers[name] for name in names]) for group, names in self._groups]
-
-
 class _Separable(nn.Layer):
     """A 3×3 convolution of each channel for itself, and a 1×1 of all (its published name has the typing error)."""
 
     def __init__(self, channels_in: int, channels: int, *, dilation: int = 1) -> None:
         super().__init__()
-        self.depthwise_conv = _Conv(
+        self.depthwise_conv = ConvNorm(
             channels_in, channels_in, 3, dilation=dilation, groups=channels_in, bias=True, relu=False
         )
-        self.piontwise_conv = _Conv(channels_in, channels, bias=True)
+        self.piontwise_conv = ConvNorm(channels_in, channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.piontwise_conv(self.depthwise_conv(x))
@@ -121,12 +50,12 @@ class _Context(nn.Layer):
         assert first == 1, "the first branch looks at the cell alone"
         self.aspp_blocks = nn.LayerList(
             [
-                _Conv(channels_in, channels, bias=True),
+                ConvNorm(channels_in, channels, bias=True),
                 *(_Separable(channels_in, channels, dilation=rate) for rate in wider),
             ]
         )
-        self.global_avg_pool = nn.Sequential(nn.AdaptiveAvgPool2D(1), _Conv(channels_in, channels))
-        self.conv_bn_relu = _Conv(channels * (len(rates) + 1), channels, bias=True)
+        self.global_avg_pool = nn.Sequential(nn.AdaptiveAvgPool2D(1), ConvNorm(channels_in, channels))
+        self.conv_bn_relu = ConvNorm(channels * (len(rates) + 1), channels, bias=True)
         self.dropout = nn.Dropout(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,7 +67,7 @@ class _Context(nn.Layer):
 class _Decoder(nn.Layer):
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
-        self.conv_bn_relu1 = _Conv(channels_in, 48, bias=True)
+        self.conv_bn_relu1 = ConvNorm(channels_in, 48, bias=True)
         self.conv_bn_relu2 = _Separable(48 + channels, channels)
         self.conv_bn_relu3 = _Separable(channels, channels)
 
@@ -168,7 +97,7 @@ class DeepLabV3Plus(Backbone):
                 choices = " or ".join(map(str, allowed))
                 raise SpecError(f"arch.{name}: expected {choices}, found {value!r}")
         dilations, rates = RATES[stride]
-        self.backbone = _ResNet(depth, dilations)
+        self.backbone = ResNetVDLayers(depth, dilations=dilations, grid=GRID)
         self.head = _Head(rates)
         self.feature_spec = FeatureSpec("map", (256, None, None), 4)
 

@@ -19,6 +19,7 @@ from hub.modules.map_layers import Conv2D, interpolated
 _ENCODERS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "small_resnet": ("stage1", 1, ()),
     "resnet": ("layer1", 4, ()),
+    "resnet_vd": ("stage1", 4, ()),
     "mobilenet_v1": ("stage2", 4, ()),
     "mobilenet_v2": ("stage2", 4, ("last",)),
     "mobilenet_v3_small": ("stage1", 4, ("last", "fc")),

@@ -103,7 +103,7 @@ def resnet(*, depth: int = 50, width: int = 64, groups: int = 1) -> Chain:
 
     https://arxiv.org/abs/1512.03385, https://arxiv.org/abs/1611.05431, https://arxiv.org/abs/1605.07146
     """
-    _check_choice("depth", depth, (18, 34, 50, 101, 152))
+    check_choice("depth", depth, (18, 34, 50, 101, 152))
     for name, number in (("width", width), ("groups", groups)):
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise SpecError(f"arch.{name}: expected a whole number of at least 1, found {number!r}")
@@ -191,7 +191,7 @@ def mobilenet_v3_large(*, scale: float = 1.0) -> Chain:
 @register("densenet")
 def densenet(*, layers: int = 121) -> Chain:
     """DenseNet (https://arxiv.org/abs/1608.06993), from 29 pixels; a group is a block and the transition after it."""
-    _check_choice("layers", layers, (121, 161, 169, 201, 264))
+    check_choice("layers", layers, (121, 161, 169, 201, 264))
     return Chain(
         models.DenseNet(layers=layers, num_classes=1),
         {
@@ -209,8 +209,8 @@ def densenet(*, layers: int = 121) -> Chain:
 @register("vgg")
 def vgg(*, depth: int = 16, batch_norm: bool = False) -> Chain:
     """VGG (https://arxiv.org/abs/1409.1556) up to its second fully connected layer (4096), from 32 pixels."""
-    _check_choice("depth", depth, (11, 13, 16, 19))
-    _check_choice("batch_norm", batch_norm, (True, False))
+    check_choice("depth", depth, (11, 13, 16, 19))
+    check_choice("batch_norm", batch_norm, (True, False))
     network = getattr(models, f"vgg{depth}")(batch_norm=batch_norm, num_classes=1)
     blocks: list[list[str]] = [[]]
     for name, layer in network.features.named_children():
@@ -232,8 +232,8 @@ def vgg(*, depth: int = 16, batch_norm: bool = False) -> Chain:
 @register("shufflenet_v2")
 def shufflenet_v2(*, scale: float = 1.0, act: str = "relu") -> Chain:
     """ShuffleNet V2 (https://arxiv.org/abs/1807.11164)."""
-    _check_choice("scale", scale, (0.25, 0.33, 0.5, 1.0, 1.5, 2.0))
-    _check_choice("act", act, ("relu", "swish"))
+    check_choice("scale", scale, (0.25, 0.33, 0.5, 1.0, 1.5, 2.0))
+    check_choice("act", act, ("relu", "swish"))
     return Chain(
         models.ShuffleNetV2(scale=scale, act=act, num_classes=1),
         {
@@ -251,7 +251,7 @@ def shufflenet_v2(*, scale: float = 1.0, act: str = "relu") -> Chain:
 def squeezenet(*, version: str | float = "1.1") -> Chain:
     """SqueezeNet (https://arxiv.org/abs/1602.07360): the mean of its last map; from 35 (1.0) or 29 (1.1) pixels."""
     version = str(version)  # module.yaml may hold 1.1, a number
-    _check_choice("version", version, ("1.0", "1.1"))
+    check_choice("version", version, ("1.0", "1.1"))
     first = ("_conv", "relu", "_pool")
     if version == "1.0":
         groups = {
@@ -353,7 +353,8 @@ def _check_pictures(x: Tensor, smallest: int) -> None:
         )
 
 
-def _check_choice(argument: str, value: object, allowed: Sequence[object]) -> None:
+def check_choice(argument: str, value: object, allowed: Sequence[object]) -> None:
+    """Raise SpecError for an argument of an architecture that is not one of those it can have."""
     if value not in allowed:
         choices = ", ".join(str(choice) for choice in allowed)
         hint = did_you_mean(str(value), map(str, allowed))

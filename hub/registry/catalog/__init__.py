@@ -8,6 +8,7 @@ The tables beside this file are made by recipes/catalog/generate.py from what th
     paddlenlp.json       language models of paddlenlp; hub builds the encoders whose vocabulary is word-pieces
                          or a plain SentencePiece model
     paddleseg.json       segmentation networks of PaddleSeg
+    paddleclas.json      ResNet-vd and ResNeXt-vd of PaddleClas
     imagenet.txt         the 1,000 classes of ImageNet-1k in the order of the classifiers
     audioset.txt         the 527 tags of AudioSet (Gemmeke et al. 2017, CC BY 4.0) in the order of PANNs' classifiers
     voc.txt              the classes of PASCAL VOC 2012, in the order of its palette

@@ -14,7 +14,13 @@ from hub.registry.manifest import FILE_NAME
 
 FOLDER = Path(__file__).parent
 SEARCH = "search.json"
-TABLES = ("paddle_vision.json", "paddlehub.json", "paddlenlp.json", "paddleseg.json")
+TABLES = (
+    "paddle_vision.json",
+    "paddlehub.json",
+    "paddlenlp.json",
+    "paddleseg.json",
+    "paddleclas.json",
+)
 
 # The version of every module that is made here. Raise it whenever `texts` writes something else: an installed module
 # of the same version must have the same files.
