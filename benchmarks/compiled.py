@@ -59,7 +59,7 @@ def sounds(count: int, seconds: int = 1) -> list[tuple[np.ndarray, int]]:
 
 
 CASES: dict[str, Callable[[], list[Any]]] = {
-    "glyphs_cnn": lambda: pictures(2000, 28),
+    "glyphs_cnn": lambda: pictures(4000, 28),
     "speech_cnn": lambda: sounds(1000),
     "signs_fpn": lambda: pictures(12, 512),
     "scenes_colorizer": lambda: pictures(64, 128),

@@ -1,7 +1,7 @@
 """A linear head in closed form: ridge regression on features, with exact leave-one-out predictions.
 
 With centred features F = U diag(s) Vᵀ and centred targets Y, the weights for a penalty λ are
-V diag(s / (s² + λ)) Uᵀ Y, and the residual of sample i when it is left out is its residual over 1 - hᵢ, where
+V diag(s / (s² + λ)) Uᵀ Y = Fᵀ U diag(1 / (s² + λ)) Uᵀ Y, and the residual of sample i when it is left out is its residual over 1 - hᵢ, where
 hᵢ = Σⱼ Uᵢⱼ² sⱼ² / (sⱼ² + λ) + 1/N (Allen 1974, the PRESS statistic). λ is the one of a fixed range with the
 smallest squared leave-one-out residual. The range has a floor: with fewer samples than features and λ → 0,
 1 - hᵢ goes to 0 and any labels at all seem predictable.
@@ -41,15 +41,14 @@ def fit(features: np.ndarray, targets: np.ndarray) -> RidgeHead:
         squared, left = np.linalg.eigh(centred @ centred.T)
         keep = squared > squared[-1] * 1e-10
         squared, left = squared[keep], left[:, keep]
-        right = centred.T @ left / np.sqrt(squared)
-    projected = left.T @ wanted
+    projected, lengths = left.T @ wanted, left**2
 
     def residuals(penalty: float) -> np.ndarray:
         shrink = squared / (squared + penalty)
-        leverage = (left**2) @ shrink + 1 / count
+        leverage = lengths @ shrink + 1 / count
         return (wanted - left @ (shrink[:, None] * projected)) / (1 - leverage)[:, None]
 
     penalties = PENALTIES * squared.sum() / count
     best = min(penalties, key=lambda penalty: float((residuals(penalty) ** 2).sum()))
-    weight = right @ ((np.sqrt(squared) / (squared + best))[:, None] * projected)
+    weight = centred.T @ (left @ (projected / (squared + best)[:, None]))
     return RidgeHead(weight, level - middle @ weight, targets - residuals(best))
