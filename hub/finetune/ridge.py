@@ -1,10 +1,10 @@
 """A linear head in closed form: ridge regression on features, with exact leave-one-out predictions.
 
 With centred features F = U diag(s) Vᵀ and centred targets Y, the weights for a penalty λ are
-V diag(s / (s² + λ)) Uᵀ Y = Fᵀ U diag(1 / (s² + λ)) Uᵀ Y, and the residual of sample i when it is left out is its residual over 1 - hᵢ, where
-hᵢ = Σⱼ Uᵢⱼ² sⱼ² / (sⱼ² + λ) + 1/N (Allen 1974, the PRESS statistic). λ is the one of a fixed range with the
-smallest squared leave-one-out residual. The range has a floor: with fewer samples than features and λ → 0,
-1 - hᵢ goes to 0 and any labels at all seem predictable.
+V diag(s / (s² + λ)) Uᵀ Y = Fᵀ U diag(1 / (s² + λ)) Uᵀ Y, and the residual of sample i when it is left out is its
+residual over 1 - hᵢ, where hᵢ = Σⱼ Uᵢⱼ² sⱼ² / (sⱼ² + λ) + 1/N (Allen 1974, the PRESS statistic). λ is the one of a
+fixed range with the smallest squared leave-one-out residual. The range has a floor: with fewer samples than features
+and λ → 0, 1 - hᵢ goes to 0 and any labels at all seem predictable.
 """
 
 from __future__ import annotations
