@@ -68,9 +68,9 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "resnet18": lambda: pictures(300, 224),
 }
 LARGE: dict[str, Callable[[], list[Any]]] = {
-    **{f"panns_cnn{n}": lambda: sounds(32, 10) for n in (6, 10, 14)},
-    **{name: lambda: pictures(16, 512) for name in ("fcn_hrnet", "ocrnet_hrnet", "deeplabv3p")},
-    "user_guided": lambda: pictures(32, 256),
+    **{f"panns_cnn{n}": lambda: sounds(16, 10) for n in (6, 10, 14)},
+    **{name: lambda: pictures(8, 512) for name in ("fcn_hrnet", "ocrnet_hrnet", "deeplabv3p")},
+    "user_guided": lambda: pictures(16, 256),
 }
 
 

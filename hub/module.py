@@ -387,7 +387,7 @@ class Module(PaddleHubFace):
         about = training.reading(self.spec)
         job = training.prepare(
             self._base, config, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, options=options,
-            early_stop=early_stop, known=store.readable(about), ranks=group.size,
+            early_stop=early_stop, store=store, ranks=group.size,
             progress=progress and group.first,
         )  # fmt: skip
         say(job.data)

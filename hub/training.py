@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from hub.finetune.batches import Batches, ItemCache, Read
 from hub.finetune.checkpoint import Checkpoints
 from hub.finetune.config import Config
 from hub.finetune.distributed import Group
+from hub.finetune.feature_store import FeatureStore
 from hub.finetune.fit import Store
 from hub.finetune.plan import Plan, Sets
 from hub.modules import archs
@@ -78,19 +79,21 @@ def prepare(
     on_bad: str = "raise",
     options: Mapping[str, Any] | None = None,
     early_stop: Any = None,
-    known: Collection[str] = (),
+    store: FeatureStore | None = None,
     ranks: int = 1,
     progress: bool = True,
 ) -> Job:
     """Read and check the data, and fit settings, task and network to it.
 
-    `options` are those of the task, `known` the digests of files that were read before without a complaint; `progress`
-    shows how a published set is fetched. Raises DataError for bad data and UsageError for a setting that cannot be
-    meant.
+    `options` are those of the task; what a `store` of features knows was read before without a complaint, and is not
+    read again; `progress` shows how a published set is fetched. Raises DataError for bad data and UsageError for a
+    setting that cannot be meant.
     """
     name = task_for(base.spec.task, train)
     kind = tasks.kind(name)
-    items = ItemCache(kind.examples(base.preprocessor))
+    examples = kind.examples(base.preprocessor)
+    items = ItemCache(examples, of_file=store.digests.of) if store else ItemCache(examples)
+    known = store.readable(reading(base.spec)) if store else ()
 
     def probe(sample: Sample) -> object:
         seen = known and isinstance(sample.input, Path) and items.digest(sample.input) in known

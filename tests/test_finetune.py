@@ -16,6 +16,7 @@ from PIL import Image
 import hub
 from hub import tasks
 from hub.errors import DataError, DeviceError, TrainingError, UsageError
+from hub.files import sha256_of
 from hub.finetune.batches import Batches, ItemCache, Read, digest_of, in_order
 from hub.finetune.callbacks import Callback
 from hub.finetune.sampling import shuffled_order
@@ -470,6 +471,36 @@ def test_a_second_run_finds_the_features_of_the_first(
     assert sum(asked) == 25, "a changed picture is"
     without = train(cache=False)
     assert without.run.metrics["accuracy"] == pytest.approx(train().run.metrics["accuracy"])
+
+
+def test_files_that_are_as_they_were_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hub.finetune import digests
+
+    read: list[Path] = []
+
+    def watched(path: Path) -> str:
+        read.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr(digests, "sha256_of", watched)
+    monkeypatch.setattr(digests, "SETTLED_NS", -(10**18))  # files that are new may be written down
+    data = folder(tmp_path / "data", 8)
+
+    def train(**options):
+        return tiny_module().finetune(
+            data, epochs=1, strategy="probe", output_dir=tmp_path / "run", progress=False, **options
+        )
+
+    first = train()
+    assert len(set(read)) == len(read) == 24
+    again = train()
+    assert len(read) == 24
+    assert again.run.metrics == first.run.metrics
+    Image.fromarray(samples(1, seed=77)[0][0]).save(sorted((data / "bar").iterdir())[0])
+    train()
+    assert read[24:] == [sorted((data / "bar").iterdir())[0]]
 
 
 def test_the_range_test_suggests_a_rate_that_learns_and_leaves_the_module_alone(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hub.errors import TrainingError
+from hub.files import sha256_of
 from hub.finetune.sampling import shard
 from hub.tasks.base import Arrays, Examples, Sample
 
@@ -46,8 +47,11 @@ class Samples(Protocol):
 class ItemCache:
     """Samples after the fixed steps of preprocessing, read once while they fit in memory."""
 
-    def __init__(self, examples: Examples, limit: int = CACHE_BYTES) -> None:
-        self.examples = examples
+    def __init__(
+        self, examples: Examples, limit: int = CACHE_BYTES, *, of_file: Callable[[Path], str] = sha256_of
+    ) -> None:
+        """Take how samples are read, the bytes to keep, and how the digest of a file is found."""
+        self.examples, self._of_file = examples, of_file
         self._kept: dict[Any, Any] = {}
         self._digests: dict[Path, str] = {}
         self._free = limit
@@ -67,11 +71,11 @@ class ItemCache:
         return kept
 
     def digest(self, given: Any) -> str:
-        """Give `digest_of` an input; a file is read for it once."""
+        """Give the sha256 of a file's bytes, found once, or `digest_of` another input."""
         if not isinstance(given, Path):
             return digest_of(given)
         if given not in self._digests:
-            self._digests[given] = digest_of(given)
+            self._digests[given] = self._of_file(given)
         return self._digests[given]
 
 
@@ -290,8 +294,8 @@ def bytes_of(item: Any) -> int:
 def digest_of(given: Any) -> str:
     """Give the sha256 of an input's content: of its file's bytes where it is a path."""
     if isinstance(given, Path):
-        content = given.read_bytes()
-    elif isinstance(given, str):
+        return sha256_of(given)
+    if isinstance(given, str):
         content = given.encode()
     elif isinstance(given, tuple | list):
         content = " ".join(map(digest_of, given)).encode()

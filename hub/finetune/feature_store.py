@@ -4,6 +4,7 @@
         3f0c…/              an entry: what one way of computing features gave
             rows-0.npy      float32, a row a sample; several files where there are several outputs
             index.json      the sample of each row, and the sha256 of the files; written last
+        files.json          the digests of files of samples, by their times
 
 An entry appears whole by a rename, is checked before it is used, and the least recently used ones go when all of
 them together are larger than a bound. What cannot be kept is computed again: nothing depends on what is here.
@@ -24,6 +25,7 @@ import numpy as np
 
 from hub.errors import HubError
 from hub.files import dump_json, sha256_of, staged_folder, write_text
+from hub.finetune.digests import Digests
 
 LIMIT = 4 << 30
 """Bytes of all entries together."""
@@ -32,6 +34,7 @@ ABANDONED_S = 24 * 3600.0
 """The age of an unfinished entry that nobody writes any more."""
 
 INDEX = "index.json"
+BOOK = "files.json"
 SCHEMA = 1
 Rows = tuple[np.ndarray, ...]
 
@@ -41,6 +44,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path | None, *, limit: int = LIMIT) -> None:
         self.folder, self.limit = folder, limit
+        self.digests = Digests(folder / BOOK if folder else None)
 
     def rows(
         self, key: str, samples: Sequence[str], compute: Callable[[np.ndarray], Rows], *, about: str = ""

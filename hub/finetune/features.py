@@ -125,6 +125,7 @@ class Features:
             source.keys() if source.seed is None else [f"{key} {i}" for i, key in enumerate(source.keys())]
         )
         rows = self.store.rows(digest.hexdigest()[:32], samples, compute, about=self.about)
+        self.store.digests.keep()
         return rows if len(rows) > 1 else rows[0]
 
 
