@@ -294,8 +294,9 @@ class _OCRHead(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.conv3x3_ocr(x)
         share = F.softmax(self.aux_head(x).flatten(2), axis=2)  # how each region spreads over the pixels
-        regions = paddle.bmm(share, pixels.flatten(2).transpose([0, 2, 1]))
-        return self.spatial_ocr(pixels, regions.transpose([0, 2, 1]).unsqueeze(-1))
+        # Not the other way round: what is transposed and then gets an axis cannot be compiled for bfloat16.
+        regions = paddle.bmm(pixels.flatten(2), share.transpose([0, 2, 1]))
+        return self.spatial_ocr(pixels, regions.unsqueeze(-1))
 
 
 @register("ocrnet_hrnet")
