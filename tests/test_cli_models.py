@@ -15,13 +15,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from hub import tasks
 from hub.cli import evaluate, finetune, range_test, run
+from hub.cli.examples import EXAMPLES, example
 from hub.cli.main import main
 from hub.finetune.config import Config
 from hub.module import Module
+from tests import sounds
 from tests.folders import tree
 from tests.pictures import LABELS, folder, tiny_module
 
@@ -177,6 +181,69 @@ def test_run_has_a_column_for_each_thing_known_of_a_picture(
     heading, row = capsys.readouterr().out.splitlines()
     assert heading.split() == ["INPUT", "COLOURFULNESS", "SAVED"]
     assert float(row.split()[1]) >= 0
+
+
+# ---- show ----
+
+
+def write_what_examples_name() -> None:
+    """Write small data under the names that the examples of `hub show` have."""
+    rng = np.random.default_rng(0)
+    for name in ("my_pictures", "new_pictures"):
+        for path in folder(Path(name), 3).rglob("*.png"):
+            with Image.open(path) as grey:
+                Image.merge(
+                    "RGB", [grey, grey.point(lambda value: value // 2), Image.new("L", grey.size)]
+                ).save(path)
+    for name in ("my_sounds", "new_sounds"):
+        sounds.folder(Path(name), 3)
+    for part in ("images", "masks"):
+        Path("my_scenes", part).mkdir(parents=True)
+    for number in range(5):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[10:30, 5 * number : 5 * number + 20] = 1
+        scene = (100 * mask[..., None] + rng.integers(0, 60, (48, 64, 3))).astype(np.uint8)
+        Image.fromarray(scene).save(f"my_scenes/images/{number}.png")
+        Image.fromarray(mask).save(f"my_scenes/masks/{number}.png")
+    for name in ("new.png", "grey.png", "my_style.png"):
+        Image.fromarray(scene).save(name)
+    texts = [f"{label} {number},{label}" for number in range(6) for label in ("good", "bad")]
+    Path("my_texts.csv").write_text("\n".join(["text,label", *texts]), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("module", "made"),
+    [
+        ("glyphs_cnn", []),
+        ("speech_cnn", []),
+        ("sentences_static", []),
+        ("signs_fpn", ["answer.png"]),
+        ("scenes_colorizer", ["coloured.png"]),
+        ("textures_stylizer", ["painted.png"]),
+    ],
+)
+def test_the_lines_that_show_ends_with_run(
+    module: str, made: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    for library in {"speech_cnn": ["soundfile"], "sentences_static": ["tokenizers"]}.get(module, []):
+        pytest.importorskip(library)
+    monkeypatch.chdir(tmp_path)
+    write_what_examples_name()
+    assert main(["show", module]) == 0
+    lines = [line[4:] for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
+    exec("\n".join(lines), {})  # noqa: S102 - as the person who copies them
+    assert Module("./my_module").name == "my_module"
+    assert all(Path(name).is_file() for name in made)
+    if module == "glyphs_cnn":
+        accuracy, *rows = capsys.readouterr().out.splitlines()
+        assert 0 <= float(accuracy) <= 1
+        assert len(rows) == 9
+
+
+def test_every_task_has_lines_to_start_from() -> None:
+    assert set(EXAMPLES) == set(tasks.names())
+    for task in EXAMPLES:
+        compile(example(task, "name"), task, "exec")
 
 
 # ---- evaluate ----

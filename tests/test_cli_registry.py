@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from hub.cli import show
 from hub.cli.main import main
-from hub.module import Module
 from hub.registry.client import list_modules
-from tests.pictures import folder, tiny_module
+from tests.pictures import tiny_module
 
 Capture = pytest.CaptureFixture[str]
 
@@ -143,7 +140,8 @@ def test_show_prints_the_card(listed: Path, capsys: Capture) -> None:
     capsys.readouterr()
     assert main(["show", "tiny_shapes"]) == 0
     after = capsys.readouterr().out
-    facts = {line[:12].strip(): line[12:] for line in after.splitlines() if line}
+    width = after.splitlines()[3].index("image_classification")
+    facts = {line[:width].strip(): line[width:] for line in after.splitlines() if line}
     assert facts["task"] == "image_classification"
     assert facts["licence"] == "Apache-2.0"
     assert facts["releases"] == "1.0.0"
@@ -162,19 +160,6 @@ def test_show_as_json_has_releases_files_and_labels(listed: Path, capsys: Captur
     assert "weights.safetensors" in {file["path"] for file in facts["files"]}
     assert len(facts["labels"]) == 12
     assert facts["installed"] is True
-
-
-@pytest.mark.slow
-def test_the_example_that_show_prints_runs(python: str, tmp_path: Path) -> None:
-    folder(tmp_path / "my_pictures", 10)
-    folder(tmp_path / "new_pictures", 1, seed=1)
-    name = tiny_module().save(tmp_path / "tiny")
-    code = show.EXAMPLES["image_classification"].format(name=name)
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
-    accuracy, *rows = done.stdout.splitlines()
-    assert 0 <= float(accuracy) <= 1
-    assert len(rows) == 3
-    assert Module(str(tmp_path / "my_module")).labels == ("bar", "dot", "frame")
 
 
 # ---- install, uninstall ----

@@ -7,28 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hub.cli.examples import example
 from hub.cli.output import human_size, printable, write, write_json
 from hub.errors import SpecError
 
 FEW_LABELS = 8
-
-# What a person types next, by task; a task without an entry gets the last one.
-EXAMPLES = {
-    "image_classification": """\
-import hub
-
-module = hub.Module("{name}")
-module.finetune("my_pictures/", epochs=5)  # a folder for each class
-print(module.run.metrics["accuracy"])
-for result in module.predict("new_pictures/"):
-    print(result["input"], result.get("label"), result.get("score"))
-module.save("my_module")  # hub.Module("./my_module") loads it again""",
-    "": """\
-import hub
-
-module = hub.Module("{name}")
-print(module.predict("input"))""",
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,11 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(facts)
         return 0
-    example = EXAMPLES.get(facts["task"], EXAMPLES[""]).format(name=facts["name"])
+    start = example(facts["task"], facts["name"])
     lines = [f"{facts['name']} {facts['version']}", printable(facts["summary"]), ""]
-    lines += [f"{name:<12}{printable(value)}" for name, value in _rows(facts)]
-    if _can_be_had(facts):
-        lines += ["", *(f"    {line}".rstrip() for line in example.splitlines())]
+    rows = list(_rows(facts))
+    width = max(len(name) for name, _ in rows) + 2
+    lines += [f"{name:<{width}}{printable(value)}" for name, value in rows]
+    if start and _can_be_had(facts):
+        lines += ["", *(f"    {line}".rstrip() for line in start.splitlines())]
     write("\n".join(lines))
     return 0
 
