@@ -70,6 +70,17 @@ class Publisher:
         (self.folder / catalog.SEARCH).write_text(dump_search(rows), encoding="utf-8")
         catalog._read_table.cache_clear()
 
+    def publish(self, name: str, entry: str, table: int, state: dict[str, paddle.Tensor]) -> None:
+        """Publish a network under a name of its own, with what the shipped catalog says of an entry."""
+        facts = json.loads((SHIPPED / catalog.TABLES[table]).read_text(encoding="utf-8"))[entry]
+        path = self.folder / f"{name}.pdparams"
+        paddle.save(state, str(path))
+        self.server.documents[f"/{path.name}"] = path.read_bytes()
+        content = {name: facts | {"url": f"{self.server.url}/{path.name}"}}
+        (self.folder / catalog.TABLES[table]).write_text(json.dumps(content), encoding="utf-8")
+        (self.folder / facts["labels"]).write_bytes((SHIPPED / facts["labels"]).read_bytes())
+        catalog._read_table.cache_clear()
+
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[paddle.nn.Layer, bytes]:
@@ -157,18 +168,10 @@ def test_the_folder_holds_the_network_that_was_published(publisher: Publisher) -
     np.testing.assert_allclose(features @ head["weight"] + head["bias"], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_an_installed_network_for_sounds_gives_the_tags_of_a_sound(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_an_installed_network_for_sounds_gives_the_tags_of_a_sound(publisher: Publisher) -> None:
     backbone, head = archs.build("panns_cnn6"), paddle.nn.Linear(512, 527)
     tags = {f"fc_audioset.{name}": tensor for name, tensor in head.state_dict().items()}
-    paddle.save(backbone.state_dict() | tags, str(tmp_path / "panns.pdparams"))
-    publisher.server.documents["/panns.pdparams"] = (tmp_path / "panns.pdparams").read_bytes()
-    facts = json.loads((SHIPPED / catalog.TABLES[1]).read_text(encoding="utf-8"))["panns_cnn6"]
-    table = {"little_ear": facts | {"url": f"{publisher.server.url}/panns.pdparams"}}
-    (publisher.folder / catalog.TABLES[1]).write_text(json.dumps(table), encoding="utf-8")
-    (publisher.folder / "audioset.txt").write_bytes((SHIPPED / "audioset.txt").read_bytes())
-    catalog._read_table.cache_clear()
+    publisher.publish("little_ear", "panns_cnn6", 1, backbone.state_dict() | tags)
     client.install("little_ear")
     module = hub.Module("little_ear")
     samples = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
@@ -182,19 +185,11 @@ def test_an_installed_network_for_sounds_gives_the_tags_of_a_sound(
     np.testing.assert_allclose(list(answer["scores"].values()), scores, rtol=1e-4, atol=1e-5)
 
 
-def test_an_installed_network_for_scenes_gives_the_mask_of_a_picture(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_an_installed_network_for_scenes_gives_the_mask_of_a_picture(publisher: Publisher) -> None:
     paddle.seed(0)
     backbone, head = archs.build("fcn_hrnet"), paddle.nn.Conv2D(270, 21, 1)
     last = {f"head.cls.{name}": tensor for name, tensor in head.state_dict().items()}
-    paddle.save(backbone.state_dict() | last, str(tmp_path / "fcn.pdparams"))
-    publisher.server.documents["/fcn.pdparams"] = (tmp_path / "fcn.pdparams").read_bytes()
-    facts = json.loads((SHIPPED / catalog.TABLES[3]).read_text(encoding="utf-8"))["fcn_hrnetw18_voc"]
-    table = {"little_eye": facts | {"url": f"{publisher.server.url}/fcn.pdparams"}}
-    (publisher.folder / catalog.TABLES[3]).write_text(json.dumps(table), encoding="utf-8")
-    (publisher.folder / "voc.txt").write_bytes((SHIPPED / "voc.txt").read_bytes())
-    catalog._read_table.cache_clear()
+    publisher.publish("little_eye", "fcn_hrnetw18_voc", 3, backbone.state_dict() | last)
     client.install("little_eye")
     module = hub.Module("little_eye")
     picture = np.random.default_rng(0).integers(0, 256, (384, 512, 3), np.uint8)
