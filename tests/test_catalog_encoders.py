@@ -190,7 +190,8 @@ class Publisher:
             "size": path.stat().st_size,
             "aliases": [f"{name}-again"],
         }
-        for table, entries in zip(catalog.TABLES, ({}, {}, {name: facts}), strict=True):
+        for table in catalog.TABLES:
+            entries = {name: facts} if table == catalog.TABLES[2] else {}
             (self.folder / table).write_text(json.dumps(entries), encoding="utf-8")
         rows = (
             Summary(e.name, catalog.VERSION, e.task, e.line, e.license, e.size)

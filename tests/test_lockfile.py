@@ -309,7 +309,8 @@ def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault
     facts = json.loads((shipped / catalog.TABLES[0]).read_text(encoding="utf-8"))["alexnet_imagenet"]
     with FaultServer({"/net.pdparams": CHECKPOINT}) as server:
         table = {"net": {**facts, "url": f"{server.url}/net.pdparams", "md5": "", "labels": ""}}
-        for name, content in zip(catalog.TABLES, (table, {}, {}), strict=True):
+        for name in catalog.TABLES:
+            content = table if name == catalog.TABLES[0] else {}
             (folder / name).write_text(json.dumps(content), encoding="utf-8")
         (folder / catalog.SEARCH).write_text(dump_search([]), encoding="utf-8")
         monkeypatch.setattr(catalog, "FOLDER", folder)
