@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from hub.errors import HubError
@@ -20,8 +20,8 @@ from hub.files import sha256_of, write_text
 SETTLED_NS = 2 * 10**9
 """How long ago a file must have been changed to be written down; FAT keeps times to two seconds."""
 
-MOST = 300_000
-"""Files that are remembered, the last that were asked for: some 50 MB."""
+MOST = 100_000
+"""Files that are remembered, the last that were asked for: some 20 MB, read in less than half a second."""
 
 SCHEMA = 1
 Mark = tuple[int, int, int, int]
@@ -30,22 +30,26 @@ Mark = tuple[int, int, int, int]
 class Digests:
     """The sha256 of files, read or remembered in `book`; without one, every file is read."""
 
-    def __init__(self, book: Path | None, *, read: Callable[[Path], str] | None = None) -> None:
-        self.book, self._read = book, read or sha256_of
-        self._known = _entries(book) if book else {}
+    def __init__(self, book: Path | None) -> None:
+        self.book = book
         self._asked: dict[str, tuple[Mark, str]] = {}
         self._changed = False
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[Mark, str]]:
+        """What the book holds; it may be large, and many runs ask for no file."""
+        return _entries(self.book) if self.book else {}
 
     def of(self, file: Path) -> str:
         """Give the sha256 of a file's bytes. Raises OSError for one that cannot be read."""
         if self.book is None:
-            return self._read(file)
+            return sha256_of(file)
         name, mark = os.path.abspath(file), _mark(file)
         known = self._asked.get(name) or self._known.get(name)
         if known and known[0] == mark:
             self._asked[name] = known
             return known[1]
-        digest = self._read(file)
+        digest = sha256_of(file)
         if _mark(file) == mark and time.time_ns() - max(mark[1:3]) > SETTLED_NS:
             self._asked[name] = mark, digest
             self._changed = True
@@ -66,7 +70,7 @@ class Digests:
         with suppress(HubError, OSError):
             self.book.parent.mkdir(parents=True, exist_ok=True)
             write_text(self.book, json.dumps(content))  # in ASCII: a path need not be text
-            self._known, self._changed = dict(latest), False
+            self._changed = False
 
 
 def _mark(file: Path) -> Mark:
