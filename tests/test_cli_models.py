@@ -21,7 +21,7 @@ from PIL import Image
 
 from hub import tasks
 from hub.cli import evaluate, finetune, range_test, run
-from hub.cli.examples import EXAMPLES, example
+from hub.cli.examples import LINES, example
 from hub.cli.main import main
 from hub.finetune.config import Config
 from hub.module import Module
@@ -205,7 +205,7 @@ def write_what_examples_name() -> None:
         scene = (100 * mask[..., None] + rng.integers(0, 60, (48, 64, 3))).astype(np.uint8)
         Image.fromarray(scene).save(f"my_scenes/images/{number}.png")
         Image.fromarray(mask).save(f"my_scenes/masks/{number}.png")
-    for name in ("new.png", "grey.png", "my_style.png"):
+    for name in ("new.png", "my_style.png"):
         Image.fromarray(scene).save(name)
     texts = [f"{label} {number},{label}" for number in range(6) for label in ("good", "bad")]
     Path("my_texts.csv").write_text("\n".join(["text,label", *texts]), encoding="utf-8")
@@ -218,7 +218,7 @@ def write_what_examples_name() -> None:
         ("speech_cnn", []),
         ("sentences_static", []),
         ("signs_fpn", ["answer.png"]),
-        ("scenes_colorizer", ["coloured.png"]),
+        ("scenes_colorizer", ["painted.png"]),
         ("textures_stylizer", ["painted.png"]),
     ],
 )
@@ -241,8 +241,8 @@ def test_the_lines_that_show_ends_with_run(
 
 
 def test_every_task_has_lines_to_start_from() -> None:
-    assert set(EXAMPLES) == set(tasks.names())
-    for task in EXAMPLES:
+    assert set(LINES) == set(tasks.names())
+    for task in LINES:
         compile(example(task, "name"), task, "exec")
 
 

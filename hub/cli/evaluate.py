@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub.cli.output import table, terminal_width, text_width, write, write_json
-from hub.cli.parser import add_data, choice, data_of
+from hub.cli.parser import add_data, add_precision, choice, data_of
 
 MOST_CLASSES = 15
 MOST_CONFUSIONS = 15
@@ -20,10 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=32, metavar="N", help="samples at once (default 32)"
     )
     parser.add_argument("--device", help="cpu, gpu or gpu:1 (default: the best one there is)")
-    parser.add_argument(
-        "--precision", type=choice("--precision", ("fp32", "bf16")), default="fp32", metavar="fp32|bf16",
-        help="bf16: for many inputs about twice as fast on CPUs that have it, less exact (default fp32)",
-    )  # fmt: skip
+    add_precision(parser)
     parser.add_argument(
         "--on-bad", type=choice("--on-bad", ("raise", "skip")), default="raise", metavar="raise|skip",
         help="what a sample that cannot be read does (default raise)",

@@ -1,22 +1,21 @@
 """What a person types next, by task: the lines that `hub show` ends with."""
 
-_LABELLED = """\
-import hub
-
-module = hub.Module("{{name}}")
-module.finetune("{data}", epochs=5)  # {layout}
+_SAVE = 'module.save("my_module")  # hub.Module("./my_module") loads it again'
+_LABELLED = f"""\
+module.finetune("{{data}}", epochs=5)  # {{layout}}
 print(module.run.metrics["accuracy"])
-for result in module.predict({new}):
+for result in module.predict({{new}}):
     print(result["input"], result.get("label"), result.get("score"))
-module.save("my_module")  # hub.Module("./my_module") loads it again"""
+{_SAVE}"""
+_PAINTED = f"""\
+module.finetune("my_pictures/", {{options}}epochs=5)  # {{data}}
+[result] = module.predict("new.png")
+module.draw("new.png", result).save("painted.png")
+{_SAVE}"""
+_OF_TEXT = 'print(module.predict(["a text"]))'
+_OF_TWO_TEXTS = 'print(module.predict([("a text", "another one")]))'
 
-_ASKED = """\
-import hub
-
-module = hub.Module("{{name}}")
-print(module.predict({new}))"""
-
-EXAMPLES = {
+LINES = {
     "image_classification": _LABELLED.format(
         data="my_pictures/", layout="a folder for each class", new='"new_pictures/"'
     ),
@@ -26,42 +25,29 @@ EXAMPLES = {
     "text_classification": _LABELLED.format(
         data="my_texts.csv", layout="columns text and label", new='["a text", "another one"]'
     ),
-    "semantic_segmentation": """\
-import hub
-
-module = hub.Module("{name}")
+    "semantic_segmentation": f"""\
 module.finetune("my_scenes/", epochs=5)  # images/ with pictures, masks/ with a mask for each
 print(module.run.metrics["miou"])
 [result] = module.predict("new.png")
 module.draw("new.png", result).save("answer.png")
-module.save("my_module")  # hub.Module("./my_module") loads it again""",
-    "colorization": """\
-import hub
-
-module = hub.Module("{name}")
-module.finetune("my_pictures/", epochs=5)  # any pictures in colour
-[result] = module.predict("grey.png")
-module.draw("grey.png", result).save("coloured.png")
-module.save("my_module")  # hub.Module("./my_module") loads it again""",
-    "style_transfer": """\
-import hub
-
-module = hub.Module("{name}")
-module.finetune("my_pictures/", style="my_style.png", epochs=5)  # any pictures, and one in the style
-[result] = module.predict("new.png")
-module.draw("new.png", result).save("painted.png")
-module.save("my_module")  # hub.Module("./my_module") loads it again""",
-    **dict.fromkeys(("sequence_labeling", "text_regression"), _ASKED.format(new='["a text"]')),
-    **dict.fromkeys(
-        ("text_matching", "siamese_matching", "text_similarity"),
-        _ASKED.format(new='[("a text", "another one")]'),
+{_SAVE}""",
+    "colorization": _PAINTED.format(options="", data="any pictures in colour"),
+    "style_transfer": _PAINTED.format(
+        options='style="my_style.png", ', data="any pictures, and one in the style"
     ),
-    "multi_task_image_classification": _ASKED.format(new='"new.png"'),
-    "multi_task_audio_classification": _ASKED.format(new='"new.wav"'),
-    "multi_task_text_classification": _ASKED.format(new='["a text"]'),
+    "sequence_labeling": _OF_TEXT,
+    "text_regression": _OF_TEXT,
+    "text_matching": _OF_TWO_TEXTS,
+    "siamese_matching": _OF_TWO_TEXTS,
+    "text_similarity": _OF_TWO_TEXTS,
+    "multi_task_image_classification": 'print(module.predict("new.png"))',
+    "multi_task_audio_classification": 'print(module.predict("new.wav"))',
+    "multi_task_text_classification": _OF_TEXT,
 }
 
 
 def example(task: str, name: str) -> str:
     """Give lines of Python for a module of this task; "" for a task that is not known here."""
-    return EXAMPLES.get(task, "").replace("{name}", name)
+    if task not in LINES:
+        return ""
+    return f'import hub\n\nmodule = hub.Module("{name}")\n{LINES[task]}'

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.cli.output import say, table, write, write_json
-from hub.cli.parser import choice
+from hub.cli.parser import add_precision
 from hub.errors import UsageError
 from hub.files import write_file
 
@@ -43,10 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="inputs at once (default 32)")
     parser.add_argument("--device", help="cpu, gpu or gpu:1 (default: the best one there is)")
-    parser.add_argument(
-        "--precision", type=choice("--precision", ("fp32", "bf16")), default="fp32", metavar="fp32|bf16",
-        help="bf16: for many inputs about twice as fast on CPUs that have it, less exact (default fp32)",
-    )  # fmt: skip
+    add_precision(parser)
     parser.add_argument(
         "--save",
         metavar="DIR",
