@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from paddle import nn
 
-from hub.modules import devices
+from hub.modules import compiled, devices
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,3 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def python() -> str:
     """The interpreter that runs the tests, for tests that need a fresh process."""
     return sys.executable
+
+
+@pytest.fixture
+def compilings(monkeypatch: pytest.MonkeyPatch) -> list[nn.Layer]:
+    """The layers for which something was compiled."""
+    found: list[nn.Layer] = []
+    usual = compiled.forward
+
+    def watched(layer: nn.Layer, batch: compiled.Batch, **options: Any) -> compiled.Forward:
+        found.append(layer)
+        return usual(layer, batch, **options)
+
+    monkeypatch.setattr(compiled, "forward", watched)
+    return found
