@@ -14,6 +14,7 @@ get the same label.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 from functools import partial
@@ -44,6 +45,9 @@ RANDOM: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
     ),
 }
 """Task, architecture and preprocessing of the networks with random weights."""
+
+
+COLUMNS = ("network", "predict", "predict again", "inputs/s", "compiling (s)", "difference")
 
 
 def pictures(count: int, side: int) -> list[np.ndarray]:
@@ -126,60 +130,41 @@ def has_bfloat16() -> bool:
     return True
 
 
-def agreement(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> float:
-    """Give the share of inputs, or of pixels, with the same label; NaN for pictures that are painted."""
-    if "mask" in one[0]:
-        return float(np.mean([a["mask"] == b["mask"] for a, b in zip(one, other, strict=True)]))
-    if "label" in one[0]:
-        return float(np.mean([a["label"] == b["label"] for a, b in zip(one, other, strict=True)]))
-    return float("nan")
+def same_label(module: hub.Module, given: list[Any]) -> str:
+    """Give the share of inputs, or of pixels, that have the same label in bfloat16; "" where there are no labels."""
+    one, other = (module.predict(given, precision=precision) for precision in devices.PRECISIONS)
+    kind = next((kind for kind in ("mask", "label") if kind in one[0]), None)
+    if kind is None:
+        return ""
+    return f"{np.mean([a[kind] == b[kind] for a, b in zip(one, other, strict=True)]):.1%}"
 
 
-def number_or_nothing(value: float, digits: int) -> str:
-    return "" if np.isnan(value) else f"{value:.{digits}f}"
-
-
-def measure(name: str, rounds: int) -> str:
-    """Give a row of the table."""
+def measure(name: str, precision: str, rounds: int) -> list[str]:
+    """Give the cells of COLUMNS, in the first of them why nothing was compiled."""
     module, given = load(name), {**CASES, **LARGE}[name]()
     batch = first_batch(module, given)
     of_maps = module.network.backbone.feature_spec.kind == "map"
     network = module._answering().answering(module.network)
-    precisions = devices.PRECISIONS if has_bfloat16() else ("fp32",)
-    right = infer(network, batch)
-    fast, seconds, said, difference = {}, {}, list[str](), {}
-    for precision in precisions:
-        started = time.perf_counter()
-        fast[precision] = compiled.forward(
-            network, batch, say=said.append, any_size=of_maps, precision=precision
-        )
-        seconds[precision] = time.perf_counter() - started
-        difference[precision] = compiled._difference(right, fast[precision](batch))
-    ratios: dict[str, list[tuple[float, float, float]]] = {precision: [] for precision in precisions}
-    rates, same = [], 1.0
-    for number in range(rounds + 1):
-        slow_s = timed(lambda: infer(network, batch))
-        module, eagerly = load(name), np.nan  # with nothing compiled
+    said: list[str] = []
+    started = time.perf_counter()
+    fast = compiled.forward(network, batch, say=said.append, any_size=of_maps, precision=precision)
+    compiling_s = time.perf_counter() - started
+    if fast.compiled is None:
+        return [said[-1], *[""] * (len(COLUMNS) - 1)]
+    difference = compiled._difference(infer(network, batch), fast(batch))
+    rows = []
+    for _ in range(rounds + 1):
+        row = [timed(lambda: infer(network, batch)) / timed(lambda: fast(batch))]
         if name not in LARGE:
+            module = load(name)  # with nothing compiled
+            predict = partial(module.predict, given, precision=precision)
             with Eager():
                 eagerly = timed(partial(module.predict, given))
-        for precision in precisions:
-            fast_s = timed(partial(fast[precision], batch))
-            predict = partial(module.predict, given, precision=precision)
-            first, again = (np.nan, np.nan) if name in LARGE else (timed(predict), timed(predict))
-            if number:  # in the first round things are loaded
-                ratios[precision].append((slow_s / fast_s, eagerly / first, eagerly / again))
-                rates.append((precision, len(given) / again))
-    if "bf16" in precisions:
-        same = agreement(module.predict(given), module.predict(given, precision="bf16"))
-    cells = [f"`{name}`", str(len(given))]
-    for precision in precisions:
-        cells += [number_or_nothing(ratio, 1) for ratio in np.median(ratios[precision], axis=0)]
-        cells += [number_or_nothing(np.median([rate for p, rate in rates if p == precision]), 0)]
-        cells += [f"{seconds[precision]:.1f}", f"{difference[precision]:.0e}"]
-    if "bf16" in precisions:
-        cells.append("" if np.isnan(same) else f"{same:.1%}")
-    return f"| {' | '.join(cells)} |" + (f" {said[0]}" if said else "")
+            first, again = timed(predict), timed(predict)
+            row += [eagerly / first, eagerly / again, len(given) / again]
+        rows.append(row)
+    found = [f"{value:.1f}" for value in np.median(rows[1:], axis=0)]  # in the first round things are loaded
+    return [*found, *[""] * (4 - len(found)), f"{compiling_s:.1f}", f"{difference:.0e}"]
 
 
 def main() -> None:
@@ -189,13 +174,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--module", nargs="+", choices=[*CASES, *LARGE, "large"], default=list(CASES))
     given = parser.parse_args()
-    each = "network | predict | predict again | inputs/s | compiling (s) | difference"
-    titles = f"module | inputs | {each}"
-    if has_bfloat16():
-        titles += f" | bf16: {each} | same label"
-    print(f"| {titles} |\n| --- |{' --: |' * titles.count('|')}")
+    precisions = devices.PRECISIONS if has_bfloat16() else ("fp32",)
+    titles = ["module", *(f"{precision}: {title}" for precision in precisions for title in COLUMNS)]
+    print(f"| {' | '.join([*titles, 'same label'])} |\n| --- |{' --: |' * len(titles)}")
     for name in given.module if "large" not in given.module else LARGE:
-        print(measure(name, given.rounds), flush=True)
+        cells = [measure(name, precision, given.rounds) for precision in precisions]
+        same = same_label(load(name), {**CASES, **LARGE}[name]()) if len(cells) > 1 and cells[1][-1] else ""
+        print(f"| {' | '.join([f'`{name}`', *itertools.chain(*cells), same])} |", flush=True)
 
 
 if __name__ == "__main__":
