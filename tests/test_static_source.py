@@ -381,3 +381,15 @@ def test_an_index_of_100_000_modules_answers_in_a_second_and_200_mb(
                 break
         else:
             pytest.fail(f"{verb}: {result}")
+
+
+@pytest.mark.parametrize(
+    "typo", ["nwt004999_photos", "net04999_photos", "net004999_phptos", "net004999_photo", "et004999_photos"]
+)
+def test_a_typo_is_found_among_thousands_of_names_alike(
+    typo: str, tmp_path: Path, monkeypatch: Environment
+) -> None:
+    monkeypatch.setenv("HUB_INDEX", str(large_index(tmp_path / "large", modules=10_000)))
+    with pytest.raises(NotFoundError) as caught:
+        client.show(typo)
+    assert "'net004999_photos'" in caught.value.hint

@@ -13,13 +13,14 @@ in line and used where they are; then come the indexes of HUB_INDEX, in order.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hub.errors import BadReferenceError, NotFoundError, StorageError, TransferError, UsageError, did_you_mean
 from hub.registry import cache, published, resolve
-from hub.registry.index import Module, Release
+from hub.registry.index import Module, Release, Summary
 from hub.registry.manifest import Manifest, problem, problems
 from hub.registry.notice import warn
 from hub.registry.reference import Reference, module_name, module_version, newest, newest_first
@@ -70,40 +71,53 @@ def list_modules(task: str | None = None, *, installed_only: bool = False) -> li
     """
     from hub.registry.catalog.entry import NOT_BUILT
 
-    records = _records(task, installed_only=installed_only)
+    def wanted(record: Record | Summary) -> bool:
+        return task is None or record.task == task
+
+    records = _records(wanted, installed_only=installed_only)
     return [record for record in records if record.installed or not record.summary.startswith(NOT_BUILT)]
 
 
-def _records(task: str | None, *, installed_only: bool = False) -> list[Record]:
-    records: dict[str, Record] = {}
-    for name in {record.name for record in cache.installed()}:
-        if here := resolve.here(Reference("name", name=name)):
-            records[name] = _record(here.module, here.release, source=here.source, installed=True)
+def _records(wanted: Callable[[Record | Summary], bool], *, installed_only: bool = False) -> list[Record]:
+    """Give the records that are wanted, sorted by name: an index may have 100,000, and no more are made than these."""
+    installed = [
+        _record(here.module, here.release, source=here.source, installed=True)
+        for name in {record.name for record in cache.installed()}
+        if (here := resolve.here(Reference("name", name=name)))
+    ]
+    seen = {record.name for record in installed}
+    records = list(filter(wanted, installed))
     for source in sources():
         local = source.name == BUNDLED
         if installed_only and not local:
             continue
         for row in resolve.rows(source):
-            if row.name not in records:
-                records[row.name] = Record(
-                    name=row.name,
-                    version=row.version,
-                    task=row.task,
-                    source=source.name,
-                    installed=local,
-                    summary=row.summary,
-                    license=row.license,
-                    size_bytes=row.size,
+            if row.name in seen:
+                continue
+            seen.add(row.name)
+            if wanted(row):
+                records.append(
+                    Record(
+                        name=row.name,
+                        version=row.version,
+                        task=row.task,
+                        source=source.name,
+                        installed=local,
+                        summary=row.summary,
+                        license=row.license,
+                        size_bytes=row.size,
+                    )
                 )
-    found = (records[name] for name in sorted(records))
-    return [record for record in found if task is None or record.task == task]
+    return sorted(records)
 
 
 def search(query: str = "", *, task: str | None = None) -> list[Record]:
     """Give the modules that contain every word in name, task or summary; the best matches of a name come first."""
     words = query.lower().split()
 
-    def matches(record: Record) -> bool:
+    def matches(record: Record | Summary) -> bool:
+        if task is not None and record.task != task:
+            return False
         text = f"{record.name} {record.task} {record.summary}".lower()
         return all(word in text for word in words)
 
@@ -111,7 +125,7 @@ def search(query: str = "", *, task: str | None = None) -> list[Record]:
         name = record.name
         return min((0 if name == word else 1 if name.startswith(word) else 2 for word in words), default=0)
 
-    return sorted(filter(matches, _records(task)), key=rank)
+    return sorted(_records(matches), key=rank)
 
 
 def show(text: str) -> dict[str, Any]:

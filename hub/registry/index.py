@@ -23,7 +23,17 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from hub.registry.reference import NAME, is_module_name, newest
-from hub.registry.strict import SCHEMA, Place, check_schema, is_line, is_size, is_task, is_version, load_json
+from hub.registry.strict import (
+    SCHEMA,
+    Place,
+    are_lines,
+    check_schema,
+    is_line,
+    is_size,
+    is_task,
+    is_version,
+    load_json,
+)
 
 MAX_MODULE_BYTES = 5_000_000
 MAX_SEARCH_BYTES = 100_000_000  # 100,000 modules take 15 MB
@@ -224,16 +234,16 @@ def _all_right(rows: list[Any]) -> bool:
     if not rows:
         return True
     try:
-        names, versions, tasks, summaries, licenses = (map(itemgetter(n), rows) for n in range(5))
-        sizes = [row[5] for row in rows]
+        names, versions, tasks, licenses = (map(itemgetter(n), rows) for n in (0, 1, 2, 4))
+        summaries, sizes = [row[3] for row in rows], [row[5] for row in rows]
         return (
             set(map(type, rows)) == {list}
             and set(map(len, rows)) == {len(COLUMNS)}
             and all(map(NAME.fullmatch, names))
             and all(map(is_version, set(versions)))
             and all(map(is_task, set(tasks)))
-            and all(map(is_line, summaries))
-            and all(map(is_line, set(licenses)))
+            and are_lines(summaries)
+            and are_lines(list(set(licenses)))
             and set(map(type, sizes)) == {int}
             and is_size(min(sizes))
             and is_size(max(sizes))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from pathlib import Path
 
 from hub.errors import HubError, IntegrityError, MissingDependencyError, NotFoundError, did_you_mean
@@ -106,8 +105,7 @@ def unknown(name: str) -> NotFoundError:
     asked = sources()
     names = {row.name for source in asked for row in rows(source)}
     names |= {record.name for record in cache.installed()}
-    near = heapq.nlargest(FEW, names, key=lambda other: _kept(name, other))
-    hints = [did_you_mean(name, near)]
+    hints = [did_you_mean(name, _like(name, names))]
     if Path(name).is_dir():
         hints.append(f"for the folder of that name write ./{name}")
     searched = ", ".join(source.name for source in asked)
@@ -117,10 +115,19 @@ def unknown(name: str) -> NotFoundError:
     )
 
 
-def _kept(name: str, other: str) -> int:
-    """Give how many letters at both ends are the same: one typo leaves all but one, however long the name is."""
-    both_ends = ((name, other), (name[::-1], other[::-1]))
-    return sum(len(commonprefix(end)) for end in both_ends)  # noqa: RUF071 - letters are meant
+def _like(name: str, names: set[str]) -> set[str]:
+    """Give the few names that begin or end most like this one: a typo leaves the longer half of a name as it was."""
+    if len(names) <= FEW:
+        return names
+    ends = {other[::-1] for other in names}
+    return _beside(name, names) | {other[::-1] for other in _beside(name[::-1], ends)}
+
+
+def _beside(name: str, names: set[str]) -> set[str]:
+    """Give the names that stand next to this one where all are sorted."""
+    in_order = sorted(names)
+    place = bisect(in_order, name)
+    return set(in_order[max(0, place - FEW // 4) : place + FEW // 4])
 
 
 def rows(source: Source) -> list[Summary]:

@@ -154,6 +154,15 @@ def is_line(value: object) -> bool:
     )
 
 
+def are_lines(values: list[object]) -> bool:
+    """Say whether all are lines: looked at as one text first, since there may be 100,000."""
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) < len(values):
+        return False
+    quick = max(map(len, texts), default=0) <= MAX_LINE and "".join(texts).isprintable()
+    return quick or all(map(is_line, texts))
+
+
 def is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
