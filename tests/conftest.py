@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from paddle import nn
 
@@ -17,12 +18,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Here and in every process that a test starts, before anything is computed: some of them are compared bit for bit.
 devices.wake_avx2(Path("/proc/cpuinfo"))
 
+# How long an example takes says something about the machine, and what else it does.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
+
 
 @pytest.fixture(autouse=True)
 def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Point HOME and HUB_HOME at a fresh folder and forget every HUB_* variable of the machine."""
+    """Point HOME and HUB_HOME at a fresh folder; forget every HUB_* variable and the width of the terminal."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("HUB_INDEX", "HUB_OFFLINE", "HUB_PADDLEHUB_SERVER"):
+    for name in ("HUB_INDEX", "HUB_OFFLINE", "HUB_PADDLEHUB_SERVER", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))

@@ -183,7 +183,7 @@ def packed_by_python(files: dict[str, bytes], kind: tuple[str, str]) -> tuple[st
 
 
 @given(files=FILES, kind=st.sampled_from(KINDS))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_python_packs_is_what_we_unpack(
     files: dict[str, bytes], kind: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -225,7 +225,7 @@ is_reserved = getattr(ntpath, "isreserved", lambda part: PureWindowsPath(part).i
 
 
 @given(text=st.one_of(PATHS, st.text(max_size=30), st.sampled_from(sorted(archives.HOSTILE_NAMES.values()))))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_safe_path_stays_below_its_folder_on_every_system(text: str) -> None:
     try:
         path = safe_relative_path(text)
@@ -251,7 +251,7 @@ def test_a_hostile_name_is_no_safe_path(text: str) -> None:
 
 
 @given(text=st.one_of(PATHS, st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._+/-]{0,60}", fullmatch=True)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_an_index_may_name_can_be_unpacked(text: str) -> None:
     assert is_safe(text) or not is_safe_path(text)
 

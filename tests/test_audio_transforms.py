@@ -70,7 +70,7 @@ def test_a_picture_shows_pitch_upwards_and_time_to_the_right() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_masks_cover_no_more_than_their_share(seed: int, frames: int, mels: int) -> None:
     mel = np.random.default_rng(1).normal(size=(frames, mels)).astype(np.float32)
     masked = spectrogram.mask_spectrogram(mel, np.random.default_rng(seed), frames=0.2, bands=0.3)
@@ -274,7 +274,7 @@ def test_level_brings_the_peak_to_where_it_is_asked_for() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_shift_moves_what_is_there_and_brings_in_silence(seed: int) -> None:
     samples = np.arange(1, 101, dtype=np.float32)
     moved = audio.random_shift(samples, 100, np.random.default_rng(seed), seconds=0.3)

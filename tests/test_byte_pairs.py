@@ -153,7 +153,7 @@ def test_a_vocabulary_alone_asks_for_its_pairs() -> None:
 
 
 @given(st.sampled_from(NAMES), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_files_with_other_bytes_are_read_or_refused_with_an_error_of_ours(name: str, data: Any) -> None:
     files = {each: bytearray(content) for each, content in zip(NAMES, trained(), strict=True)}
     for _ in range(data.draw(st.integers(1, 6))):

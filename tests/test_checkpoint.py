@@ -125,7 +125,7 @@ def any_array(draw: st.DrawFn) -> np.ndarray:
     return array
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     named=st.dictionaries(
         st.text(max_size=9).filter(lambda name: name != "__metadata__"), any_array(), max_size=4
@@ -437,7 +437,7 @@ def test_with_nothing_whole_there_is_no_checkpoint_and_each_is_named(tmp_path: P
     assert len(folders(store)) == 3, "a reader removes nothing"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_bit_of_a_checkpoint_can_turn_unseen(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -90,7 +90,7 @@ def test_multi_label_metrics_equal_scikit_learn_on_the_whole_set(seed: int) -> N
 
 
 @given(st.integers(1, 12), st.integers(2, 9), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_cut_into_batches_never_matters(parts: int, labels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     task = ImageClassification([str(n) for n in range(labels)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
@@ -36,7 +36,6 @@ def inputs(dataset: Dataset) -> list[str]:
     return [str(sample.input) for sample in dataset]
 
 
-@settings(deadline=None)
 @given(class_sizes, fractions, seeds)
 def test_a_split_is_a_stratified_partition(sizes: list[int], fraction: float, seed: int) -> None:
     dataset = single_label(sizes)
@@ -51,7 +50,6 @@ def test_a_split_is_a_stratified_partition(sizes: list[int], fraction: float, se
     assert train.labels == valid.labels == dataset.labels
 
 
-@settings(deadline=None)
 @given(class_sizes, fractions, seeds)
 def test_a_split_depends_on_its_seed_alone(sizes: list[int], fraction: float, seed: int) -> None:
     first, again = (split(single_label(sizes), fraction, seed=seed) for _ in range(2))
@@ -86,7 +84,6 @@ def test_class_counts_agree_with_scikit_learn_where_classes_are_large(seed: int)
     assert difference.max() <= 1
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 4), unique=True, max_size=4), min_size=30, max_size=80), fractions, seeds
 )

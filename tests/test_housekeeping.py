@@ -206,15 +206,15 @@ def left_by_writer(home: Path) -> Path:
         (orphan, OLD, "blob", True, True),
         ("key.free-00000000.part", 0, "partial", False, True),
         ("key.free-00000000.part", OLD, "partial", True, True),
-        (f"key.{DEAD}-00000000.part", 0, "partial", False, True),
-        (f"key.{DEAD}-00000000.part", OLD, "partial", True, True),
-        (f"key.{ELSEWHERE}-00000000.part", 0, "partial", False, False),
-        (f"key.{ELSEWHERE}-00000000.part", OLD, "partial", True, True),
-        (f"key.{owner.mark()}-00000000.part", OLD, "partial", False, False),
-        (f"glyphs.{DEAD}-00000000", 0, "work", True, True),
-        (f"glyphs.{ELSEWHERE}-00000000", 0, "work", False, False),
-        (f"glyphs.{ELSEWHERE}-00000000", OLD, "work", True, True),
-        (f"glyphs.{owner.mark()}-00000000", OLD, "work", False, False),
+        ("key.{dead}-00000000.part", 0, "partial", False, True),
+        ("key.{dead}-00000000.part", OLD, "partial", True, True),
+        ("key.{elsewhere}-00000000.part", 0, "partial", False, False),
+        ("key.{elsewhere}-00000000.part", OLD, "partial", True, True),
+        ("key.{mine}-00000000.part", OLD, "partial", False, False),
+        ("glyphs.{dead}-00000000", 0, "work", True, True),
+        ("glyphs.{elsewhere}-00000000", 0, "work", False, False),
+        ("glyphs.{elsewhere}-00000000", OLD, "work", True, True),
+        ("glyphs.{mine}-00000000", OLD, "work", False, False),
         ("strange", 0, "leftover", False, False),
         ("strange", OLD, "leftover", True, True),
         (left_by_writer, 0, "leftover", False, False),
@@ -226,7 +226,8 @@ def test_prune_removes_what_nobody_needs_and_nothing_else(
     make: object, seconds: float, kind: str, by_default: bool, with_all: bool, home: Path
 ) -> None:
     (home / "tmp").mkdir(parents=True)
-    path = make(home) if callable(make) else in_tmp(home, str(make))
+    owners = {"mine": owner.mark(), "dead": DEAD, "elsewhere": ELSEWHERE}
+    path = make(home) if callable(make) else in_tmp(home, str(make).format(**owners))
     age(path, seconds)
     for everything, goes in ((False, by_default), (True, with_all)):
         files = tree(home)

@@ -209,7 +209,7 @@ lines = st.text(max_size=30).map(one_line)
 sizes = st.integers(0, 2**53 - 1)
 versions = st.tuples(*[st.integers(0, 30)] * 3).map(lambda parts: ".".join(map(str, parts)))
 paths = st.from_regex(r"[a-z0-9]{1,5}(/[a-z0-9]{1,5}){0,2}", fullmatch=True).filter(is_safe_path)
-files = st.builds(File, paths, st.from_regex(r"[0-9a-f]{64}", fullmatch=True), sizes)
+files = st.builds(File, paths, st.binary(min_size=32, max_size=32).map(bytes.hex), sizes)
 # The paths get a number in front, so that none is in the way of another.
 file_lists = st.lists(files, max_size=4).map(
     lambda found: (

@@ -22,7 +22,7 @@ def numbered(count: int, *shape: int) -> np.ndarray:
 
 
 @given(seeds, st.floats(0.05, 5), st.sampled_from([(3, 8, 8), (20,), (5, 7)]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_mixup_mixes_inputs_as_their_targets(seed: int, alpha: float, shape: tuple[int, ...]) -> None:
     inputs, targets = numbered(6, *shape), np.eye(6, dtype=np.float32)
     mixed, soft = mix(inputs, targets, rng=np.random.default_rng(seed), mixup=alpha)
@@ -36,7 +36,7 @@ def test_mixup_mixes_inputs_as_their_targets(seed: int, alpha: float, shape: tup
 
 
 @given(seeds, st.floats(0.05, 5), st.integers(1, 33), st.integers(1, 33))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_targets_of_cutmix_are_the_areas(seed: int, alpha: float, height: int, width: int) -> None:
     inputs, targets = numbered(5, 2, height, width), np.eye(5, dtype=np.float32)
     mixed, soft = mix(inputs, targets, rng=np.random.default_rng(seed), cutmix=alpha)

@@ -184,7 +184,7 @@ def test_metrics_are_those_of_scikit_learn_on_each_question() -> None:
 
 
 @given(st.integers(0, 40))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_counts_of_two_meters_add_up_to_those_of_one(cut: int) -> None:
     whole, first, second = (task().meter() for _ in range(3))
     whole.update(LOGITS, TARGETS)

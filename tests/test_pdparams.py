@@ -295,7 +295,7 @@ def native(value: object) -> object:
 
 
 @given(tree=TREES, protocol=st.sampled_from([2, 3, 4]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_pickle_writes_is_what_we_read(tree: object, protocol: int, place: Path) -> None:
     path = place / "tree"
     overwrite(path, pickle.dumps({"tree": tree}, protocol=protocol))
@@ -316,7 +316,7 @@ PIECES = st.one_of(
 @given(
     pieces=st.lists(PIECES, max_size=60), protocol=st.sampled_from([pickles.PROTOCOL_2, pickles.PROTOCOL_4])
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_program_gives_plain_values_or_is_refused(
     pieces: list[bytes], protocol: bytes, place: Path
 ) -> None:

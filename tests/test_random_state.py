@@ -41,7 +41,7 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(state, allow_nan=False))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(number=st.integers(0, 2**64 - 1), before=st.integers(0, 3), after=st.integers(0, 3))
 def test_draws_are_the_same_after_a_restore(number: int, before: int, after: int) -> None:
     seed(number)

@@ -237,7 +237,7 @@ def test_weak_classes_come_first() -> None:
     assert report_findings.weakest(per_class) == ["b", "a", "c"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=3, max_size=3))
 def test_confused_pairs_are_those_off_the_diagonal(matrix: list[list[int]]) -> None:
     found = report_findings.confused(replace(GOOD, metrics=metrics(matrix)))
@@ -271,7 +271,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(HOSTILE, min_size=8, max_size=8, unique=True))
 def test_hostile_names_stay_text(names: list[str]) -> None:
     title, origin, sample, data, command, *labels = names
@@ -519,7 +519,7 @@ def test_a_long_sound_is_cut_and_says_so() -> None:
 # ---- curves ----
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=6), st.integers(0, 5))
 def test_curves_stay_inside_their_frame(values: list[float], first: int) -> None:
     points = [(float(first + n), value) for n, value in enumerate(values)]

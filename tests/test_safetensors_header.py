@@ -96,7 +96,7 @@ STATES = st.dictionaries(
     state=STATES,
     metadata=st.one_of(st.none(), METADATA),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_the_library_writes_is_what_the_header_says(
     state: dict[str, np.ndarray], metadata: dict[str, str] | None, place: Path
 ) -> None:

@@ -20,7 +20,7 @@ def labels_of(sizes: list[int], seed: int) -> np.ndarray:
 
 
 @given(class_sizes, seeds, st.integers(0, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_class_comes_equally_often(sizes: list[int], seed: int, epoch: int) -> None:
     targets = labels_of(sizes, seed)
     order = balanced_order(targets, seed=seed, epoch=epoch)
@@ -30,7 +30,7 @@ def test_every_class_comes_equally_often(sizes: list[int], seed: int, epoch: int
 
 
 @given(class_sizes, seeds, st.integers(0, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_all_samples_of_a_class_come_before_any_comes_again(sizes: list[int], seed: int, epoch: int) -> None:
     targets = labels_of(sizes, seed)
     order = balanced_order(targets, seed=seed, epoch=epoch)
@@ -71,7 +71,7 @@ def test_an_order_follows_from_seed_and_epoch_alone(several: bool) -> None:
 
 
 @given(seeds, st.integers(2, 60), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_samples_with_rare_labels_come_in_proportion(seed: int, count: int, labels: int) -> None:
     rng = np.random.default_rng(seed)
     targets = (rng.random((count, labels)) < rng.random(labels)).astype(np.uint8)
@@ -102,7 +102,7 @@ def test_targets_without_classes_cannot_be_balanced(targets: np.ndarray) -> None
 
 
 @given(st.integers(0, 200), seeds, st.integers(0, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_shuffled_order_has_every_index_once(count: int, seed: int, epoch: int) -> None:
     order = shuffled_order(count, seed=seed, epoch=epoch)
     assert sorted(order.tolist()) == list(range(count))
@@ -110,7 +110,7 @@ def test_a_shuffled_order_has_every_index_once(count: int, seed: int, epoch: int
 
 
 @given(st.integers(1, 100), st.integers(1, 8), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_parts_of_all_processes_are_the_step_in_its_order(count: int, batch: int, ranks: int) -> None:
     order = shuffled_order(count, seed=0, epoch=0)
     steps = np.array_split(order, -(-count // (batch * ranks)))
@@ -123,7 +123,7 @@ def test_the_parts_of_all_processes_are_the_step_in_its_order(count: int, batch:
 
 
 @given(st.integers(1, 300), st.integers(1, 40), seeds)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_samples_of_like_length_come_together_and_each_comes_once(count: int, batch: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     lengths, order, steps = rng.integers(1, 60, count), rng.permutation(count), -(-count // batch)

@@ -305,7 +305,7 @@ def test_a_model_that_was_cut_off_is_refused_or_has_fewer_pieces() -> None:
 
 
 @given(st.sampled_from(["nmt_nfkc", "identity"]), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_model_with_other_bytes_is_read_or_refused_with_an_error_of_ours(rule: str, data: Any) -> None:
     changed = bytearray(spiece(normalization_rule_name=rule))
     for _ in range(data.draw(st.integers(1, 8))):

@@ -224,7 +224,7 @@ def tagged_sets(draw: st.DrawFn) -> tuple[str, list[tuple[list[int], list[int]]]
 
 
 @given(tagged_sets())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_metrics_over_batches_and_processes_are_those_of_seqeval(case: tuple[str, Any]) -> None:
     metrics = pytest.importorskip("seqeval.metrics")
     schemes = pytest.importorskip("seqeval.scheme")
@@ -356,7 +356,7 @@ WORDS = st.text(alphabet="ab, 张三!", min_size=0, max_size=90)
 
 
 @given(WORDS, st.integers(5, 20), st.booleans())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_windows_have_every_word_once_and_in_order(text: str, max_length: int, split: bool) -> None:
     found = reader(False, max_length)
     source: Any = text.split() if split else text

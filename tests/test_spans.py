@@ -102,7 +102,7 @@ def sentences(draw: st.DrawFn) -> tuple[Scheme, list[int]]:
 
 
 @given(sentences())
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_spans_are_those_of_seqeval(case: tuple[Scheme, list[int]]) -> None:
     metrics = pytest.importorskip("seqeval.metrics.sequence_labeling")
     schemes = pytest.importorskip("seqeval.scheme")
@@ -117,7 +117,7 @@ def test_spans_are_those_of_seqeval(case: tuple[Scheme, list[int]]) -> None:
 
 
 @given(sentences())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_spans_become_tags_and_the_same_spans_again(case: tuple[Scheme, list[int]]) -> None:
     scheme, tags = case
     spans = scheme.spans(tags)
@@ -182,7 +182,7 @@ def test_an_inside_without_a_beginning_is_repaired_by_what_is_likely() -> None:
 
 @pytest.mark.parametrize("name", SETS)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([0.5, 5.0, 50.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_chances_are_shares_of_all_allowed_sequences(name: str, seed: int, size: float) -> None:
     scheme = recognise(SETS[name])
     scores = np.random.default_rng(seed).normal(size=(3, len(scheme.labels))) * size

@@ -56,7 +56,7 @@ def test_features_are_the_weighted_mean_of_the_pieces(normalize: bool) -> None:
     np.testing.assert_allclose(infer(backbone, batch), expected, rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(0, 3))
 def test_neither_padding_nor_company_changes_a_text(lengths: list[int], window: int) -> None:
     for tokens in (False, True):

@@ -128,7 +128,7 @@ def test_what_the_file_says_about_length_and_padding_does_not_matter() -> None:
 
 @given(st.lists(st.text(max_size=30) | st.tuples(st.text(max_size=9), st.text(max_size=9))
                 | st.lists(st.text(max_size=5), max_size=4), max_size=5))  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_is_read_and_many_at_once_as_one_by_one(sources: list[Any]) -> None:
     tokenizer = made()
     together = tokenizer.encode_many(sources)
@@ -259,7 +259,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.sampled_from(PARTS), ANYTHING)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_change_anywhere_is_read_or_refused_with_an_error_of_ours(part: str, value: Any) -> None:
     content: Any = json.loads(TREE)
     *way, last = part.split(".")
