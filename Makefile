@@ -1,6 +1,8 @@
 # One word per chore; CI says the same words. Each chore makes .venv when it is missing and reuses it.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run the tests; each wants a core and a gigabyte.
+WORKERS ?= 2
 
 .PHONY: demo test check docs clean
 
@@ -8,7 +10,7 @@ demo: .venv/demo
 	$(BIN)/python examples/digits_demo.py
 
 test: .venv/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: .venv/check
 	$(BIN)/ruff check .
