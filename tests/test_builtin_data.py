@@ -179,7 +179,8 @@ def test_a_name_gives_the_parts_as_published(
 
 
 def test_classes_have_the_names_that_are_published(published: Publish) -> None:
-    published("ESC50", "Flowers")
+    published("ESC50", "Flowers", "OpticDiscSeg")
+    assert prepare_for("masks", "OpticDiscSeg", multi_label=None).train.labels == ("background", "optic_disc")
     assert prepare_for("sounds", "ESC50", multi_label=None).train.labels == builtin.ESC50_LABELS
     found = prepare_for("pictures", "Flowers", multi_label=None)
     assert [found.train.labels[sample.label] for sample in found.train] == [*pictures.LABELS] * 2  # type: ignore[index]
@@ -387,7 +388,7 @@ def test_masks_and_pictures_without_labels_are_learnt_by_name(published: Publish
     published("OpticDiscSeg", "Canvas", "MiniCOCO")
     settings: dict[str, Any] = {"epochs": 1, "batch_size": 4, "progress": False}
     signs = hub.Module("signs_fpn").finetune("OpticDiscSeg", output_dir=tmp_path / "signs", **settings)
-    assert signs.labels == ("0", "1")
+    assert signs.labels == ("background", "optic_disc")
     assert signs.evaluate("OpticDiscSeg")["loss"] > 0
     scenes = hub.Module("scenes_colorizer").finetune("Canvas", output_dir=tmp_path / "scenes", **settings)
     assert scenes.run is not None

@@ -91,6 +91,7 @@ BUILT_IN = {
     "OpticDiscSeg": BuiltIn(
         "https://paddleseg.bj.bcebos.com/dataset/optic_disc_seg.zip", "optic_disc_seg",
         "retina pictures with masks of the optic disc", "semantic_segmentation", "masks",
+        labels=("background", "optic_disc"),
     ),
     "Canvas": BuiltIn(
         "https://paddlehub.bj.bcebos.com/dygraph/datasets/canvas.tar.gz", "canvas", "1,593 paintings without labels",
@@ -174,8 +175,18 @@ def fetch(name: str, *, transport: Transport | None = None, progress: bool = Tru
             )  # fmt: skip
         write_text(record, dump_json({"url": chosen.url, "sha256": found.sha256, "size": found.size}))
         unpack(archive, folder, limits=LIMITS, code="skip")
+        if chosen.inputs == "masks":
+            _name_classes(folder / chosen.folder, chosen.labels)
         remove_file(archive)
     return folder / chosen.folder
+
+
+def _name_classes(folder: Path, labels: tuple[str, ...]) -> None:
+    """Put the names of the classes beside the masks, where the archive has none."""
+    from hub.datasets.mask_files import NAME_FILES  # it is built on what asks this file
+
+    if labels and not any((folder / name).exists() for name in NAME_FILES):
+        write_text(folder / NAME_FILES[0], "\n".join(labels))
 
 
 @contextmanager
