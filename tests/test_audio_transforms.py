@@ -25,12 +25,22 @@ RNG = np.random.default_rng(0)
 # ---- spectrograms ----
 
 
+TIME = np.arange(20_000) / 20_000
+SIGNALS = {
+    **{f"{length} of noise after silence": np.append(np.zeros(length // 2), RNG.normal(0, 0.1, length // 2))
+       for length in (78, 5_000, 48_124)},
+    "a tone": 0.5 * np.sin(2 * np.pi * 440 * TIME),
+    "a rising tone": 0.9 * np.sin(2 * np.pi * (100 + 4000 * TIME) * TIME),
+    "a loud tone over faint noise": 0.5 * np.sin(2 * np.pi * 440 * TIME) + RNG.normal(0, 1e-5, len(TIME)),
+    "a step": np.repeat([0.0, 1.0], 10_000),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("how", [spectrogram.PANNS, SMALL], ids=["panns", "small"])
-@pytest.mark.parametrize("length", [77, 5_000, 48_123])
-def test_log_mel_is_librosas(how: dict[str, float], length: int) -> None:
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_log_mel_is_librosas(how: dict[str, float], signal: str) -> None:
     librosa = pytest.importorskip("librosa")
-    samples = RNG.normal(0, 0.1, length).astype(np.float32)
-    samples[: length // 3] = 0
+    samples = SIGNALS[signal].astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the window is longer than the sound
         power = librosa.feature.melspectrogram(
@@ -39,7 +49,7 @@ def test_log_mel_is_librosas(how: dict[str, float], length: int) -> None:
         )  # fmt: skip
     expected = librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None).T
     found = spectrogram.log_mel(samples, **how)  # type: ignore[arg-type]
-    assert found.shape == (1 + length // how["hop"], how["mels"])
+    assert found.shape == (1 + len(samples) // how["hop"], how["mels"])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from PIL import Image
+from scipy import fft
 
 from hub.errors import SpecError
 
@@ -42,16 +43,17 @@ def log_mel(
     bands, hann = mel_bands(rate, window, mels, float(low), float(high)), _hann(window)
     rows = []
     for start in range(0, len(frames), 1024):  # bounds the memory for hours of sound
-        spectrum = np.fft.rfft(frames[start : start + 1024] * hann, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        rows.append(10 * np.log10(np.maximum(amin, power @ bands.T)))
-    return np.concatenate(rows).astype(np.float32)
+        # In float64: beside a loud tone float32 would drown what is 80 dB below it.
+        spectrum = fft.rfft(frames[start : start + 1024] * hann, axis=1)
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        rows.append(10 * np.log10(np.maximum(np.float32(amin), power @ bands.T)))
+    return np.concatenate(rows)
 
 
 @lru_cache(maxsize=8)
 def _hann(window: int) -> np.ndarray:
     """Give the periodic Hann window: one sample longer than is used, as is right for spectra."""
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)).astype(np.float32)
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window))
 
 
 @lru_cache(maxsize=8)
