@@ -29,6 +29,7 @@ from hub.registry.archive import pack
 from hub.registry.catalog import entry as catalog
 from hub.registry.index import File, dump_search
 from hub.registry.lockfile import Locked
+from hub.registry.reference import is_module_name
 from hub.registry.sources.catalog import CatalogSource
 
 Capture = pytest.CaptureFixture[str]
@@ -89,8 +90,8 @@ def test_the_file_is_sorted_whole_and_the_same_for_the_same_modules(tmp_path: Pa
     assert sum("sha256" in line for line in lines) == 3, "a changed file is a changed line"
 
 
-names = st.from_regex(r"[a-z][a-z0-9_]{0,8}x", fullmatch=True)
-digests = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+names = st.from_regex(r"[a-z][a-z0-9_]{0,8}x", fullmatch=True).filter(is_module_name)
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 locks = st.builds(
     lambda name, version, source, digest, size: Locked(name, version, source, (File("f", digest, size),)),
     names,
