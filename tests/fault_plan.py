@@ -185,6 +185,7 @@ PLAN: dict[str, tuple[str, list[str]]] = {
             TRANSPORT,
             "F22_private_authority_by_environment",
             "F22_bad_certificates_are_named_and_never_retried",
+            "F22_a_certificate_that_only_new_pythons_refuse_is_named",
             "F22_redirect_from_https_to_http_is_refused",
             "F22_http_beyond_this_machine_needs_a_digest",
             "F22_missing_certificate_file_is_named",

@@ -73,7 +73,7 @@ BAD_ROWS = [
      "t.jsonl, row 2: bad JSON '[\"b.png\", \"y\"]' (expected an object such as"),
     ("t.jsonl", '{"path": "a.png", "label": "x"}\n\n{"path": "c.png", "label": "y"}', "t.jsonl, row 2: empty line"),
     ("t.jsonl", '{"path": "a.png", "label": "x"}\n{"path": "b\\u0000", "label": "x"}\n{"path": "c.png", "label": "y"}',
-     "t.jsonl, row 2: unreadable 'b\\x00' (embedded null byte)"),
+     "t.jsonl, row 2: unreadable 'b\\x00' ("),  # in words that differ by Python
     ("t.txt", "a.png 0\n\nb.png 1", "t.txt, row 2: empty line"),
     ("t.txt", LIST + "c.png\n", "t.txt, row 3: too few fields 'c.png' (expected: path label)"),
     ("t.txt", LIST + "c.png dog\n", "t.txt, row 3: bad label 'dog' (expected the class number"),

@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,7 +150,8 @@ def test_F21_public_host_may_not_send_us_into_the_private_network(
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority and what it signed: good (127.0.0.1 and hub.test), expired, early, other (another host), self."""
+    """An authority and what it signed: good (127.0.0.1 and hub.test), expired, early, other (another host). A
+    second one, lax, which says less of itself than Python 3.13 asks for, and what that signed: frail. And self."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs the openssl command to make certificates")
@@ -159,9 +161,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout")
-    run("req", "-x509", *key, "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority")
-    run("req", "-x509", *key, "self.key", "-out", "self.pem", "-days", "2", "-subj", "/CN=self",
-        "-addext", "subjectAltName=IP:127.0.0.1")  # fmt: skip
+    run("req", "-x509", *key, "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority",
+        "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
+    for name in ("self", "lax"):
+        run("req", "-x509", *key, f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN={name}",
+            "-addext", "subjectAltName=IP:127.0.0.1")  # fmt: skip
     (folder / "ca.cnf").write_text(
         "[ca]\ndefault_ca=d\n[d]\ndir=.\ndatabase=index\nnew_certs_dir=.\nserial=serial\ndefault_md=sha256\n"
         "policy=p\nunique_subject=no\n[p]\ncommonName=supplied\n",
@@ -169,16 +173,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "index").touch()
     (folder / "serial").write_text("01\n", encoding="utf-8")
-    for name, names, start, end in (
-        ("good", "IP:127.0.0.1,DNS:hub.test", "20200101000000Z", "20480101000000Z"),
-        ("expired", "IP:127.0.0.1", "20200101000000Z", "20210101000000Z"),
-        ("early", "IP:127.0.0.1", "20470101000000Z", "20480101000000Z"),
-        ("other", "DNS:other.test", "20200101000000Z", "20480101000000Z"),
+    for authority, name, names, start, end in (
+        ("ca", "good", "IP:127.0.0.1,DNS:hub.test", "20200101000000Z", "20480101000000Z"),
+        ("ca", "expired", "IP:127.0.0.1", "20200101000000Z", "20210101000000Z"),
+        ("ca", "early", "IP:127.0.0.1", "20470101000000Z", "20480101000000Z"),
+        ("lax", "frail", "IP:127.0.0.1", "20200101000000Z", "20480101000000Z"),
+        ("ca", "other", "DNS:other.test", "20200101000000Z", "20480101000000Z"),
     ):
-        (folder / "names").write_text(f"subjectAltName={names}\n", encoding="utf-8")
+        more = f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\n"
+        (folder / "names").write_text(more, encoding="utf-8")
         run("req", *key, f"{name}.key", "-out", "request", "-subj", f"/CN={name}")
-        run("ca", "-batch", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key", "-in", "request",
-            "-startdate", start, "-enddate", end, "-extfile", "names", "-out", f"{name}.pem", "-notext")  # fmt: skip
+        run("ca", "-batch", "-config", "ca.cnf", "-cert", f"{authority}.pem", "-keyfile", f"{authority}.key",
+            "-in", "request", "-startdate", start, "-enddate", end, "-extfile", "names", "-out", f"{name}.pem",
+            "-notext")  # fmt: skip
     return folder
 
 
@@ -231,6 +238,18 @@ def test_F22_bad_certificates_are_named_and_never_retried(
         assert caught.value.kind == "certificate"
         assert not server.log
     assert not slept
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="an older Python takes it")
+def test_F22_a_certificate_that_only_new_pythons_refuse_is_named(
+    certificates: Path, tls: Callable[[str], ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "lax.pem"))
+    with (
+        FaultServer({"/a": BODY}, tls=tls("frail")) as server,
+        pytest.raises(TransferFault, match=r"key usage extension, which Python 3\.13 and later insist on"),
+    ):
+        get(f"{server.url}/a")
 
 
 def test_F22_redirect_from_https_to_http_is_refused(

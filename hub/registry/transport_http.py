@@ -42,6 +42,7 @@ CERTIFICATE_PROBLEMS = {
     62: "the certificate belongs to another host",
     64: "the certificate belongs to another IP address",
 }
+STRICT = range(80, 94)  # what is wrong by RFC 5280 alone, and refused from Python 3.13 on
 
 
 class HttpTransport:
@@ -260,6 +261,10 @@ def _fault(problem: Exception, url: str) -> TransferFault:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             why = CERTIFICATE_PROBLEMS.get(cause.verify_code, cause.verify_message)
+            if cause.verify_code in STRICT:
+                why += (
+                    ", which Python 3.13 and later insist on: whoever made the certificate must make it anew"
+                )
             return TransferFault("certificate", f"{where}: {why}")
     reason = next(
         (cause.strerror for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror), ""
