@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hub
-from hub.errors import InputError, SpecError
+from hub.errors import InputError, MissingDependencyError, SpecError
 from hub.modules import archs, bundle, compiled
+from hub.modules.archs import paddlenlp_models
 from hub.modules.archs.static_text import StaticText, pack
 from hub.modules.network import Network, infer
 
@@ -210,3 +212,12 @@ def test_few_texts_teach_it_words_that_it_was_not_shown(module: hub.Module, tmp_
     again = hub.Module(str(saved))
     assert [result["label"] for result in again.predict(asked)] == answers
     np.testing.assert_allclose(again.embed(asked), tuned.embed(asked), rtol=1e-5, atol=1e-6)
+
+
+def test_without_paddlenlp_an_encoder_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ["paddlenlp", *(name for name in sys.modules if name.startswith("paddlenlp."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingDependencyError, match="built with paddlenlp") as caught:
+        paddlenlp_models.build("bert")
+    expected = "hubtune[text]" if sys.version_info < (3, 13) else "Python 3.10 to 3.12"
+    assert expected in (caught.value.hint or "")

@@ -25,6 +25,12 @@ CLASSES = {
     "distilbert": "DistilBertModel",
 }
 
+TO_GET = (
+    'pip install "hubtune[text]"'
+    if sys.version_info < (3, 13)
+    else "use Python 3.10 to 3.12: paddlenlp pins a numpy that newer ones have no wheels of"
+)
+
 
 def build(name: str, **configuration: Any) -> Any:
     """Give paddlenlp's model of an architecture, its weights not initialised as paddlenlp would.
@@ -66,7 +72,7 @@ def _module(name: str) -> ModuleType:
     except ImportError as problem:
         raise MissingDependencyError(
             f"text encoders are built with paddlenlp, which cannot be imported: {problem}",
-            hint='pip install "hubtune[text]"',
+            hint=TO_GET,
         ) from None
 
 
