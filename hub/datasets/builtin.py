@@ -175,18 +175,17 @@ def fetch(name: str, *, transport: Transport | None = None, progress: bool = Tru
             )  # fmt: skip
         write_text(record, dump_json({"url": chosen.url, "sha256": found.sha256, "size": found.size}))
         unpack(archive, folder, limits=LIMITS, code="skip")
-        if chosen.inputs == "masks":
-            _name_classes(folder / chosen.folder, chosen.labels)
+        _name_classes(folder / chosen.folder, chosen)
         remove_file(archive)
     return folder / chosen.folder
 
 
-def _name_classes(folder: Path, labels: tuple[str, ...]) -> None:
-    """Put the names of the classes beside the masks, where the archive has none."""
+def _name_classes(folder: Path, chosen: BuiltIn) -> None:
+    """Put the names of the classes beside masks whose archive has none: a folder of masks is read as it is."""
     from hub.datasets.mask_files import NAME_FILES  # it is built on what asks this file
 
-    if labels and not any((folder / name).exists() for name in NAME_FILES):
-        write_text(folder / NAME_FILES[0], "\n".join(labels))
+    if chosen.inputs == "masks" and not any((folder / name).exists() for name in NAME_FILES):
+        write_text(folder / NAME_FILES[0], "\n".join(chosen.labels))
 
 
 @contextmanager
