@@ -71,15 +71,21 @@ def list_modules(task: str | None = None, *, installed_only: bool = False) -> li
     """
     from hub.registry.catalog.entry import NOT_BUILT
 
-    def wanted(record: Record | Summary) -> bool:
-        return task is None or record.task == task
-
-    records = _records(wanted, installed_only=installed_only)
+    records = _records(task, installed_only=installed_only)
     return [record for record in records if record.installed or not record.summary.startswith(NOT_BUILT)]
 
 
-def _records(wanted: Callable[[Record | Summary], bool], *, installed_only: bool = False) -> list[Record]:
-    """Give the records that are wanted, sorted by name: an index may have 100,000, and no more are made than these."""
+def _records(
+    task: str | None,
+    *,
+    installed_only: bool = False,
+    matches: Callable[[Record | Summary], bool] = lambda row: True,
+) -> list[Record]:
+    """Give the records of a task that match, sorted by name: an index may have 100,000, and no others are made."""
+
+    def wanted(row: Record | Summary) -> bool:
+        return (task is None or row.task == task) and matches(row)
+
     installed = [
         _record(here.module, here.release, source=here.source, installed=True)
         for name in {record.name for record in cache.installed()}
@@ -116,8 +122,6 @@ def search(query: str = "", *, task: str | None = None) -> list[Record]:
     words = query.lower().split()
 
     def matches(record: Record | Summary) -> bool:
-        if task is not None and record.task != task:
-            return False
         text = f"{record.name} {record.task} {record.summary}".lower()
         return all(word in text for word in words)
 
@@ -125,7 +129,7 @@ def search(query: str = "", *, task: str | None = None) -> list[Record]:
         name = record.name
         return min((0 if name == word else 1 if name.startswith(word) else 2 for word in words), default=0)
 
-    return sorted(_records(matches), key=rank)
+    return sorted(_records(task, matches=matches), key=rank)
 
 
 def show(text: str) -> dict[str, Any]:
