@@ -27,6 +27,11 @@ SMALL = {
     "mobilenet_v2": {"scale": 0.25},
     "mobilenet_v3_small": {"scale": 0.25},
     "mobilenet_v3_large": {"scale": 0.25},
+    "clas_mobilenet_v1": {"scale": 0.25},
+    "clas_mobilenet_v2": {"scale": 0.25},
+    "clas_mobilenet_v3_small": {"scale": 0.25},
+    "clas_mobilenet_v3_large": {"scale": 0.25},
+    "pp_lcnet": {"scale": 0.25},
     "vgg": {"depth": 11},
     "shufflenet_v2": {"scale": 0.25},
 }
@@ -34,7 +39,7 @@ SMALL = {
 CASES = [
     (name, SMALL.get(name, {}))
     for name in archs.names()
-    if _FAMILIES[name] in ("small_resnet", "vision", "resnet_vd")
+    if _FAMILIES[name] in ("small_resnet", "vision", "resnet_vd", "mobile")
 ]
 CASES += [("squeezenet", {"version": "1.0"}), ("resnet", {"depth": 50, "width": 4, "groups": 32})]
 

@@ -1,7 +1,8 @@
-"""ResNet-vd as PaddleClas publishes it: names, shapes and values, and the contract of archs.
+"""The networks that PaddleClas publishes: names, shapes and values of ResNet-vd, MobileNet V1 to V3 and PP-LCNet.
 
-The tables were made by PaddleClas's own code (paddleclas 2.6.0, ppcls/arch/backbone: legendary_models/resnet.py and
-model_zoo/resnext_vd.py, with 7 classes) on paddle 3.3.1. Its published checkpoints could not be fetched.
+The tables were made by PaddleClas's own code (paddleclas 2.6.0, ppcls/arch/backbone: legendary_models/{resnet,
+mobilenet_v1,mobilenet_v3,pp_lcnet}.py and model_zoo/{resnext_vd,mobilenet_v2}.py, with 7 classes) on paddle 3.3.1. Its
+published checkpoints could not be fetched.
 """
 
 from __future__ import annotations
@@ -21,19 +22,36 @@ from hub.modules.archs.resnet_vd import BLOCKS
 from hub.modules.network import infer
 
 CLASSES = 7
-# arguments: (tensors, numbers in them, digest of all names and shapes), then with the weights of `filled` and the
-# pictures of `noise` the mean and the deviation of the logits, the first of the first picture, the last of the second
-PUBLISHED: list[tuple[dict[str, Any], tuple[int, int, str], list[float]]] = [
-    ({"depth": 18}, (117, 11_213_415, "09a9e1ce1a644cba"), [-4.70954, 8.8553, 6.76462, -9.38645]),
-    ({"depth": 50}, (277, 23_594_855, "2dd57b9179018434"), [28.7551, 126.888, -194.648, -5.06556]),
-    (
-        {"depth": 50, "width": 4, "groups": 32},
-        (277, 23_081_831, "eb49b3f6e9e9295d"),
-        [17.5481, 118.986, -57.7151, 14.0589],
-    ),
-    ({"depth": 200}, (1027, 72_898_407, "d60f16aa53318334"), [6374.1, 191750.0, -422820.0, 119672.0]),
-]
-# Bytes with 1,000 classes, of networks that PaddleHub's own code built.
+# architecture, its arguments, (tensors, numbers in them, digest of all names and shapes), then with the weights of
+# `filled` and pictures of noise the mean and the deviation of the logits, the first of the first picture, the last of
+# the second
+PUBLISHED: list[tuple[str, dict[str, Any], tuple[int, int, str], list[float]]] = [
+    ("resnet_vd", {"depth": 18}, (117, 11_213_415, "09a9e1ce1a644cba"), [-4.70954, 8.8553, 6.76462, -9.38645]),
+    ("resnet_vd", {"depth": 50}, (277, 23_594_855, "2dd57b9179018434"), [28.7551, 126.888, -194.648, -5.06556]),
+    ("resnet_vd", {"depth": 50, "width": 4, "groups": 32}, (277, 23_081_831, "eb49b3f6e9e9295d"),
+     [17.5481, 118.986, -57.7151, 14.0589]),
+    ("resnet_vd", {"depth": 200}, (1027, 72_898_407, "d60f16aa53318334"), [6374.1, 191750.0, -422820.0, 119672.0]),
+    ("clas_mobilenet_v1", {}, (137, 3_236_039, "0edeab32f20f554a"), [-0.709491, 2.46199, -1.75622, -0.219116]),
+    ("clas_mobilenet_v1", {"scale": 0.25}, (137, 220_343, "ec455bff5a018e3e"),
+     [0.170861, 0.783466, 0.490479, 0.47022]),
+    ("clas_mobilenet_v2", {}, (267, 2_268_103, "5fd435e26896d1fc"), [5.08739, 6.05406, 6.60777, 12.7903]),
+    ("clas_mobilenet_v2", {"scale": 0.25}, (267, 255_823, "6fd2cd879a325d67"), [0.204398, 4.66985, 2.02734, 5.30057]),
+    ("clas_mobilenet_v2", {"scale": 1.5}, (267, 4_996_423, "97e73382cb9f97ee"),
+     [-0.236153, 5.3871, 5.26947, -4.59428]),
+    ("clas_mobilenet_v3_small", {}, (214, 1_680_069, "353dca2c55df34c5"),
+     [-0.55838, 0.618658, -1.32261, -0.320523]),
+    ("clas_mobilenet_v3_small", {"scale": 0.35}, (214, 398_193, "ef1299a5acc92a6d"),
+     [-0.178003, 0.787721, -0.145394, 0.577427]),
+    ("clas_mobilenet_v3_large", {}, (270, 4_232_605, "58ff823d12f2ec27"),
+     [0.482837, 0.980761, 0.694133, 1.11338]),
+    ("clas_mobilenet_v3_large", {"scale": 1.25}, (270, 6_201_915, "97de9fcee21865fc"),
+     [0.843417, 0.308176, 0.271455, 1.13935]),
+    ("pp_lcnet", {}, (146, 1_691_431, "c3c7ec58492adfbc"), [-0.190458, 0.345512, 0.0630757, -0.193494]),
+    ("pp_lcnet", {"scale": 0.25}, (146, 251_903, "eccf4c09e9d7889c"), [-0.142112, 0.629434, 0.737757, -0.442479]),
+    ("pp_lcnet", {"scale": 0.35}, (146, 374_897, "2a21c4b9f1443378"), [0.218011, 0.615757, 0.184013, 1.12093]),
+    ("pp_lcnet", {"scale": 2.5}, (146, 7_772_887, "e1a81fba42f86c94"), [-0.0866861, 0.408257, -0.043071, 0.252117]),
+]  # fmt: skip
+# Bytes with 1,000 classes, of ResNets that PaddleHub's own code built.
 SIZES = [
     ({"depth": 34}, 87_353_632),
     ({"depth": 101}, 178_695_456),
@@ -44,13 +62,14 @@ SIZES = [
 
 
 def shapes_of(backbone: Backbone, classes: int) -> dict[str, list[int]]:
-    """Give the shapes of the whole network under its names here, which PaddleClas's ResNeXt has too."""
+    """Give the shapes of the whole network under its names here, which are PaddleClas's except for ResNet-vd."""
     shapes = {name: list(tensor.shape) for name, tensor in backbone.state_dict().items()}
-    return shapes | {"out.weight": [backbone.feature_spec.channels, classes], "out.bias": [classes]}
+    [head] = backbone.published_head
+    return shapes | {f"{head}weight": [backbone.feature_spec.channels, classes], f"{head}bias": [classes]}
 
 
 def as_in_paddleclas(name: str, depth: int) -> str:
-    """Give the name that a tensor has in PaddleClas's ResNet."""
+    """Give the name that a tensor of ResNet-vd has in PaddleClas's."""
     name = name.replace("._conv.", ".conv.").replace("._batch_norm.", ".bn.")
     if stem := re.match(r"conv1_(\d)", name):
         return f"stem.{int(stem[1]) - 1}{name[stem.end() :]}"
@@ -73,13 +92,13 @@ def filled(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
     return state
 
 
-@pytest.mark.parametrize(("arguments", "layout", "values"), PUBLISHED, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "layout", "values"), PUBLISHED, ids=str)
 def test_a_published_state_fits_and_computes_what_the_published_code_does(
-    arguments: dict[str, Any], layout: tuple[int, int, str], values: list[float]
+    name: str, arguments: dict[str, Any], layout: tuple[int, int, str], values: list[float]
 ) -> None:
-    backbone = archs.build("resnet_vd", **arguments)
+    backbone = archs.build(name, **arguments)
     shapes = shapes_of(backbone, CLASSES)
-    if "groups" not in arguments:
+    if name == "resnet_vd" and "groups" not in arguments:
         shapes = {as_in_paddleclas(name, arguments["depth"]): shape for name, shape in shapes.items()}
     listed = "".join(f"{name} {shapes[name]}\n" for name in sorted(shapes))
     numbers = sum(int(np.prod(shape)) for shape in shapes.values())
@@ -103,19 +122,35 @@ def test_the_others_are_as_large_as_those_of_paddlehub(arguments: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("name", "arguments", "said"),
     [
-        ({"depth": 20}, "arch.depth: expected one of 18, 34, 50, 101, 152, 200, found 20"),
-        ({"depth": 18, "width": 4, "groups": 32}, "expected 64 and 1 for depth 18, found 4 and 32"),
-        ({"width": 8}, "expected 64 and 1 or 4 and 32 or 4 and 64 for depth 50, found 8 and 1"),
+        ("resnet_vd", {"depth": 20}, "arch.depth: expected one of 18, 34, 50, 101, 152, 200, found 20"),
+        (
+            "resnet_vd",
+            {"depth": 18, "width": 4, "groups": 32},
+            "expected 64 and 1 for depth 18, found 4 and 32",
+        ),
+        ("resnet_vd", {"width": 8}, "expected 64 and 1 or 4 and 32 or 4 and 64 for depth 50, found 8 and 1"),
+        ("pp_lcnet", {"scale": "x1"}, "arch.scale: expected a number of at least 0.1, found 'x1'"),
     ],
 )
-def test_arguments_that_no_checkpoint_has_are_refused(arguments: dict[str, Any], said: str) -> None:
+def test_arguments_that_no_checkpoint_has_are_refused(
+    name: str, arguments: dict[str, Any], said: str
+) -> None:
     with pytest.raises(SpecError, match=said):
-        archs.build("resnet_vd", **arguments)
+        archs.build(name, **arguments)
 
 
-def test_it_can_be_the_encoder_of_a_pyramid() -> None:
-    pyramid = archs.build("fpn", encoder={"name": "resnet_vd", "depth": 18}, channels=8)
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"name": "resnet_vd", "depth": 18},
+        *({"name": f"clas_mobilenet_v{n}", "scale": 0.25} for n in ("1", "2", "3_small", "3_large")),
+        {"name": "pp_lcnet", "scale": 0.25},
+    ],
+    ids=lambda encoder: encoder["name"],
+)
+def test_it_can_be_the_encoder_of_a_pyramid(encoder: dict[str, Any]) -> None:
+    pyramid = archs.build("fpn", encoder=encoder, channels=8)
     pyramid.eval()
     assert pyramid(paddle.zeros([1, 3, 64, 96])).shape == [1, 8, 16, 24]

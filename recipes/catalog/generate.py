@@ -6,9 +6,9 @@ Writes the tables of hub/registry/catalog and docs/reference/catalog.md from
     paddlehub.csv           beside this file: what the code and the documentation of PaddleHub's modules name;
                             `same_as` says which entry serves a name of PaddleHub's. OURS says more of those
                             whose networks hub has
-    RESNETS, below          ResNet-vd and ResNeXt-vd of PaddleClas: addresses as in MODEL_URLS of its
-                            ppcls/arch/backbone/{legendary_models/resnet,model_zoo/resnext_vd}.py, and with "_ssld" in
-                            its list of models
+    CLASSIFIERS, below      ResNet-vd, ResNeXt-vd, MobileNet and PP-LCNet of PaddleClas: addresses as in MODEL_URLS of
+                            its ppcls/arch/backbone/{legendary_models/{resnet,mobilenet_v1,mobilenet_v3,pp_lcnet},
+                            model_zoo/{resnext_vd,mobilenet_v2}}.py, and with "_ssld" in its list of models
     SEGMENTERS, below       the segmentation networks of PaddleSeg that hub has: addresses as in the tables of its
                             configs/{fcn,ocrnet,deeplabv3p}/README.md, preprocessing as in configs/_base_
     paddlenlp 3.0.0b4       a wheel (`pip download --no-deps paddlenlp==3.0.0b4`) or package folder, read, never run:
@@ -121,8 +121,53 @@ OURS: dict[str, dict[str, Any]] = {
     },
 }
 
+LEGENDARY = "legendary_models/"
+# Name of PaddleHub's → title, PaddleClas's file, architecture, the scales to have as published first, and distilled.
+SMALL: dict[str, tuple[str, str, str, tuple[float, ...], tuple[float, ...]]] = {
+    "mobilenet_v1": ("MobileNet V1", LEGENDARY + "MobileNetV1", "clas_mobilenet_v1", (), (1.0,)),
+    "mobilenet_v2": ("MobileNet V2", "MobileNetV2", "clas_mobilenet_v2", (), (1.0,)),
+    "mobilenet_v3_small": (
+        "MobileNet V3 small",
+        LEGENDARY + "MobileNetV3_small",
+        "clas_mobilenet_v3_small",
+        (0.35, 0.5),
+        (0.35, 1.0),
+    ),
+    "mobilenet_v3_large": (
+        "MobileNet V3 large",
+        LEGENDARY + "MobileNetV3_large",
+        "clas_mobilenet_v3_large",
+        (0.35, 0.5),
+        (1.0,),
+    ),
+    "pp_lcnet": (
+        "PP-LCNet",
+        LEGENDARY + "PPLCNet",
+        "pp_lcnet",
+        (0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5),
+        (0.5, 1.0, 2.5),
+    ),
+}
+
+
+def _small() -> dict[str, tuple[str, str, dict[str, Any]]]:
+    """Give the rows of CLASSIFIERS that SMALL stands for, named as PaddleHub named them and "_x0_5" for the scale."""
+    found = {}
+    for ours, (title, theirs, arch, plain, distilled) in SMALL.items():
+        for scale, ssld in [*((s, "") for s in plain), *((s, "_ssld") for s in distilled)]:
+            times = f"_x{scale}".replace(".", "_")
+            name = ours if scale == 1 else ours + times
+            file = theirs if theirs.endswith(("V1", "V2")) and scale == 1 else theirs + times
+            found[f"{name}_imagenet{ssld}"] = (
+                f"{title}{f' x{scale}' if scale != 1 else ''}{' distilled (SSLD)' if ssld else ''}",
+                f"{file}{ssld}_pretrained",
+                {"name": arch, "scale": scale},
+            )
+    return found
+
+
 # Name of PaddleHub's → title, PaddleClas's file, architecture.
-RESNETS: dict[str, tuple[str, str, dict[str, Any]]] = {
+CLASSIFIERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **{
         f"resnet{d}_vd_imagenet": (
             f"ResNet-{d}-vd",
@@ -148,6 +193,7 @@ RESNETS: dict[str, tuple[str, str, dict[str, Any]]] = {
         for d in (50, 101, 152)
         for g in (32, 64)
     },
+    **_small(),
 }
 
 # Published for both of SCENES: name here, without the data's → title, PaddleSeg's name, architecture.
@@ -273,9 +319,8 @@ def paddleclas() -> Table:
             "preprocess": _steps(*USUAL_SIZE),
             "trained_on": TRAINED_ON,
             "labels": LABELS,
-            "note": "PaddleHub had a copy of its own for this name; this is PaddleClas's file.",
         }
-        for name, (title, file, arch) in RESNETS.items()
+        for name, (title, file, arch) in CLASSIFIERS.items()
     }
 
 
@@ -334,6 +379,8 @@ def tables(kept: Mapping[str, Table], package: Traversable | None) -> dict[str, 
             facts["aliases"] = facts.get("aliases", []) + aliases
         if name in found[VISION]:
             facts["note"] = "PaddleHub had weights of its own for this network; these are paddle's."
+        if name in found[PADDLECLAS]:
+            facts["note"] = "PaddleHub had a copy of its own for this name; this is PaddleClas's file."
     names = [
         name for table in found.values() for key, e in table.items() for name in [key, *e.get("aliases", [])]
     ]

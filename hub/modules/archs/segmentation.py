@@ -24,6 +24,11 @@ _ENCODERS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "mobilenet_v2": ("stage2", 4, ("last",)),
     "mobilenet_v3_small": ("stage1", 4, ("last", "fc")),
     "mobilenet_v3_large": ("stage2", 4, ("last", "fc")),
+    "clas_mobilenet_v1": ("stage2", 4, ()),
+    "clas_mobilenet_v2": ("stage2", 4, ("last",)),
+    "clas_mobilenet_v3_small": ("stage1", 4, ("last", "fc")),
+    "clas_mobilenet_v3_large": ("stage2", 4, ("last", "fc")),
+    "pp_lcnet": ("stage3", 4, ("fc",)),
 }
 _NO_MAP = (nn.AdaptiveAvgPool2D, nn.Flatten, nn.Linear)
 """Where the maps of an encoder end."""

@@ -126,7 +126,7 @@ def resnet(*, depth: int = 50, width: int = 64, groups: int = 1) -> Chain:
 @register("mobilenet_v1")
 def mobilenet_v1(*, scale: float = 1.0) -> Chain:
     """MobileNet V1 (https://arxiv.org/abs/1704.04861); a group for each resolution."""
-    _check_scale(scale)
+    check_scale(scale)
     return Chain(
         models.MobileNetV1(scale=scale, num_classes=1),
         {
@@ -143,15 +143,15 @@ def mobilenet_v1(*, scale: float = 1.0) -> Chain:
 @register("mobilenet_v2")
 def mobilenet_v2(*, scale: float = 1.0) -> Chain:
     """MobileNet V2 (https://arxiv.org/abs/1801.04381); a group for each resolution."""
-    _check_scale(scale)
+    check_scale(scale)
     return Chain(
         models.MobileNetV2(scale=scale, num_classes=1),
         {
-            "stem": _numbered("features", 0, 2),
-            "stage2": _numbered("features", 2, 4),
-            "stage3": _numbered("features", 4, 7),
-            "stage4": _numbered("features", 7, 14),
-            "stage5": _numbered("features", 14, 18),
+            "stem": numbered("features", 0, 2),
+            "stage2": numbered("features", 2, 4),
+            "stage3": numbered("features", 4, 7),
+            "stage4": numbered("features", 7, 14),
+            "stage5": numbered("features", 14, 18),
             "last": ("features.18", "pool2d_avg", "flatten"),
         },
         head="classifier.1",
@@ -159,9 +159,7 @@ def mobilenet_v2(*, scale: float = 1.0) -> Chain:
 
 
 def _mobilenet_v3(network: nn.Layer, cuts: Sequence[int]) -> Chain:
-    stages = {
-        f"stage{n}": _numbered("blocks", first, end) for n, (first, end) in enumerate(pairwise(cuts), 1)
-    }
+    stages = {f"stage{n}": numbered("blocks", first, end) for n, (first, end) in enumerate(pairwise(cuts), 1)}
     return Chain(
         network,
         {
@@ -177,14 +175,14 @@ def _mobilenet_v3(network: nn.Layer, cuts: Sequence[int]) -> Chain:
 @register("mobilenet_v3_small")
 def mobilenet_v3_small(*, scale: float = 1.0) -> Chain:
     """MobileNet V3 small (https://arxiv.org/abs/1905.02244), up to its first fully connected layer."""
-    _check_scale(scale)
+    check_scale(scale)
     return _mobilenet_v3(models.MobileNetV3Small(scale=scale, num_classes=1), (0, 1, 3, 8, 11))
 
 
 @register("mobilenet_v3_large")
 def mobilenet_v3_large(*, scale: float = 1.0) -> Chain:
     """MobileNet V3 large (https://arxiv.org/abs/1905.02244), up to its first fully connected layer."""
-    _check_scale(scale)
+    check_scale(scale)
     return _mobilenet_v3(models.MobileNetV3Large(scale=scale, num_classes=1), (0, 1, 3, 6, 12, 15))
 
 
@@ -221,8 +219,8 @@ def vgg(*, depth: int = 16, batch_norm: bool = False) -> Chain:
         network,
         {
             **{f"block{n}": block for n, block in enumerate(blocks[:-1], 1)},
-            "fc1": ("avgpool", "flatten", *_numbered("classifier", 0, 3)),
-            "fc2": _numbered("classifier", 3, 5),
+            "fc1": ("avgpool", "flatten", *numbered("classifier", 0, 3)),
+            "fc2": numbered("classifier", 3, 5),
         },
         head="classifier.6",
         smallest=32,
@@ -283,9 +281,9 @@ def inception_v3() -> Chain:
         models.InceptionV3(num_classes=1),
         {
             "stem": ("inception_stem",),
-            "inception_a": _numbered("inception_block_list", 0, 3),
-            "inception_b_c": _numbered("inception_block_list", 3, 8),
-            "inception_d_e": (*_numbered("inception_block_list", 8, 11), "avg_pool", "flatten"),
+            "inception_a": numbered("inception_block_list", 0, 3),
+            "inception_b_c": numbered("inception_block_list", 3, 8),
+            "inception_d_e": (*numbered("inception_block_list", 8, 11), "avg_pool", "flatten"),
         },
         head="fc",
         head_scale=0.8,  # its dropout of 0.2 scales when it predicts, not when it trains
@@ -340,7 +338,8 @@ def _layer_at(layer: nn.Layer, path: str) -> nn.Layer:
     return reduce(lambda parent, name: parent._sub_layers[name], path.split("."), layer)
 
 
-def _numbered(name: str, first: int, end: int) -> tuple[str, ...]:
+def numbered(name: str, first: int, end: int) -> tuple[str, ...]:
+    """Give the steps of a chain from `first` up to `end`, which are numbered within a layer."""
     return tuple(f"{name}.{number}" for number in range(first, end))
 
 
@@ -361,6 +360,7 @@ def check_choice(argument: str, value: object, allowed: Sequence[object]) -> Non
         raise SpecError(f"arch.{argument}: expected one of {choices}, found {value!r}", hint=hint)
 
 
-def _check_scale(scale: object) -> None:
+def check_scale(scale: object) -> None:
+    """Raise SpecError for a factor on all channels that is none."""
     if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0.1 <= scale < math.inf:
         raise SpecError(f"arch.scale: expected a number of at least 0.1, found {scale!r}")
