@@ -314,6 +314,43 @@ def test_words_that_are_given_as_a_list_stand_in_the_text_with_single_spaces(
     assert [each["tag"] for each in result["words"]] == ["B-PER", "O", "B-PER", "I-PER"]
 
 
+def test_every_word_of_a_list_has_a_tag_whatever_the_tokenizer_leaves_of_it(
+    trained: tuple[SequenceLabeling, Any], library: bool
+) -> None:
+    task, network = trained
+    given = ["\u3000", "bob", " ", "sees", "", "ann"]
+    [result] = answers(task, network, reader(library), [given], words=True)
+    joined = " ".join(given)
+    assert [joined[each["start"] : each["end"]] for each in result["words"]] == given
+    assert [each["tag"] for each in result["words"]] == ["O", "B-PER", "O", "O", "O", "B-PER"]
+    assert [bool(each["score"]) for each in result["words"]] == [False, True, False, True, False, True]
+
+
+TOGETHER = [
+    ("Yesterday O'Brien left the U.S. again", "Yesterday | O'Brien | left | the | U.S. | again"),
+    ("Coca-Cola's rock’n’roll, AT&T!", "Coca-Cola's | rock’n’roll | , | AT&T | !"),
+    ('(Ann Lee), "Bob".', '( | Ann | Lee | ) | , | " | Bob | " | .'),
+    ("1,000.50 at 10:30, 3-4, or 5", "1,000.50 | at | 10:30 | , | 3-4 | , | or | 5"),
+    (
+        "He left.Ann came - bob@x.org waits...",
+        "He | left | . | Ann | came | - | bob@x.org | waits | . | . | .",
+    ),
+    ("the U.S.-based U.S.A e.g. St.-Denis Inc.", "the | U.S.-based | U.S.A | e.g. | St.-Denis | Inc | ."),
+    ("张-三在York、上海。", "张 | - | 三 | 在 | York | 、 | 上 | 海 | 。"),
+    ("so--Ann and/or 'Bob' _x", "so--Ann | and/or | ' | Bob | ' | _ | x"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), TOGETHER)
+@pytest.mark.parametrize("max_length", [500, 16])
+def test_words_of_a_text_are_those_that_data_has_with_tags(text: str, words: str, max_length: int) -> None:
+    pytest.importorskip("tokenizers")
+    found = reader(True, max_length)
+    cut = windows(text, found.tokenizer.encode(text), found)
+    places = np.concatenate([window.places for window in cut])
+    assert " | ".join(text[start:end] for start, end in places) == words
+
+
 def test_a_file_is_read_and_other_things_are_refused(
     trained: tuple[SequenceLabeling, Any], tmp_path: Any
 ) -> None:

@@ -6,6 +6,7 @@ in training and evaluation a text is what fits into one window, and its other wo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,15 @@ SHARED = 4
 AT_ONCE = 32
 CHARACTERS = 6
 """Of a long text, so many for each piece of a window are looked at: words of most languages have fewer."""
+AHEAD = 100
+"""Characters behind what was read that are looked at, for a word that was cut in the middle."""
 MOST_DRAWN = 12
+# Letters and digits of scripts that put spaces between words.
+_LETTER = r"[^\W_\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+_SPELLED = rf"(?<!{_LETTER})(?:{_LETTER}\.){{2,}}{_LETTER}?(?!{_LETTER})"
+_JOINT = r"(?:\.?[-‐‑'’&/@_+]{1,2}|\.(?=[a-z\d])|(?<=\d)[,:](?=\d))"
+_TOGETHER = re.compile(rf"(?:{_SPELLED}|{_LETTER}+)(?:{_JOINT}{_LETTER}+)*")
+"""What is one word in tagged data and several to most tokenizers: O'Brien, Coca-Cola, U.S., 1,000."""
 
 
 class TaggedExamples(TextExamples):
@@ -217,7 +226,8 @@ class SequenceLabeling(OfTexts, Plain):
 
         Places are characters of the text as it was given; words that were given as a list stand in it with single
         spaces between them. The score is the mean chance of the entity's tags. With `words` there is also "words":
-        [{"text", "start", "end", "tag", "score"}, …]. Longer texts than the network takes are read in windows.
+        [{"text", "start", "end", "tag", "score"}, …]; of words of which the tokenizer leaves nothing the score is 0 and
+        the tag "O", or None where there is no such tag. Longer texts than the network takes are read in windows.
         Raises UsageError for an option that cannot be meant.
         """
         if not isinstance(words, bool):
@@ -226,13 +236,12 @@ class SequenceLabeling(OfTexts, Plain):
         given = [each.read_text(encoding="utf-8-sig") if isinstance(each, Path) else each for each in sources]
         cut = [list(windows(one, item, reader)) for one, item in zip(given, items, strict=True)]
         logits = _logits([window for each in cut for window in each], run, reader)
-        return [
-            self._answer(OfTexts.show(one), each, logits, words) for one, each in zip(given, cut, strict=True)
-        ]
+        return [self._answer(one, each, logits, words) for one, each in zip(given, cut, strict=True)]
 
     def _answer(
-        self, text: str, cut: Sequence[Window], logits: Iterator[np.ndarray], words: bool
+        self, source: str | list[str], cut: Sequence[Window], logits: Iterator[np.ndarray], words: bool
     ) -> dict[str, Any]:
+        text = OfTexts.show(source)
         scores = np.concatenate([next(logits) for _ in cut])
         places = np.concatenate([window.places for window in cut])
         tags = best_tags(scores, self._transitions)
@@ -246,8 +255,21 @@ class SequenceLabeling(OfTexts, Plain):
         found = [entry(span.start, span.end, type=span.type) for span in self.scheme.spans(tags)]
         result: dict[str, Any] = {"entities": found}
         if words:
-            result["words"] = [entry(n, n + 1, tag=self.labels[tag]) for n, tag in enumerate(tags.tolist())]
+            each = [entry(n, n + 1, tag=self.labels[tag]) for n, tag in enumerate(tags.tolist())]
+            result["words"] = each if isinstance(source, str) else self._for_every(source, each)
         return result
+
+    def _for_every(self, given: Sequence[str], found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give an entry for each word of a list: those of which the tokenizer left nothing are outside of all."""
+        begins = np.cumsum([0, *(len(word) + 1 for word in given)])
+        outside = "O" if "O" in self.labels else None
+        entries = [
+            {"tag": outside, "text": word, "start": int(at), "end": int(at) + len(word), "score": 0.0}
+            for word, at in zip(given, begins, strict=False)
+        ]
+        for entry in found:
+            entries[int(np.searchsorted(begins, entry["start"], "right")) - 1] = entry
+        return entries
 
     def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
         """Give the picture of the text over a strip with a bar for each entity."""
@@ -259,6 +281,23 @@ def first_pieces(tokens: Tokens) -> np.ndarray:
     """Give the place of the first piece of every word, int64 [words]."""
     before = np.concatenate([[-1], tokens.words[:-1]])
     return np.flatnonzero((tokens.words >= 0) & (tokens.words != before))
+
+
+def words_of_text(tokens: Tokens, text: str) -> np.ndarray:
+    """Give the place of the first piece of every word of a text that nobody has cut into words, int64 [words].
+
+    What stands together as one word in tagged data is one here: only its first piece has learnt a tag.
+    """
+    pieces = first_pieces(tokens)
+    starts, ends = tokens.spans[pieces].T
+    bounds = np.array([match.span() for match in _TOGETHER.finditer(text)], np.int64).reshape(-1, 2)
+    if len(bounds):
+        last = np.searchsorted(bounds[:, 0], starts, "left") - 1  # the last that begins before the piece
+        within = (last >= 0) & (starts < bounds[last, 1])
+    else:
+        within = np.zeros(len(pieces), bool)
+    visible = np.array([bool(text[start:end].strip()) for start, end in zip(starts, ends, strict=True)], bool)
+    return pieces[visible & ~within]
 
 
 def _counted(targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -290,11 +329,16 @@ def windows(source: str | list[str], tokens: Tokens, preprocessor: TextPreproces
     split = isinstance(source, list)
     step = preprocessor.tokenizer.max_length * (1 if split else CHARACTERS)
     # where in the text each word of a list begins
-    begins = np.cumsum([0, *(len(word) + 1 for word in source)]) if split else None
+    begins = np.cumsum([0, *(len(word) + 1 for word in source)] if split else [0])
     start, done, more = 0, 0, tokens.cut
     while True:
-        pieces = first_pieces(tokens)
-        places = _places(tokens, pieces) + (start if begins is None else begins[start])
+        if isinstance(source, list):
+            pieces = first_pieces(tokens)
+            places = _places(tokens, pieces) + begins[start]
+        else:
+            read = source[start : start + int(tokens.spans.max(initial=0)) + AHEAD]
+            pieces = words_of_text(tokens, read)
+            places = _without_space(_places(tokens, pieces), read) + start
         count = len(pieces)
         again = count - (max(1, count // SHARED) if count > 1 else 0)  # where the next one begins
         until = (again + count) // 2 if more else count
@@ -305,7 +349,7 @@ def windows(source: str | list[str], tokens: Tokens, preprocessor: TextPreproces
             return
         done = int(places[until, 0] if until < count else places[-1, 1]) if count else done
         if not count:
-            onward = start + step
+            onward = start + (step if split else int(tokens.spans.max(initial=0)) or step)
         elif split:
             onward = start + int(tokens.words[pieces[again]] if again < count else tokens.words.max() + 1)
         else:
@@ -321,6 +365,13 @@ def _places(tokens: Tokens, pieces: np.ndarray) -> np.ndarray:
         return np.zeros((0, 2), np.int64)
     ends = np.maximum.reduceat(tokens.spans[:, 1], pieces)  # special pieces end at 0
     return np.stack([tokens.spans[pieces, 0], ends], axis=1).astype(np.int64)
+
+
+def _without_space(places: np.ndarray, text: str) -> np.ndarray:
+    """Give places without the space at their ends, which some tokenizers have as pieces of its own."""
+    parts = [text[start:end] for start, end in places]
+    around = [(len(part) - len(part.lstrip()), len(part.rstrip()) - len(part)) for part in parts]
+    return places + np.array(around, np.int64).reshape(-1, 2)
 
 
 def _logits(cut: Sequence[Window], run: Run, preprocessor: Preprocessor) -> Iterator[np.ndarray]:
