@@ -79,7 +79,7 @@ import paddle
 from hub.modules import devices
 devices.choose("cpu")
 x = paddle.ones([16 << 20])  # 64 MB
-for _ in range(3):
+for _ in range(20):  # until every large block has its place: on Python 3.10 up to five lie between small ones
     x + x
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
@@ -100,6 +100,6 @@ def test_memory_is_kept_from_step_to_step_until_it_is_released(chosen: dict[str,
         [sys.executable, "-c", HELD], env={**os.environ, **chosen}, capture_output=True, text=True, check=True
     )
     faults, released = map(int, done.stdout.split()[-2:])
-    # Small blocks can come to lie between large ones, and one more large one is taken then: once, not each time.
-    assert (faults < 3 * pages) if kept else (faults >= 20 * pages)
+    # A small block can still come to lie between large ones, and one more large one is taken then: not each time.
+    assert (faults < 3 * pages) if kept else (faults >= 20 * pages), f"{faults} faults, {pages} pages"
     assert (released >= pages * 0.9) if kept else (released < pages // 10)
