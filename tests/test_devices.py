@@ -102,4 +102,5 @@ def test_memory_is_kept_from_step_to_step_until_it_is_released(chosen: dict[str,
     faults, released = map(int, done.stdout.split()[-2:])
     # A small block can still come to lie between large ones, and one more large one is taken then: not each time.
     assert (faults < 3 * pages) if kept else (faults >= 20 * pages), f"{faults} faults, {pages} pages"
-    assert (released >= pages * 0.9) if kept else (released < pages // 10)
+    # A block that was kept is given back now; where none was, only what the imports left is there to give.
+    assert (released >= pages * 0.9) is kept, f"{released} released, {pages} pages"
