@@ -96,7 +96,7 @@ def test_sizes_are_what_the_disk_says(installed: dict[str, Path], home: Path) ->
 
 
 @linux
-@pytest.mark.parametrize("wanted", [[("glyphs", "1.0.0")], [("glyphs", None)]])
+@pytest.mark.parametrize("wanted", [[("glyphs", "1.0.0")], [("glyphs", "1.0")], [("glyphs", None)]])
 def test_a_removal_frees_what_was_said(
     wanted: list[tuple[str, str | None]], installed: dict[str, Path], home: Path
 ) -> None:
@@ -107,6 +107,7 @@ def test_a_removal_frees_what_was_said(
     assert done == said
     assert before - disk_use(home) == done.frees_bytes > 100_000
     gone = {record.version for record in done.modules}
+    assert gone == ({"1.0.0"} if wanted[0][1] else {"1.0.0", "1.1.0"})
     assert {version for version, folder in installed.items() if not folder.exists()} == gone
     assert {record.version for record in cache.installed("glyphs")} == {"1.0.0", "1.1.0"} - gone
 
@@ -334,6 +335,7 @@ def test_rot_is_found_and_repaired_by_the_next_install(installed: dict[str, Path
     assert [(finding.path, finding.removed) for finding in found] == [(path, False) for path in paths]
     assert all("changed, expected sha256" in finding.problem for finding in found)
     assert housekeeping.verify([("glyphs", "1.1.0")]).findings == []
+    assert housekeeping.verify([("glyphs", "1.0")]).findings == found
     repaired = housekeeping.verify([("glyphs", "1.0.0")], repair=True).findings
     assert [(finding.path, finding.removed) for finding in repaired] == [(path, True) for path in paths]
     assert client.install("glyphs@1.0.0").folder == installed["1.0.0"]

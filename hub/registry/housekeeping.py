@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hub import settings
-from hub.errors import IntegrityError, NotFoundError, StorageError, did_you_mean
-from hub.registry import cache, owner
+from hub.errors import IntegrityError, NotFoundError, StorageError, UsageError, did_you_mean
+from hub.registry import cache, owner, resolve
 from hub.registry.index import File
 from hub.registry.manifest import problem
+from hub.registry.reference import VERSION, module_name, module_version, newest_first
 from hub.registry.strict import is_digest
 from hub.registry.workspace import remove_file, temporary
 
@@ -122,14 +123,12 @@ def verify(wanted: Sequence[tuple[str, str | None]] = (), *, repair: bool = Fals
         _refuse_read_only()
     modules = settings.home() / "modules"
     versions = [(name, version) for name in _names(modules) for version in _names(modules / name)]
+    chosen = [] if wanted else versions
     for name, version in wanted:
-        if not any(name == other and version in (None, there) for other, there in versions):
+        found = _matching([there for other, there in versions if other == name], version)
+        if not found:
             raise _not_installed(name, version, {other for other, _ in versions})
-    chosen = [
-        (name, version)
-        for name, version in versions
-        if not wanted or (name, version) in wanted or (name, None) in wanted
-    ]
+        chosen += [(name, there) for there in found if (name, there) not in chosen]
     check = _Check(repair=repair)
     digests = [file.sha256 for name, version in chosen for file in check.module(name, version)]
     check.blobs(_blobs() if not wanted else [cache.blob_path(digest) for digest in sorted(set(digests))])
@@ -160,12 +159,7 @@ def remove(wanted: Sequence[tuple[str, str | None]], *, dry_run: bool = False) -
     """
     from hub.registry.client import uninstall  # which uses mark_used
 
-    found: dict[Path, cache.Installed] = {}
-    for name, version in wanted:
-        records = [record for record in cache.installed(name) if version in (None, record.version)]
-        if not records:
-            uninstall(name, version)  # says why there is nothing to remove
-        found |= {record.folder: record for record in records}
+    found = {record.folder: record for name, version in wanted for record in _removable(name, version)}
     if found:
         _refuse_read_only()
     chosen = list(found.values())
@@ -368,6 +362,27 @@ def _refuse_read_only() -> None:
             f"{home}: nothing can be removed from this cache: {error.strerror}",
             hint="run this as its owner, where it can be written; hub cache ls and hub cache verify work here too",
         ) from error
+
+
+def _removable(name: str, version: str | None) -> list[cache.Installed]:
+    """Give the records of the versions meant. Raises NotFoundError, UsageError for a bundled one."""
+    records = {record.version: record for record in cache.installed(module_name(name))}
+    if found := _matching(records, version):
+        return [records[each] for each in found]
+    if _matching(resolve.versions_here(name), version):
+        raise UsageError(
+            f"{name} ships with hub and cannot be uninstalled", hint="it takes no room in the cache"
+        )
+    raise _not_installed(name, version, {record.name for record in cache.installed()})
+
+
+def _matching(versions: Iterable[str], wanted: str | None) -> list[str]:
+    """Give the versions that somebody means: all of them, or the one equal to `wanted` by PEP 440, as 1.0 is 1.0.0."""
+    if wanted is None:
+        return list(versions)
+    return newest_first(
+        filter(VERSION.fullmatch, versions), within=f"=={module_version(wanted)}", prereleases=True
+    )
 
 
 def _not_installed(name: str, version: str | None, known: Iterable[str]) -> NotFoundError:
