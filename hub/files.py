@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +96,18 @@ def _appearing(path: Path) -> Iterator[Path]:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            os.replace(temporary, path)
+            put(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Rename a file over another one, also over one that is read-only, which Windows by itself refuses."""
+    if os.name == "nt":
+        with suppress(FileNotFoundError):
+            path.chmod(0o666)
+    os.replace(temporary, path)
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:

@@ -887,6 +887,15 @@ def test_a_file_of_the_wrong_size_is_replaced(site: Site) -> None:
     site.check_file()
 
 
+@pytest.mark.parametrize("body", [BODY[:20_000], BODY], ids=["small", "large"])
+def test_a_file_on_its_way_through_a_temporary_folder_stays_writable(site: Site, body: bytes) -> None:
+    """Windows flushes, replaces and removes no read-only file, which is what happens to such a file next."""
+    site.server.documents["/model.bin"] = body
+    site.fetch(sha256=hashlib.sha256(body).hexdigest(), size=len(body), durable=False)
+    assert site.to.read_bytes() == body
+    assert site.to.stat().st_mode & 0o200
+
+
 def test_an_md5_is_checked_when_it_is_all_there_is(site: Site) -> None:
     good, wrong = hashlib.md5(BODY).hexdigest(), "0" * 32
     with pytest.raises(IntegrityError, match=f"expected md5 {wrong}, found {good}"):

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from hub import settings
 from hub.errors import HubError, IndexFormatError, IntegrityError, StorageError
-from hub.files import dump_json, flush, sha256_of, storage_errors, write_text
+from hub.files import dump_json, flush, put, sha256_of, storage_errors, write_text
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, read_files, read_requires
 from hub.registry.manifest import problem
 from hub.registry.notice import warn
@@ -85,7 +85,7 @@ def publish(temporary: Path, digest: str) -> Path:
             flush(temporary)
             temporary.chmod(0o444)
             blob.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, blob)
+            put(temporary, blob)
             flush(blob.parent)
         finally:
             remove_file(temporary)

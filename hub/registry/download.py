@@ -1,7 +1,7 @@
 """Bytes from the network, verified: `fetch` gives a file, `read` a small document.
 
     fetch → lock (one transfer for many processes) → partial (what arrived earlier) → each mirror in turn:
-    transfer (ranges, retries, digest) → publish (fsync, read-only, one rename)
+    transfer (ranges, retries, digest) → publish (fsync, read-only if it stays there, one rename)
 
 Small files go from `read` to publish at once: a second transfer costs less than the lock and the journal.
 A file appears under its final name only after its digest agrees. Locks and journals save work; nothing that is
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.errors import HubError, IntegrityError, TransferError, UsageError
-from hub.files import flush, storage_errors, write_bytes
+from hub.files import flush, put, storage_errors, write_bytes
 from hub.registry.credentials import origin, redact
 from hub.registry.notice import warn
 from hub.registry.partial import Partial, claim
@@ -116,8 +116,9 @@ def fetch(
             one of them transfers, and the next one goes on where a killed one stopped.
         sha256: 64 hex digits. Without it, and without `md5`, the digest found is trusted and returned.
         progress: is called with the bytes that have arrived and the size (None while nobody has said it).
-        durable: wait until the file is on the disk before it appears. False for a file in a temporary folder, whose
-            way from there waits (as cache.publish does) or which is thrown away.
+        durable: wait until the file is on the disk before it appears, read-only. False for a file in a temporary
+            folder, whose way from there waits (as cache.publish does) or which is thrown away: it stays writable,
+            since Windows flushes and removes no other.
         demoted: origins that failed; they are asked last, and new ones are added. Pass one set to many calls.
 
     Raises:
@@ -199,7 +200,7 @@ def _fetch_small(url: str, to: Path, want: Want, engine: Engine) -> Fetched:
     if (wrong := want.mismatch(digest.result())) is not None:
         raise TransferFault("digest", f"{redact(url)}: {wrong}")
 
-    write_bytes(to, document.body, mode=0o444, durable=engine.durable)
+    write_bytes(to, document.body, mode=0o444 if engine.durable else 0o666, durable=engine.durable)
     if engine.progress is not None:
         engine.progress(size, size)
     return Fetched(to, digest.result()["sha256"], size, redact(url))
@@ -236,13 +237,13 @@ def _fetch_large(url: str, to: Path, partial: Partial, want: Want, engine: Engin
 
 
 def _publish(partial: Partial, to: Path, *, durable: bool) -> None:
-    """Make a verified file appear under its final name: read-only, in one rename, on the disk if it is to last."""
+    """Make a verified file appear under its final name, in one rename: if it is to last read-only and on the disk."""
     partial.close()
     if durable:
         flush(partial.data)
-    partial.data.chmod(0o444)
+        partial.data.chmod(0o444)
     to.parent.mkdir(parents=True, exist_ok=True)
-    partial.data.replace(to)
+    put(partial.data, to)
     if durable:
         flush(to.parent)
     partial.discard()

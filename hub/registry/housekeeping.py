@@ -343,7 +343,10 @@ def _is_free(path: Path, *, remove: bool = False) -> bool:
         return False
     try:
         if remove:
-            remove_file(path)
+            with suppress(
+                PermissionError
+            ):  # Windows removes no open file; releasing the lock removes it there
+                remove_file(path)
     finally:
         lock.release()
     return True
