@@ -33,7 +33,7 @@ from hub.registry.download import Fetched, fetch, read
 from hub.registry.partial import Partial, claim
 from hub.registry.retry import Clock, Policy
 from hub.registry.transfer import Engine, Transfer, Want
-from hub.registry.transport import Fault, MemoryTransport, Response, Transport
+from hub.registry.transport import Fault, MemoryTransport, Response, TransferFault, Transport
 from hub.registry.transport_http import HttpTransport
 
 MIB = 2**20
@@ -990,3 +990,44 @@ def test_a_gap_that_is_shared_while_its_answer_is_under_way_is_still_answered(tm
     starts = [start for _, start in web.requests]
     assert starts[0] == MIB
     assert len(starts) == len(set(starts)) > 2
+
+
+def test_connections_that_fail_all_at_once_leave_no_hole(tmp_path: Path) -> None:
+    """Each gives its part back for the others to fetch, and the last one must know that there are no others."""
+
+    class FailsTogether:
+        def __init__(self) -> None:
+            self.arrived, self.all_here = itertools.count(1), threading.Event()
+
+        def meet(self) -> None:
+            if next(self.arrived) == 3:
+                self.all_here.set()
+            assert self.all_here.wait(10)
+
+        def open(self, url: str, *, offset: int = 0, **_: Any) -> Response:
+            if offset == 0:
+                return Response(url, 200, {"etag": '"tag"', "accept-ranges": "bytes"}, self.beginning())
+            self.meet()
+            return Response(url, 429, {}, iter(()))
+
+        def beginning(self) -> Iterator[bytes]:
+            yield BODY[:100_000]
+            self.meet()
+            raise TransferFault("cut", "the connection ended")
+
+    policy = Policy(tries=1, connections=3, ramp_s=0.001, fast=1e12, parallel_from=0, block=MIB)
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads meet at every line
+    try:
+        for number in range(200):
+            with pytest.raises(TransferError):
+                fetch(
+                    ["https://x/a"],
+                    to=tmp_path / "a",
+                    partials=tmp_path / str(number),
+                    size=len(BODY),
+                    transport=FailsTogether(),
+                    policy=policy,
+                )
+    finally:
+        sys.setswitchinterval(switching)

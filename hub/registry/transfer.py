@@ -115,6 +115,8 @@ class Transfer:
         with FileIO(partial.data) as file:
             self._lead(digest, file)
             digest.follow(file, partial.prefix)
+        if digest.position != partial.size:  # a hole would have a digest too
+            raise TransferFault("cut", f"{self._source}: ended at byte {digest.position:,} of {partial.size}")
         self._report()
         return digest.result()
 
@@ -165,28 +167,31 @@ class Transfer:
 
     def _work(self, first: Gap) -> None:
         gap: Gap | None = first
-        try:
-            while gap is not None:
+        while gap is not None:
+            problem: BaseException | None = None
+            try:
                 self._fill(gap)
-                with self._partial.changed:
-                    gap = None if self._over else self._partial.take(self._block)
-        except LostGapError:
-            return
-        except BaseException as problem:  # handed to the thread that leads, which raises it
-            with self._partial.changed:
-                # One connection too many for the server is no failure while another one goes on.
-                crowded = (
-                    isinstance(problem, TransferFault) and problem.kind in CROWDED and self._connections > 1
-                )
-                if crowded and gap is not None:
-                    gap.taken = False
-                    self._most = self._connections - 1
-                else:
-                    self._failure = self._failure or problem
-        finally:
-            with self._partial.changed:
-                self._connections -= 1
-                self._partial.changed.notify_all()
+            except BaseException as caught:
+                problem = caught
+            with (
+                self._partial.changed
+            ):  # in one step, so that no gap is left to a connection that has just ended
+                gap = self._after(gap, problem)
+                if gap is None:
+                    self._connections -= 1
+                    self._partial.changed.notify_all()
+
+    def _after(self, gap: Gap, problem: BaseException | None) -> Gap | None:
+        """Give the gap that a connection fills next, None when it ends; a failure goes to the thread that leads."""
+        if problem is None:
+            return None if self._over else self._partial.take(self._block)
+        # One connection too many for the server is no failure while another one goes on.
+        if isinstance(problem, TransferFault) and problem.kind in CROWDED and self._connections > 1:
+            gap.taken = False
+            self._most = self._connections - 1
+        elif not isinstance(problem, LostGapError):
+            self._failure = self._failure or problem
+        return None
 
     def _fill(self, gap: Gap) -> None:
         """Fetch one gap, trying again as the table in retry.py says."""
