@@ -59,6 +59,7 @@ class Reply:
     gzip: bool = False
     ignore_range: bool = False
     ignore_if_range: bool = False
+    most: int | None = None  # a partial answer of so many bytes, which does not say how long the whole is
     shift: int = 0  # a partial answer whose Content-Range and bytes begin that much later
 
 
@@ -227,13 +228,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         ):
             start, stop = int(asked[1]) + reply.shift, min(size, int(asked[2] or size) + 1)
             status = 206 if start < size else 416
+        if reply.most is not None and status == 206:
+            stop = min(stop, start + reply.most)
         headers = {
             "ETag": tag,
             "Accept-Ranges": "bytes",
             "Content-Length": str(stop - start + len(reply.extra)),
         }
         if status == 206:
-            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size if reply.most is None else '*'}"
         elif status == 416:
             headers |= {"Content-Range": f"bytes */{size}", "Content-Length": "0"}
             start = stop = 0

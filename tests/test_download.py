@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import json
 import os
 import random
 import signal
@@ -43,6 +44,7 @@ LARGE = random.Random(2).randbytes(40 * MIB)
 LARGE_DIGEST = hashlib.sha256(LARGE).hexdigest()
 
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which boot this is")
 AT_ONCE = Policy(ramp_s=0)  # all connections from the first moment
 
 
@@ -456,6 +458,15 @@ def test_F16_416_for_the_whole_file_is_no_empty_file(site: Site) -> None:
     site.check_nothing_installed()
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["digest_known", "first_use"])
+def test_F16_the_end_of_a_part_is_not_taken_for_the_end_of_the_file(site: Site, known: bool) -> None:
+    begins = Reply(chunked=True, cut=MIB)  # nobody has said how large the file is
+    site.server.script("/model.bin", begins, Reply(most=MIB), Reply(most=MIB))
+    site.fetch(sha256=DIGEST if known else None, size=None)
+    site.check_file()
+    assert site.server.sent("/model.bin") - len(BODY) <= MIB
+
+
 def test_F16_a_part_that_nobody_asked_for_is_refused(site: Site) -> None:
     part = {"Content-Range": f"bytes 0-{len(BODY) - 1}/{len(BODY)}"}
     site.server.always("/model.bin", Reply(status=206, headers=part))
@@ -513,6 +524,63 @@ def test_F17_file_replaced_between_two_runs(site: Site) -> None:
     with pytest.raises(TransferError):
         site.fetch(**options)
     assert site.fetch(**options).sha256 == DIGEST
+    site.check_file()
+
+
+def interrupted(site: Site, at: int) -> None:
+    """Download a part of a file of which no digest is known, in a process that is killed then."""
+
+    def before(done: int, size: int | None) -> None:
+        if done >= at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        site.fetch(sha256=None, progress=before)
+    assert list(site.partials.glob("*.part"))
+    site.server.log.clear()
+
+
+@linux
+def test_F17_without_a_digest_a_killed_download_goes_on_if_the_server_vouches_for_it(site: Site) -> None:
+    interrupted(site, at=MIB)
+    site.fetch(sha256=None)
+    site.check_file()
+    assert site.server.sent("/model.bin") <= len(BODY) - MIB
+    assert all("if-range" in seen.headers for seen in site.server.log)
+
+
+@linux
+@pytest.mark.parametrize("replaced", [True, False])
+def test_F17_without_a_digest_nothing_appears_that_the_server_has_not_just_vouched_for(
+    site: Site, replaced: bool
+) -> None:
+    interrupted(site, at=len(BODY))  # after the last byte, and before the file appeared
+    body = BODY[::-1] if replaced else BODY
+    site.server.documents["/model.bin"] = body
+    site.fetch(sha256=None)
+    site.check_file(body)
+    assert site.server.sent("/model.bin") >= (len(BODY) if replaced else 1)
+
+
+@linux
+def test_F17_without_a_digest_an_answer_without_an_etag_proves_nothing(site: Site) -> None:
+    interrupted(site, at=MIB)
+    site.server.documents["/model.bin"] = BODY[::-1]
+    site.server.script("/model.bin", Reply(ignore_if_range=True, headers={"ETag": ""}))
+    site.fetch(sha256=None)
+    site.check_file(BODY[::-1])
+
+
+@linux
+def test_F17_without_a_digest_bytes_from_before_a_power_cut_are_not_trusted(site: Site) -> None:
+    """The journal may have reached the disk, and the bytes it speaks of not."""
+    interrupted(site, at=MIB)
+    [left] = site.partials.glob("*.part")
+    journal = left / "journal.json"
+    record = {**json.loads(journal.read_bytes()), "boot": "another"}
+    journal.write_bytes(json.dumps(record).encode())
+    (left / "data").write_bytes(bytes((left / "data").stat().st_size))
+    site.fetch(sha256=None)
     site.check_file()
 
 

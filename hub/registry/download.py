@@ -209,8 +209,8 @@ def _fetch_small(url: str, to: Path, want: Want, engine: Engine) -> Fetched:
 def _fetch_large(url: str, to: Path, partial: Partial, want: Want, engine: Engine) -> Fetched:
     """Fetch what the partial lacks, and make it the file if its digests agree."""
     attempts = Attempts(engine.policy, engine.clock)
-    if not want.digest_known and (partial.etag is None or partial.source != redact(url)):
-        partial.restart(size=want.size)  # without a digest, bytes of two documents could never be told apart
+    if not want.digest_known:
+        partial.doubt(redact(url), size=want.size)  # else bytes of two documents could never be told apart
     ranged = second_chance = True
     while True:
         try:

@@ -31,6 +31,14 @@ def is_gone(other: str) -> bool | None:
     return begins is not None and began not in ("0", begins)  # a later process that was given the same number
 
 
+def boot() -> str:
+    """Give what changes whenever this machine starts, empty outside Linux."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
 def _beginning(number: int) -> str | None:
     """Give when a process began, in ticks since boot (proc(5), field 22 of stat); None outside Linux."""
     try:

@@ -3,7 +3,7 @@
 A partial is a folder `<key>.<owner>.part` with `data` (the file, with holes) and `journal.json` (what is still missing,
 and which document on which server it belongs to). The name says who owns it, so that taking over what a dead process
 left behind is one atomic rename, and two processes never write to one file, also where locks lie. What the journal
-promises is only a start: the digest of the whole file decides.
+promises is only a start: the digest of the whole file decides, or where none is known the ETag of its server (`doubt`).
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Partial:
             return
         self.source: str = found["source"]
         self.etag: str | None = found["etag"]
+        self._boot: str = found["boot"]
         self.size: int | None = size if found["size"] is None else found["size"]
         self._gaps = [Gap(start, self.size if stop is None else stop) for start, stop in found["missing"]]
         self.mixed = self.done > 0  # the file will not have come from one server in one go
@@ -94,8 +95,21 @@ class Partial:
             self.folder.mkdir()
             self.data.touch()
             self.size, self.source, self.etag, self.mixed = size, "", None, False
+            self._boot = owner.boot()
             self._gaps = [Gap(0, size)] if size != 0 else []
             self._announced = 0
+
+    def doubt(self, source: str, *, size: int | None) -> None:
+        """Keep only what the server of `source` can vouch for by its ETag, and leave it something to vouch for.
+
+        For a file of which no digest is known. What was written before this machine went down may not have reached
+        the disk when the journal did, and a file that is complete may have changed on the server since.
+        """
+        with self.changed:
+            if self.etag is None or self.source != source or not self._boot or self._boot != owner.boot():
+                self.restart(size=size)
+            elif self.size and not self._gaps:
+                self._gaps = [Gap(self.size - 1, self.size)]
 
     def take(self, most: int | None) -> Gap | None:
         """Give a gap that nobody fills, cut to `most` bytes; None when there is none."""
@@ -199,6 +213,7 @@ class Partial:
             "size": self.size,
             "source": self.source,
             "etag": self.etag,
+            "boot": self._boot,
             "missing": [[gap.start, gap.stop] for gap in self._gaps],
         }
         self._journal.seek(0)
@@ -245,6 +260,7 @@ def _read_journal(folder: Path) -> dict[str, Any] | None:
             found["schema"] == 1
             and isinstance(found["source"], str)
             and isinstance(found["etag"], str | None)
+            and isinstance(found.setdefault("boot", ""), str)
             and _covers(found["missing"], found["size"], length)
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

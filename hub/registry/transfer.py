@@ -266,8 +266,9 @@ class Transfer:
             raise TransferFault(
                 "range", f"{where}: expected the bytes from {asked.start:,} to {stop}, found {found}"
             )
-        if partial.source == self._source and reply.validator not in {None, partial.etag}:
-            raise TransferFault("range", f"{where}: the file has changed since the first part arrived")
+        unsaid = reply.validator is None and self._want.digest_known
+        if partial.source == self._source and not unsaid and reply.validator != partial.etag:
+            raise TransferFault("range", f"{where}: the file may have changed since the first part arrived")
 
     def _copy(self, reply: Response, gap: Gap) -> None:
         """Write the body into the gap, and stop at its end: at the first byte too many if the file ends there."""
@@ -289,11 +290,14 @@ class Transfer:
                     pending = self._flush(gap, pieces)
         finally:
             self._flush(gap, pieces)
-        if gap.stop is None:
+        if gap.stop is None and reply.status == 200:
             self._partial.finish(gap)
-        elif gap.start < gap.stop:
+        elif (
+            gap.stop is None or gap.start < gap.stop
+        ):  # a part of a file of unknown size may end before it does
+            size = "unknown" if gap.stop is None else f"{gap.stop:,}"
             raise TransferFault(
-                "cut", f"{redact(reply.url)}: the connection ended at byte {gap.start:,} of {gap.stop:,}"
+                "cut", f"{redact(reply.url)}: the connection ended at byte {gap.start:,} of {size}"
             )
 
     def _flush(self, gap: Gap, pieces: list[bytes]) -> int:
