@@ -955,6 +955,15 @@ def test_a_file_of_the_wrong_size_is_replaced(site: Site) -> None:
     site.check_file()
 
 
+def test_where_nobody_knows_the_size_the_bytes_of_a_file_that_is_here_decide(site: Site) -> None:
+    site.to.parent.mkdir()
+    site.to.write_bytes(BODY[:-1])
+    assert site.fetch(size=None).url == site.url
+    site.check_file()
+    assert site.fetch(size=None).url == ""
+    assert len(site.server.log) == 1
+
+
 @pytest.mark.parametrize("body", [BODY[:20_000], BODY], ids=["small", "large"])
 def test_a_file_on_its_way_through_a_temporary_folder_stays_writable(site: Site, body: bytes) -> None:
     """Windows flushes, replaces and removes no read-only file, which is what happens to such a file next."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.errors import HubError, IntegrityError, TransferError, UsageError
-from hub.files import flush, put, storage_errors, write_bytes
+from hub.files import flush, put, sha256_of, storage_errors, write_bytes
 from hub.registry.credentials import origin, redact
 from hub.registry.notice import warn
 from hub.registry.partial import Partial, claim
@@ -111,7 +111,8 @@ def fetch(
 
     Args:
         urls: mirrors of one file, in order of preference.
-        to: the final path; its folder is made. With a known sha256, a file of the right size there is the answer.
+        to: the final path; its folder is made. With a known sha256, a file of the right size there is the answer, or
+            where the size is not known one of the right bytes.
         partials: folder for what has arrived so far, on the same disk as `to`. Runs that share it share the work:
             one of them transfers, and the next one goes on where a killed one stopped.
         sha256: 64 hex digits. Without it, and without `md5`, the digest found is trusted and returned.
@@ -133,9 +134,13 @@ def fetch(
     key = sha256 or "url-" + hashlib.sha256(urls[0].encode()).hexdigest()[:40]
 
     def present() -> Fetched | None:
-        if sha256 is None or not to.is_file() or size not in {None, to.stat().st_size}:
-            return None
-        return Fetched(to, sha256, to.stat().st_size, "")
+        with suppress(OSError):  # what cannot be read is no answer
+            if sha256 is None or not to.is_file():
+                return None
+            found = to.stat().st_size
+            if found == size or (size is None and sha256_of(to) == sha256):
+                return Fetched(to, sha256, found, "")
+        return None
 
     if (found := present()) is not None:
         return found
