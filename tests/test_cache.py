@@ -535,6 +535,34 @@ def test_what_lives_and_what_can_go_on_is_not_swept(home: Path) -> None:
     assert sorted(path.name for path in tmp.iterdir()) == sorted(names)
 
 
+@linux
+def test_what_lives_in_another_container_of_the_same_name_is_not_swept(home: Path) -> None:
+    """Process numbers mean nothing there: number 1 here is another process than number 1 there."""
+    code = """
+        import sys
+        from hub.registry.workspace import temporary
+        with temporary("theirs") as work:
+            print(work, flush=True)
+            sys.stdin.read()
+    """
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if not shutil.which("unshare") or subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("this user cannot make a container")
+    with subprocess.Popen(
+        [*command, sys.executable, "-c", textwrap.dedent(code)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout
+        assert other.stdin
+        theirs = Path(other.stdout.readline().strip())
+        with temporary("ours"):
+            assert theirs.is_dir()
+        other.stdin.close()
+    assert not theirs.exists()
+
+
 def test_an_owner_is_this_very_process() -> None:
     machine, number, began = owner.mark().split("-")
     assert number == str(os.getpid())

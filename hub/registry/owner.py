@@ -7,19 +7,21 @@ from pathlib import Path
 
 
 def mark() -> str:
-    """Give the mark of this process: a digest of its machine's name, its number, and when it began."""
+    """Give the mark of this process: a digest of where its number means it, the number, and when it began."""
     import hashlib  # here and below: what a listing does not need
-    import socket
 
-    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-    return f"{machine}-{os.getpid()}-{_beginning(os.getpid()) or 0}"
+    where = hashlib.sha256("\n".join(_where()).encode()).hexdigest()[:8]
+    return f"{where}-{os.getpid()}-{_beginning(os.getpid()) or 0}"
 
 
 def is_gone(other: str) -> bool | None:
-    """Say whether the process with this mark has ended; None where nobody here can know (another machine, Windows)."""
-    machine, _, rest = other.partition("-")
+    """Say whether the process with this mark has ended; None where nobody here can know.
+
+    That is for another machine or container, for this machine before it was started again, and on Windows.
+    """
+    where, _, rest = other.partition("-")
     number, _, began = rest.partition("-")
-    if machine != mark().partition("-")[0] or not number.isdecimal() or os.name == "nt":
+    if where != mark().partition("-")[0] or not number.isdecimal() or os.name == "nt":
         return None
     try:
         os.kill(int(number), 0)
@@ -37,6 +39,17 @@ def boot() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return ""
+
+
+def _where() -> tuple[str, str, str]:
+    """Give the machine's name, the boot, and the space of process numbers: containers may share the first two."""
+    import socket
+
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        numbers = ""
+    return socket.gethostname(), boot(), numbers
 
 
 def _beginning(number: int) -> str | None:
