@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,13 +88,18 @@ def _free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def is_unfinished(name: str) -> bool:
+    """Say whether a file has the name of one that was to appear whole, and whose writer was killed before it did."""
+    return re.fullmatch(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp", name) is not None
+
+
 @contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
+def _appearing(path: Path, *, parents: bool = True) -> Iterator[Path]:
     """Give the name of a temporary file, which is renamed over `path` when the block ends well, else removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     with storage_errors(path):
         try:
-            if not path.parent.is_dir():
+            if parents and not path.parent.is_dir():
                 path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             put(temporary, path)
@@ -117,12 +123,15 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         flush(temporary)
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = True) -> None:
+def write_bytes(
+    path: Path, data: bytes, *, mode: int = 0o666, durable: bool = True, parents: bool = True
+) -> None:
     """Write a file whole or not at all, for whom `mode` says, in as few calls of the system as that takes.
 
-    Without `durable` that holds for killed processes but not for a power cut, and takes no wait for the disk.
+    Without `durable` that holds for killed processes but not for a power cut, and takes no wait for the disk. Without
+    `parents` its folder is not made: where there is none, that is a StorageError.
     """
-    with _appearing(path) as temporary:
+    with _appearing(path, parents=parents) as temporary:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         number = os.open(temporary, flags, mode)
         try:

@@ -11,13 +11,15 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from folders import WEIGHTS, file_of, module_folder, tree
 
 from hub import settings
 from hub.errors import IntegrityError, StorageError
-from hub.registry import cache, client, owner
+from hub.files import sha256_of
+from hub.registry import cache, client, housekeeping, owner
 from hub.registry.index import File
 from hub.registry.workspace import temporary, working
 
@@ -225,6 +227,51 @@ def test_a_touched_or_copied_file_is_hashed_once_and_stamped_anew(index: Path) -
     [again] = cache.installed()
     assert again.stamps["weights.safetensors"] == (path.stat().st_mtime_ns, path.stat().st_ino)
     assert again.stamps["labels.txt"] == record.stamps["labels.txt"]
+
+
+def test_a_module_that_is_uninstalled_while_it_is_looked_at_stays_away(index: Path, home: Path) -> None:
+    located = client.install("glyphs")
+    [record] = cache.installed()
+    for file in record.files:
+        os.utime(located.folder / file.path, (1, 1))  # as after a copy of the cache
+    hashed: list[str] = []
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is sha256_of.__code__:
+            hashed.append(str(frame.f_locals["path"]))
+            if len(hashed) == len(record.files):  # what another process may do at this moment
+                client.uninstall("glyphs")
+
+    sys.setprofile(watch)
+    try:
+        cache.changed(record)
+    finally:
+        sys.setprofile(None)
+    assert len(hashed) == len(record.files)
+    assert not located.folder.exists()
+    assert client.install("glyphs").folder == located.folder
+    assert cache.changed(record) == []
+
+
+@linux
+def test_what_a_killed_reader_left_is_no_file_of_the_user(index: Path, home: Path) -> None:
+    located = client.install("glyphs")
+    os.utime(located.folder / "labels.txt", (1, 1))
+    code = """
+        import os, signal, sys
+        from hub.registry import cache
+        [record] = cache.installed()
+        def die(event, arguments):
+            if event == "os.rename":
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(die)
+        cache.changed(record)
+    """
+    assert run_child(code).returncode == -9
+    assert len(list(located.folder.glob("*.tmp"))) == 1
+    assert housekeeping.verify().findings == []
+    client.uninstall("glyphs")
+    assert not located.folder.exists()
 
 
 def test_an_untouched_file_is_not_read_again(index: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from hub import settings
 from hub.errors import HubError, IndexFormatError, IntegrityError, StorageError
-from hub.files import dump_json, flush, put, sha256_of, storage_errors, write_text
+from hub.files import dump_json, flush, is_unfinished, put, sha256_of, storage_errors, write_bytes
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, read_files, read_requires
 from hub.registry.manifest import problem
 from hub.registry.notice import warn
@@ -142,7 +142,7 @@ def changed(module: Installed) -> list[str]:
     found = [wrong for file in touched if (wrong := problem(module.folder, file))]
     if not found:
         with suppress(HubError, OSError):  # a read-only cache is hashed again the next time
-            _write_record(module, stamps)
+            _write_record(module, stamps, parents=False)  # else one uninstalled meanwhile would be back
     return found
 
 
@@ -199,7 +199,8 @@ def remove(module: Installed, work: Path) -> None:
     """
     ours = {RECORD, *(file.path for file in module.files)}
     paths = (path for path in module.folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    theirs = sorted({path.relative_to(module.folder).as_posix() for path in paths} - ours)
+    found = {path.relative_to(module.folder).as_posix() for path in paths if not is_unfinished(path.name)}
+    theirs = sorted(found - ours)
     if theirs:
         raise StorageError(
             f"{module.folder} holds files that hub did not put there: {', '.join(theirs[:5])}",
@@ -251,7 +252,7 @@ def _parse_record(data: bytes, source: str, *, name: str, version: str, folder: 
     )
 
 
-def _write_record(module: Installed, stamps: Mapping[str, tuple[int, int]]) -> None:
+def _write_record(module: Installed, stamps: Mapping[str, tuple[int, int]], *, parents: bool = True) -> None:
     """Write .hub.json, with the stamps that the files had before their bytes were checked."""
     files = [
         {**file.to_dict(), "mtime_ns": stamps[file.path][0], "inode": stamps[file.path][1]}
@@ -270,7 +271,7 @@ def _write_record(module: Installed, stamps: Mapping[str, tuple[int, int]]) -> N
         "requires": dict(module.requires),
         "files": files,
     }
-    write_text(module.folder / RECORD, dump_json(record))
+    write_bytes(module.folder / RECORD, dump_json(record).encode(), parents=parents)
 
 
 def _stamp(module: Installed, file: File) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from hub import settings
 from hub.errors import IntegrityError, NotFoundError, StorageError, UsageError, did_you_mean
+from hub.files import is_unfinished
 from hub.registry import cache, owner, resolve
 from hub.registry.index import File
 from hub.registry.manifest import problem
@@ -30,7 +31,6 @@ DAY_S = 24 * 3600.0
 # The two kinds of folders in tmp/ carry their owner: NAME.OWNER-xxxxxxxx is work in progress (workspace.py), and
 # KEY.OWNER-xxxxxxxx.part or KEY.free-xxxxxxxx.part a download that can go on (partial.py).
 _OWNED = re.compile(r".+\.(?P<owner>free|[0-9a-f]+-[0-9]+-[0-9]+)-[0-9a-f]{8}(?P<part>\.part)?")
-_UNFINISHED = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp")  # what files.write_file had not renamed yet
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,8 @@ class _Check:
             self._file(folder, file)
         ours = {folder / cache.RECORD, *(folder / file.path for file in record.files)}
         for path in sorted(set(_files(folder)) - ours):
-            self._note(path, "extra, hub did not put it there")
+            if not is_unfinished(path.name):
+                self._note(path, "extra, hub did not put it there")
         return record.files
 
     def blobs(self, paths: Iterable[Path]) -> None:
@@ -284,7 +285,7 @@ def _remnants(records: Sequence[cache.Installed]) -> Iterator[Remnant]:
         yield _remnant("lock", home / "locks" / name)
     for folder in ("modules", "indexes", "catalog"):
         for path in _files(home / folder):
-            if _UNFINISHED.fullmatch(path.name):
+            if is_unfinished(path.name):
                 yield _remnant("leftover", path, gone=None)
     used = {file.sha256 for record in records for file in record.files}
     working = any(item.busy for item in in_tmp)
