@@ -173,7 +173,8 @@ def write_text(path: Path, text: str) -> None:
 def staged_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder that becomes `folder` when the block ends well and vanishes when it does not.
 
-    A folder that stands there already is replaced, and stays as it was until the new one is complete.
+    A folder that stands there already is replaced, and stays as it was until the new one is complete. Where the system
+    can do that only in two steps (see `exchange`), a process killed between them leaves the old one as .NAME.….old.
     """
     import shutil
 
@@ -186,11 +187,26 @@ def staged_folder(folder: Path) -> Iterator[Path]:
             staging.mkdir(parents=True)
             yield staging
             _sync_all(path for path in staging.rglob("*") if path.is_file())
-            if folder.exists():
-                os.replace(folder, replaced)
-            os.replace(staging, folder)
+            if not (folder.exists() and exchange(staging, folder)):
+                if folder.exists():
+                    os.replace(folder, replaced)
+                os.replace(staging, folder)
+            with suppress(OSError):  # some network disks cannot, and the folder is there
+                flush(folder.parent)
         finally:
             if replaced.exists() and not folder.exists():
                 os.replace(replaced, folder)
             shutil.rmtree(staging, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two paths change names in one step, and say whether the system did: Linux does, not on every disk."""
+    import ctypes  # what only replacing a folder needs
+
+    here, exchanging = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError, TypeError):  # another system
+        return False
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchanging) == 0)

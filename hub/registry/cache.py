@@ -22,7 +22,7 @@ from pathlib import Path
 
 from hub import settings
 from hub.errors import HubError, IndexFormatError, IntegrityError, StorageError
-from hub.files import dump_json, flush, is_unfinished, put, sha256_of, storage_errors, write_bytes
+from hub.files import dump_json, exchange, flush, is_unfinished, put, sha256_of, storage_errors, write_bytes
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, read_files, read_requires
 from hub.registry.manifest import problem
 from hub.registry.notice import warn
@@ -222,7 +222,7 @@ def _replace(staged: Installed, target: Path, aside: Path) -> None:
             f"{target} is in the way and is no copy of {staged.name} {staged.version} of {staged.source}",
             hint="move it away, or uninstall it",
         )
-    if changed(there):
+    if changed(there) and not exchange(staged.folder, target):
         target.rename(aside)
         staged.folder.rename(target)
 
