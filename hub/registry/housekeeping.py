@@ -344,9 +344,7 @@ def _is_free(path: Path, *, remove: bool = False) -> bool:
         return False
     try:
         if remove:
-            with suppress(
-                PermissionError
-            ):  # Windows removes no open file; releasing the lock removes it there
+            with suppress(PermissionError):  # Windows removes no open file, and this one when it is released
                 remove_file(path)
     finally:
         lock.release()

@@ -173,9 +173,7 @@ class Transfer:
                 self._fill(gap)
             except BaseException as caught:
                 problem = caught
-            with (
-                self._partial.changed
-            ):  # in one step, so that no gap is left to a connection that has just ended
+            with self._partial.changed:  # in one step: else a gap is left to a connection that has just ended
                 gap = self._after(gap, problem)
                 if gap is None:
                     self._connections -= 1
@@ -292,9 +290,7 @@ class Transfer:
             self._flush(gap, pieces)
         if gap.stop is None and reply.status == 200:
             self._partial.finish(gap)
-        elif (
-            gap.stop is None or gap.start < gap.stop
-        ):  # a part of a file of unknown size may end before it does
+        elif gap.stop is None or gap.start < gap.stop:  # a part of a file of unknown size may end before it
             size = "unknown" if gap.stop is None else f"{gap.stop:,}"
             raise TransferFault(
                 "cut", f"{redact(reply.url)}: the connection ended at byte {gap.start:,} of {size}"
