@@ -211,6 +211,25 @@ def test_a_vector_of_zeros_and_ones_is_not_taken_for_class_indices() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["list", "array", "bool", "jsonl"])
+def test_a_vector_of_two_zeros_and_ones_is_not_taken_for_two_labels(good: Path, kind: str) -> None:
+    if kind == "jsonl":
+        lines = ['{"path": "a.png", "label": [0, 1]}', '{"path": "b.png", "label": [1, 0]}']
+        source, place = write(good / "t.jsonl", "\n".join(lines)), "t.jsonl, row 1"
+    else:
+        rows = np.eye(2, dtype=bool if kind == "bool" else int)[[1, 0, 0]]
+        source = [(PIXELS, row.tolist() if kind == "list" else row) for row in rows]
+        place = "item 0"
+    train = load(source).train
+    assert not train.multi_label
+    message = said(train)
+    assert f"{place}: bad label " in message
+    assert "it looks like a one-hot vector: pass the class index" in message
+    both = load(source, multi_label=True).train
+    assert set(both.counts().values()) == {len(source) if isinstance(source, list) else 2}
+    assert load([(PIXELS, [0, 1]), (PIXELS, [0])]).train.multi_label, "two classes, and one sample has both"
+
+
 # ---- objects ----
 
 

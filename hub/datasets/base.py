@@ -174,11 +174,11 @@ class Dataset:
     ) -> None:
         """Give the labels of `rows` numbers: by the class list `labels`, else the source's own, else as found.
 
-        `multi_label` None means: if any row has several labels.
+        `multi_label` None means: if any row has several labels, and they are not one-hot vectors of two classes.
         """
         self._rows = rows
         self.name, self.ignored = rows.name, rows.ignored
-        many = any(isinstance(raw, tuple) for raw in rows.raw)
+        many = any(isinstance(raw, tuple) for raw in rows.raw) and not all(map(_is_one_hot, rows.raw))
         self.multi_label = many if multi_label is None else multi_label
         numbering = _Numbering(rows, labels)
         self.labels, self._counted = numbering.labels, tuple(numbering.counted or ())
@@ -304,8 +304,7 @@ class _Numbering:
             if len(positions) < len(raws):
                 problems.append(self._unknown(k, raws[found.index(None)]))
             elif not multi_label and len(raws) != 1:
-                detail = "expected one label; pass multi_label=True where a sample may have several"
-                problems.append(Problem("several labels", self.rows.origin(k), str(list(raws)), detail))
+                problems.append(_several(self.rows.origin(k), raws))
             else:
                 kept.append(k)
                 numbers.append(positions)
@@ -319,6 +318,23 @@ class _Numbering:
             return Problem("label out of range", origin, str(raw), "class numbers start at 0")
         last = len(self.counted) - 1
         return Problem("label out of range", origin, str(raw), f"expected 0 to {last}: {_some(self.counted)}")
+
+
+def _several(origin: Origin, raws: tuple[str | int, ...]) -> Problem:
+    """Give the problem of a row with several labels where each is to have one."""
+    several = "pass multi_label=True where a sample may have several"
+    if _is_one_hot(raws):
+        detail = f"it looks like a one-hot vector: pass the class index; {several}"
+        return Problem("bad label", origin, str(list(raws)), detail)
+    return Problem("several labels", origin, str(list(raws)), f"expected one label; {several}")
+
+
+def _is_one_hot(raw: RawLabel) -> bool:
+    """Say whether a label is [0, 1] or [1, 0]: as names of classes every sample would have both.
+
+    Longer vectors repeat their zeros, by which `clean_label` knows them.
+    """
+    return isinstance(raw, tuple) and (set(raw) == {0, 1} or set(raw) == {"false", "true"})
 
 
 def _composed(name: str) -> str:
