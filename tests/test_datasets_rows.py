@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hub.datasets import Dataset, Origin, check, load
-from hub.errors import DataError
+from hub.errors import DataError, UsageError
 
 PIXELS = np.zeros((3, 4, 3), np.uint8)
 
@@ -228,6 +228,34 @@ def test_a_vector_of_two_zeros_and_ones_is_not_taken_for_two_labels(good: Path, 
     both = load(source, multi_label=True).train
     assert set(both.counts().values()) == {len(source) if isinstance(source, list) else 2}
     assert load([(PIXELS, [0, 1]), (PIXELS, [0])]).train.multi_label, "two classes, and one sample has both"
+
+
+BREAKS = ["New\nYork", "Rome\x0bCity", "a\x85b", "a\u2028b", "a\rb", "a\x1cb"]
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_name_that_would_be_two_lines_of_labels_txt_is_refused_with_its_row(good: Path, name: str) -> None:
+    data = [(PIXELS, "a"), (PIXELS, name), (PIXELS, "b")]
+    train = load(data).train
+    assert f"item 1: bad label {name!r} (expected a name in one line" in said(train)
+    kept = check(train, on_bad="skip").splits[0]
+    assert kept is not None
+    assert kept.labels == ("a", "b")
+    write_images(good, f"set/{name}/a.png", "set/b/b.png")
+    assert f"a.png: bad label {name!r} (expected a name in one line" in said(load("set").train)
+    with pytest.raises(UsageError, match="expected every name in one line, found "):
+        load([(PIXELS, 0), (PIXELS, 1)], labels=["a", name])
+
+
+def test_a_listed_name_that_would_be_two_lines_of_labels_txt_is_refused(good: Path) -> None:
+    write(good / "label_list.txt", "cat\nd\x0bog\n")
+    write(good / "train_list.txt", LIST)
+    said_of_list = said(load(".").train, on_bad="skip")
+    assert "train_list.txt: bad label list 'd\\x0bog' (expected a name in one line" in said_of_list
+    write(good / "t.conll", "EU B\u2028X\nin O\n\nat O\n")
+    assert "t.conll, row 1: bad tag 'B\\u2028X' (expected a name in one line" in said(
+        load(good / "t.conll", "tagged").train
+    )
 
 
 # ---- objects ----

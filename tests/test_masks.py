@@ -107,6 +107,20 @@ def test_polygons_are_drawn_in_order_over_a_background(tmp_path: Path) -> None:
     assert not np.asarray(found.train[1].label).any()
 
 
+def test_a_class_name_that_would_be_two_lines_of_labels_txt_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 10}],
+        "categories": [{"id": 1, "name": "New\nYork"}],
+        "annotations": [],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(
+        DataError, match=r"instances\.json: bad label list 'New\\nYork' \(expected a name in one"
+    ):
+        prepare_masks(tmp_path / "instances.json")
+
+
 def damage(root: Path) -> None:
     Image.new("L", (5, 5)).save(root / "masks/p0.png")
     bad = np.asarray(picture_and_mask(1)[1]).copy()

@@ -128,6 +128,11 @@ def test_the_only_column_beside_the_texts_is_the_number(tmp_path: Path) -> None:
     assert found_in(path, "rated texts", label_column="width")[0] == [("a", 2.0), ("b", 3.0)]
 
 
+def test_a_columns_name_over_two_lines_is_a_label_in_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text,"stars\n(1 to 5)"\nFine soup,4.5\nCold tea,2\n', encoding="utf-8")
+    assert load(tmp_path / "a.csv", "rated texts").train.labels == ("stars (1 to 5)",)
+
+
 def test_a_number_may_stand_first_and_a_text_may_occur_twice(tmp_path: Path) -> None:
     path = tmp_path / "data.tsv"
     path.write_text("1.5\tsoup\n2.25\tsoup\n3\ttea\n", encoding="utf-8")

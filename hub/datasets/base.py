@@ -190,7 +190,7 @@ class Dataset:
                 self._targets[i, list(positions)] = 1
         else:
             self._targets = np.array([positions[0] for positions in numbers], dtype=np.int64)
-        self.problems = (*rows.problems, *problems)
+        self.problems = (*rows.problems, *broken_names(rows), *problems)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -285,7 +285,7 @@ class _Numbering:
 
     def _name(self, raw: str | int) -> str | None:
         if isinstance(raw, str):
-            return _composed(raw)
+            return None if breaks_line(raw) else _composed(raw)
         if self.counted is not None:
             return _composed(self.counted[raw]) if 0 <= raw < len(self.counted) else None
         return str(raw) if raw >= 0 else None
@@ -314,6 +314,8 @@ class _Numbering:
         origin = self.rows.origin(k)
         if self.names[raw] is not None:
             return Problem("unknown label", origin, str(raw), known=self.labels)
+        if isinstance(raw, str):
+            return Problem("bad label", origin, raw, ONE_LINE)
         if self.counted is None:
             return Problem("label out of range", origin, str(raw), "class numbers start at 0")
         last = len(self.counted) - 1
@@ -337,6 +339,20 @@ def _is_one_hot(raw: RawLabel) -> bool:
     return isinstance(raw, tuple) and (set(raw) == {0, 1} or set(raw) == {"false", "true"})
 
 
+ONE_LINE = "expected a name in one line: it becomes a line of labels.txt"
+
+
+def breaks_line(name: str) -> bool:
+    """Say whether a name would be several lines of a file of names, for `str.splitlines`: U+2028 parts them too."""
+    return name.splitlines() != [name]
+
+
+def broken_names(rows: Rows) -> list[Problem]:
+    """Give a problem for each class name that a source lists and that is not one line."""
+    origin = Origin(rows.file or rows.name)
+    return [Problem("bad label list", origin, name, ONE_LINE) for name in rows.labels if breaks_line(name)]
+
+
 def _composed(name: str) -> str:
     """Give the name in composed Unicode: archives made on macOS hold é as two characters, Linux writes one."""
     return unicodedata.normalize("NFC", name)
@@ -348,6 +364,9 @@ def _require_class_list(labels: Sequence[str]) -> None:
     repeated = sorted({name for name in labels if list(labels).count(name) > 1})
     if repeated:
         raise UsageError(f"labels: expected every name once, found {_some(repeated)} more than once")
+    broken = [name for name in labels if breaks_line(name)]
+    if broken:
+        raise UsageError(f"labels: expected every name in one line, found {broken[0]!r}")
 
 
 def clean_label(value: Any) -> RawLabel | None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from hub.datasets.base import Dataset, Problem, Sample
+from hub.datasets.base import Dataset, Problem, Sample, broken_names
 from hub.datasets.mask_files import IGNORED, Mask, MaskPart, read
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
@@ -229,4 +230,8 @@ def _renumbered(part: MaskPart, names: Sequence[str], labels: Sequence[str]) -> 
 def _read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     if isinstance(source, Masks):
         return {"train": MaskPart(source._rows, source._masks)}, source.labels
-    return read(source)
+    parts, names = read(source)
+    broken = broken_names(replace(parts["train"].rows, labels=names))
+    if broken:
+        raise DataError(str(broken[0]))
+    return parts, names

@@ -63,7 +63,8 @@ class RatedDataset(Dataset):
             raise UsageError(f"labels: expected one, the name of the number, found {len(labels)}")
         self._rows = rows
         self.name, self.ignored, self.multi_label = rows.name, rows.ignored, False
-        self.labels = tuple(labels or rows.labels or (NAME,))
+        # A column's name may go over several lines, and a label may not.
+        self.labels = tuple(labels or [" ".join(name.split()) for name in rows.labels] or (NAME,))
         numbers = [number_in(str(raw)) for raw in rows.raw]
         self._index = np.array([k for k, number in enumerate(numbers) if number is not None], np.int64)
         self._targets = np.array([number for number in numbers if number is not None], np.float64)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hub.datasets.base import Dataset, Origin, Problem, Rows, Sample
+from hub.datasets.base import ONE_LINE, Dataset, Origin, Problem, Rows, Sample, breaks_line, broken_names
 from hub.datasets.kinds import TAGGED
 from hub.datasets.lists import read_names
 from hub.datasets.objects import item_of, names_of
@@ -87,7 +87,8 @@ class TaggedDataset(Dataset):
         self.name, self.ignored, self.multi_label = rows.name, rows.ignored, False
         sentences: list[tuple[str, ...]] = rows.raw  # type: ignore[assignment]
         found = set(rows.labels) or whole_scheme({tag for tags in sentences for tag in tags})
-        self.labels = tuple(labels or sorted(found, key=lambda tag: (tag != OUTSIDE, tag)))
+        whole = {tag for tag in found if rows.labels or not breaks_line(tag)}
+        self.labels = tuple(labels or sorted(whole, key=lambda tag: (tag != OUTSIDE, tag)))
         number = {tag: n for n, tag in enumerate(self.labels)}
         self._tags = [tuple(number.get(tag, -1) for tag in tags) for tags in sentences]
         unknown = {k: tags.index(-1) for k, tags in enumerate(self._tags) if -1 in tags}
@@ -95,11 +96,14 @@ class TaggedDataset(Dataset):
         self._targets: np.ndarray = np.zeros(len(self._index), np.int64)
         self.problems = (
             *rows.problems,
-            *(
-                Problem("unknown tag", rows.origin(k), sentences[k][place], known=self.labels)
-                for k, place in unknown.items()
-            ),
+            *broken_names(rows),
+            *(self._unknown(rows.origin(k), sentences[k][place]) for k, place in unknown.items()),
         )
+
+    def _unknown(self, origin: Origin, tag: str) -> Problem:
+        if breaks_line(tag):
+            return Problem("bad tag", origin, tag, ONE_LINE)
+        return Problem("unknown tag", origin, tag, known=self.labels)
 
     def __getitem__(self, i: int) -> Sample:
         k = int(self._index[i])
