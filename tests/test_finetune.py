@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hub.finetune.sampling import shuffled_order
 from hub.finetune.trainer import Trainer
 from hub.modules import weights
 from hub.tasks.base import Examples
+from hub.transforms import image
 from tests.pictures import LABELS, folder, samples, tiny_module
 
 ROOT = Path(__file__).parents[1]
@@ -544,6 +546,65 @@ def test_a_long_input_in_memory_is_told_from_another_by_every_number() -> None:
     assert digest_of((sound, 16000)) == digest_of((sound.copy(), 16000))
     assert digest_of((sound, 16000)) != digest_of((other, 16000))
     assert digest_of((sound, 16000)) != digest_of((sound, 8000))
+
+
+def flat(colour: str, mode: str, **info: Any) -> Image.Image:
+    made = Image.new("RGBA", (6, 4), colour).convert(mode, palette=Image.Palette.ADAPTIVE)
+    made.info.update(info)
+    return made
+
+
+def opened(made: Image.Image, name: str, folder: Path, **options: Any) -> Image.Image:
+    made.save(folder / name, **options)
+    return Image.open(folder / name)
+
+
+def turned(orientation: int, folder: Path) -> Image.Image:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6))
+    return opened(pixels, f"{orientation}.png", folder, exif=exif)
+
+
+UNEQUAL: dict[str, Callable[[Path], tuple[Any, Any]]] = {
+    "palettes": lambda p: (flat("red", "P"), flat("blue", "P")),
+    "palettes of files": lambda p: tuple(opened(flat(c, "P"), f"{c}.gif", p) for c in ("red", "blue")),
+    "a transparent colour": lambda p: (flat("red", "P"), flat("red", "P", transparency=0)),
+    "transparent shades": lambda p: (flat("red", "P", transparency=b"\x80"), flat("red", "P", transparency=b"\x90")),
+    "a transparent grey": lambda p: (flat("black", "L"), opened(flat("black", "L"), "t.png", p, transparency=0)),
+    "opacity": lambda p: (flat("#ff000080", "RGBA"), flat("#ff000090", "RGBA")),
+    "orientations": lambda p: (turned(3, p), turned(6, p)),
+    "sides": lambda p: (Image.new("L", (6, 4)), Image.new("L", (4, 6))),
+    "modes": lambda p: tuple(Image.frombytes(mode, (1, 1), b"\x50\x60\x70\xff") for mode in ("CMYK", "RGBA")),
+    "sixteen bits": lambda p: tuple(Image.fromarray(np.full((4, 6), n, np.uint16)) for n in (300, 9000)),
+    "types of numbers": lambda p: (np.ones((4, 6), np.uint8), np.ones((4, 6), np.float32)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", UNEQUAL.values(), ids=UNEQUAL)
+def test_pictures_in_memory_that_do_not_look_alike_are_told_apart(
+    make: Callable[[Path], tuple[Any, Any]], tmp_path: Path
+) -> None:
+    one, other = make(tmp_path)
+    seen = [np.asarray(image.read(each)).tolist() for each in (one, other)]
+    assert seen[0] != seen[1], "they are no case for this test"
+    assert digest_of(one) != digest_of(other)
+    assert digest_of(one) == digest_of(one.copy())
+
+
+def test_features_that_are_kept_are_those_of_the_colours_in_a_palette(tmp_path: Path) -> None:
+    data = [(flat(f"rgb({n}, {250 - n}, 0)", "P"), "warm" if n > 125 else "cold") for n in range(0, 250, 10)]
+    colours = {"preprocess": [{"rgb": {}}, {"resize": {"size": 8}},
+                              {"normalize": {"mean": [0.5] * 3, "std": [0.5] * 3}}],
+               "arch": {"name": "small_resnet", "width": 2, "in_channels": 3}, "augment": []}  # fmt: skip
+    runs = [
+        tiny_module(**colours).finetune(
+            data, epochs=2, strategy="probe", cache=cache, output_dir=tmp_path / str(cache), progress=False
+        ).run
+        for cache in (True, False)
+    ]  # fmt: skip
+    for kept, computed in zip(runs[0].history, runs[1].history, strict=True):
+        assert kept["valid_loss"] == pytest.approx(computed["valid_loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "weight"), [
