@@ -187,6 +187,38 @@ def test_evaluation_numbers_classes_by_the_modules_names(tmp_path: Path) -> None
         prepare_masks_evaluation(tmp_path, labels=("tree", "ground"))
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_part_of_prepared_masks_is_that_part_again(tmp_path: Path, in_memory: bool) -> None:
+    source = [picture_and_mask(n) for n in range(5)] if in_memory else folders(tmp_path)
+    found = prepare_masks(source, seed=1)
+    assert found.valid is not None
+    names = found.train.labels
+    valid = prepare_masks_evaluation(found.valid, labels=names)
+    assert (len(valid), valid.counts()) == (1, found.valid.counts())
+    assert valid.origin(0) == found.valid.origin(0)
+    assert np.array_equal(np.asarray(valid[0].label), np.asarray(found.valid[0].label))
+    again = prepare_masks(found.train, valid=found.valid)
+    assert again.valid is not None
+    assert (len(again.train), len(again.valid)) == (4, 1)
+    assert again.train.counts() == found.train.counts()
+
+
+def test_a_part_without_its_bad_pictures_is_taken_as_it_is(tmp_path: Path) -> None:
+    (folders(tmp_path) / "masks" / "p2.png").unlink()
+    whole = prepare_masks(tmp_path, valid=False, on_bad="skip").train
+    assert len(prepare_masks_evaluation(whole, labels=NAMES)) == 4
+
+
+def test_classes_that_were_numbered_anew_can_be_numbered_anew_again(tmp_path: Path) -> None:
+    labels, others = ("tree", "ground", "road"), ("road", "sky", "tree", "ground")
+    found = prepare_masks_evaluation(folders(tmp_path), labels=labels)
+    again = prepare_masks_evaluation(found, labels=others)
+    written = np.asarray(picture_and_mask(0)[1])
+    assert np.array_equal(np.asarray(again[0].label), np.array([3, 0, 2])[written])
+    with pytest.raises(DataError, match="unknown class in mask"):
+        prepare_masks_evaluation(found, labels=("tree", "ground"))
+
+
 def test_a_path_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
     folders(tmp_path / "roads")
     with pytest.raises(DataError, match="did you mean 'roads'"):

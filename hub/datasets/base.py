@@ -106,7 +106,10 @@ def _some(names: Sequence[str], most: int = 10) -> str:
 
 @dataclass
 class Rows:
-    """What a source found, before labels have numbers. `paths`, `raw` and `numbers` have one entry per sample."""
+    """What a source found, before labels have numbers. `paths`, `raw` and `numbers` have one entry per sample.
+
+    `raw` is empty where samples have masks, or nothing, in the place of labels.
+    """
 
     name: str
     """What the dataset is called in messages: the path as it was given, or the type of the user's object."""
@@ -134,7 +137,7 @@ class Rows:
         return dataclasses.replace(
             self,
             paths=[self.paths[k] for k in chosen],
-            raw=[self.raw[k] for k in chosen],
+            raw=[self.raw[k] for k in chosen if self.raw],
             numbers=None if self.numbers is None else [self.numbers[k] for k in chosen],
             extra={name: [column[k] for k in chosen] for name, column in self.extra.items()},
         )

@@ -51,6 +51,12 @@ class Masks(Dataset):
         k = int(self._index[i])
         return Sample(self._rows.input(k), self._masks[k], self._rows.origin(k))  # type: ignore[arg-type]
 
+    def part(self) -> MaskPart:
+        """Give these pictures and masks alone, as a source gives them."""
+        chosen = self._index.tolist()
+        rows = replace(self._rows.part(chosen), problems=list(self.problems))
+        return MaskPart(rows, [self._masks[k] for k in chosen])
+
     def __repr__(self) -> str:
         return f"<Masks {self.name}: {len(self)} pictures, {len(self.labels)} classes>"
 
@@ -224,12 +230,13 @@ def _renumbered(part: MaskPart, names: Sequence[str], labels: Sequence[str]) -> 
     for number, name in enumerate(names):
         if name in labels:
             table[number] = list(labels).index(name)
-    return MaskPart(part.rows, [Mask(mask.source, tuple(table)) for mask in part.masks])
+    masks = [Mask(mask.source, tuple(table[number] for number in mask.table)) for mask in part.masks]
+    return MaskPart(part.rows, masks)
 
 
 def _read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     if isinstance(source, Masks):
-        return {"train": MaskPart(source._rows, source._masks)}, source.labels
+        return {"train": source.part()}, source.labels
     parts, names = read(source)
     broken = broken_names(replace(parts["train"].rows, labels=names))
     if broken:
