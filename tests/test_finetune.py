@@ -18,7 +18,7 @@ import hub
 from hub import tasks
 from hub.errors import DataError, DeviceError, TrainingError, UsageError
 from hub.files import sha256_of
-from hub.finetune.batches import Batches, ItemCache, Read, digest_of, in_order
+from hub.finetune.batches import Batches, ItemCache, Read, Stored, digest_of, in_order
 from hub.finetune.callbacks import Callback
 from hub.finetune.sampling import shuffled_order
 from hub.finetune.trainer import Trainer
@@ -307,6 +307,42 @@ def test_variants_differ_from_epoch_to_epoch_and_are_the_same_for_the_same_epoch
     assert (varied.take(chosen, 1)[0] == first).all()
     assert (read(4, seed=3).take(chosen[::-1], 1)[0][::-1] == first).all(), "whatever the order"
     assert not (varied.take(chosen, 2)[0] == first).all()
+
+
+def repeated(source: Any, order: list[int], *, epoch: int = 1, start: int = 0, **options: Any) -> np.ndarray:
+    """The inputs of an epoch that goes through the samples in this order."""
+    batches = Batches(source, batch_size=2, order=lambda epoch: np.array(order), **options)
+    return np.concatenate([inputs for inputs, _ in batches.epoch(epoch, start=start)])
+
+
+def test_a_sample_that_comes_again_in_an_epoch_is_another_variant_then() -> None:
+    order = [1, 0, 1, 1, 0, 2, 3, 1, 4, 1, 5, 6]
+    source = read(4, seed=3)  # 12 samples
+    seen = repeated(source, order)
+    again = [place for place, index in enumerate(order) if index == 1]
+    assert len({seen[place].tobytes() for place in again}) == len(again) == 5
+    first = [order.index(index) for index in range(7)]
+    assert (seen[first] == source.take(np.arange(7), 1)[0]).all(), "the first is what it is without repeats"
+    assert (repeated(source, order, start=3) == seen[6:]).all(), "an epoch can be entered in the middle"
+    assert (repeated(source, order, workers=2) == seen).all()
+    shares = [repeated(source, order, part=(rank, 2)) for rank in range(2)]
+    assert (np.stack(shares, axis=1).reshape(seen.shape) == seen).all(), "in several processes too"
+    plain = repeated(read(4), order)
+    assert all((plain[place] == plain[again[0]]).all() for place in again), (
+        "without augmentation it is itself"
+    )
+
+
+def test_views_that_are_kept_take_turns_within_an_epoch_too() -> None:
+    views = [np.array([[10 * view + index] for index in range(4)]) for view in range(3)]
+    order = [2, 1, 2, 2, 2, 0]
+    source = Stored(views, np.arange(4))
+    for epoch in (1, 2):
+        seen = repeated(source, [*order], epoch=epoch)[:, 0].tolist()
+        turns = {2: [0, 1, 2, 3], 1: [0], 0: [0]}
+        for index, each in turns.items():
+            found = [value // 10 for value in seen if value % 10 == index]
+            assert found == [(index + epoch + turn) % 3 for turn in each]
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3])

@@ -2,7 +2,8 @@
 
 A `Source` gives the samples of chosen indices: read from files (`Read`) or taken from arrays that are in memory
 already, such as cached features (`Stored`). `Batches` decides which indices come when. Nothing here keeps a random
-state: what is drawn follows from (seed, epoch, index), so that a run can go on from any step of any epoch.
+state: what is drawn follows from (seed, epoch, index) and from how often that sample came before in the epoch, so that
+a run can go on from any step of any epoch.
 
 Workers are threads: reading, decoding and resizing release the interpreter's lock, so that two threads prepare
 pictures as fast as two processes (benchmarks/workers.py), and no process is left behind by a run that was killed.
@@ -94,7 +95,10 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, indices: np.ndarray, epoch: int) -> Batch:
-        """Give (inputs, targets) of the samples at `indices`, as they look in this epoch."""
+        """Give (inputs, targets) of the samples at `indices`, as they look in this epoch.
+
+        Where an order has a sample twice, a third argument says how often each of `indices` came before in the epoch.
+        """
 
 
 class Read:
@@ -110,12 +114,13 @@ class Read:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def take(self, indices: np.ndarray, epoch: int) -> Batch:
+    def take(self, indices: np.ndarray, epoch: int, turns: np.ndarray | None = None) -> Batch:
         examples, items = self.items.examples, []
-        for index in indices.tolist():
+        for index, turn in _with_turns(indices, turns):
             item = self.items.item(self.samples[index])
             if self.seed is not None:
-                item = examples.vary(item, np.random.default_rng((self.seed, epoch, index)))
+                again = (turn,) if turn else ()
+                item = examples.vary(item, np.random.default_rng((self.seed, epoch, index, *again)))
             items.append(item)
         return examples.batch(items, self.targets[indices])
 
@@ -150,7 +155,8 @@ class Read:
 class Stored:
     """Arrays that are in memory already (or mapped from a file), one row a sample.
 
-    Several `variants` of the same samples take turns: sample i in epoch e is that of variant (i + e) mod their number.
+    Several `variants` of the same samples take turns: sample i in epoch e is that of variant (i + e) mod their number,
+    and when it comes again in that epoch, that of the next.
     """
 
     def __init__(self, variants: Sequence[Arrays], targets: np.ndarray) -> None:
@@ -159,11 +165,11 @@ class Stored:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def take(self, indices: np.ndarray, epoch: int) -> Batch:
+    def take(self, indices: np.ndarray, epoch: int, turns: np.ndarray | None = None) -> Batch:
         count = len(self.variants)
         if count == 1:
             return each(lambda array: array[indices], self.variants[0]), self.targets[indices]
-        which = (indices + epoch) % count
+        which = (indices + epoch + (0 if turns is None else turns)) % count
         rows = [
             each(lambda array, k=index: array[k], self.variants[variant])  # type: ignore[misc]
             for index, variant in zip(indices.tolist(), which.tolist(), strict=True)
@@ -198,12 +204,32 @@ class Batches:
     def epoch(self, number: int = 0, *, start: int = 0) -> Iterator[Batch]:
         """Give the batches of epoch `number` from step `start` on."""
         order = np.arange(self.count) if self.order is None else self.order(number)
-        parts = [shard(step, *self.part) for step in np.array_split(order, self.steps)[start:]]
-        yield from in_order(lambda part: self._assemble(part, number), parts, self.workers)
+        turns = _turns(order)
+        repeats = bool(turns.any())
+        places = np.array_split(np.arange(len(order)), self.steps)[start:]
+        parts = [shard(step, *self.part) for step in places]
 
-    def _assemble(self, indices: np.ndarray, epoch: int) -> Batch:
-        batch = self.source.take(indices, epoch)
+        def make(part: np.ndarray) -> Batch:
+            return self._assemble(order[part], number, *([turns[part]] if repeats else []))
+
+        yield from in_order(make, parts, self.workers)
+
+    def _assemble(self, indices: np.ndarray, epoch: int, *turns: np.ndarray) -> Batch:
+        batch = self.source.take(indices, epoch, *turns)
         return batch if self.finish is None else self.finish(batch, indices, epoch)
+
+
+def _turns(order: np.ndarray) -> np.ndarray:
+    """Give for each entry of an order how often the same index stands before it, int64."""
+    sorts = np.argsort(order, kind="stable")
+    first = np.searchsorted(order, order[sorts], sorter=sorts)
+    turns = np.empty(len(order), np.int64)
+    turns[sorts] = np.arange(len(order)) - first
+    return turns
+
+
+def _with_turns(indices: np.ndarray, turns: np.ndarray | None) -> Iterator[tuple[int, int]]:
+    return zip(indices.tolist(), [0] * len(indices) if turns is None else turns.tolist(), strict=True)
 
 
 def in_order(
