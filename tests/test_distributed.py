@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,34 @@ from hub.modules import weights
 from tests.pictures import folder, tiny_module
 
 ROOT = Path(__file__).parents[1]
+
+
+def in_one_and_in_two(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], *, each: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give what the command prints in one process, and in two with half the batch: `each` a process."""
+    assert main([*line, "--batch-size", str(2 * each), "--output", str(tmp_path / "one")]) == 0
+    one = json.loads(capsys.readouterr().out)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "hub", *line, "--batch-size", str(each), "--nproc", "2", "--output",
+         str(tmp_path / "two")],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return one, json.loads(done.stdout)
+
+
+def require_same(one: dict[str, Any], two: dict[str, Any], tmp_path: Path) -> None:
+    """Two runs have the same history and the same weights, but for rounding."""
+    for here, there in zip(one["history"], two["history"], strict=True):
+        for name, value in here.items():
+            if name != "seconds":
+                assert there[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    first, second = (
+        weights.load(tmp_path / name / "best" / "weights.safetensors") for name in ("one", "two")
+    )
+    for name, array in first.items():
+        np.testing.assert_allclose(second[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -40,28 +69,36 @@ def test_two_processes_are_one_with_twice_the_batch(
         "finetune", str(module), str(data), "--valid", str(valid), "--test", str(test), "--epochs", "2", "--no-augment",
         *options, "--device", "cpu", "--json",
     ]  # fmt: skip
-    assert main([*line, "--batch-size", "6", "--output", str(tmp_path / "one")]) == 0
-    one = json.loads(capsys.readouterr().out)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "hub", *line, "--batch-size", "3", "--nproc", "2", "--output",
-         str(tmp_path / "two")],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    two = json.loads(done.stdout)
-
-    for here, there in zip(one["history"], two["history"], strict=True):
-        for name, value in here.items():
-            if name != "seconds":
-                assert there[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    one, two = in_one_and_in_two(line, tmp_path, capsys, each=3)
+    require_same(one, two, tmp_path)
     assert two["metrics"]["count"] == 7
     assert two["metrics"]["confusion_matrix"] == one["metrics"]["confusion_matrix"]
     assert two["test_metrics"]["count"] == 27
-    first, second = (
-        weights.load(tmp_path / name / "best" / "weights.safetensors") for name in ("one", "two")
-    )
-    for name, array in first.items():
-        np.testing.assert_allclose(second[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_few_samples_are_trained_on_and_measured_by_two_processes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], each: int
+) -> None:
+    """Nine for steps of one a process, and a set of one sample to be measured."""
+    module = tiny_module().save(tmp_path / "tiny")
+    data, valid = folder(tmp_path / "data", 3), folder(tmp_path / "valid", 1, seed=5)
+    for label in ("dot", "bar"):
+        next((valid / label).iterdir()).unlink()
+        (valid / label).rmdir()
+    line = [
+        "finetune", str(module), str(data), "--valid", str(valid), "--epochs", "2", "--no-augment", "--strategy",
+        "full", "--learning-rate", "0.01", "--device", "cpu", "--json",
+    ]  # fmt: skip
+    one, two = in_one_and_in_two(line, tmp_path, capsys, each=each)
+    assert two["metrics"]["count"] == 1
+    if each > 1:
+        require_same(one, two, tmp_path)
+    assert main(["evaluate", two["module"], str(valid), "--device", "cpu", "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    losses = [row["valid_loss"] for row in two["history"]]
+    assert any(alone["loss"] == pytest.approx(loss, rel=1e-4) for loss in losses)
+    assert alone["accuracy"] == two["metrics"]["accuracy"]
 
 
 def test_two_processes_answer_two_questions_as_one_does(
@@ -75,15 +112,7 @@ def test_two_processes_answer_two_questions_as_one_does(
         "finetune", str(module), f"shape={tmp_path / 'shape'}", f"side={tmp_path / 'side.csv'}", "--epochs", "2",
         "--no-augment", "--strategy", "full", "--learning-rate", "0.01", "--device", "cpu", "--json",
     ]  # fmt: skip
-    assert main([*line, "--batch-size", "6", "--output", str(tmp_path / "one")]) == 0
-    one = json.loads(capsys.readouterr().out)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "hub", *line, "--batch-size", "3", "--nproc", "2", "--output",
-         str(tmp_path / "two")],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    two = json.loads(done.stdout)
+    one, two = in_one_and_in_two(line, tmp_path, capsys, each=3)
     assert {"shape_accuracy", "side_accuracy"} <= set(one["metrics"])
     for here, there in zip(one["history"], two["history"], strict=True):
         assert there["train_loss"] == pytest.approx(here["train_loss"], rel=1e-4)

@@ -333,6 +333,39 @@ def test_a_sample_that_comes_again_in_an_epoch_is_another_variant_then() -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("count", "batch_size", "ranks", "sizes"),
+    [
+        (5, 2, 2, [3, 2]),
+        (5, 4, 2, [3, 2]),
+        (7, 3, 3, [4, 3]),
+        (6, 2, 2, [2, 2, 2]),
+        (1, 64, 2, [1]),
+        (2, 3, 3, [2]),
+    ],
+)
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_every_process_takes_every_step_and_their_shares_are_the_step(
+    count: int, batch_size: int, ranks: int, sizes: list[int], kept: int
+) -> None:
+    source: Any = read(3)
+    if kept:
+        source = Stored([source.take(np.arange(count), view)[0] for view in range(kept)], np.arange(count))
+    else:
+        source.samples, source.targets = source.samples.select(range(count)), np.arange(count)
+    shares = [Batches(source, batch_size=batch_size, part=(rank, ranks)) for rank in range(ranks)]
+    assert [each.sizes for each in shares] == [sizes] * ranks
+    start = 0
+    for *parts, size in zip(*(each.epoch(1) for each in shares), sizes, strict=True):
+        whole = source.take(np.arange(start, start + size), 1)
+        for place in (0, 1):
+            arrays = [part[place] for part in parts]
+            assert {array.dtype for array in arrays} == {whole[place].dtype}
+            assert np.array_equal(np.concatenate(arrays), whole[place])
+        assert count < ranks or all(len(inputs) for inputs, _ in parts)
+        start += size
+
+
 def test_views_that_are_kept_take_turns_within_an_epoch_too() -> None:
     views = [np.array([[10 * view + index] for index in range(4)]) for view in range(3)]
     order = [2, 1, 2, 2, 2, 0]

@@ -97,7 +97,8 @@ class Source(Protocol):
     def take(self, indices: np.ndarray, epoch: int) -> Batch:
         """Give (inputs, targets) of the samples at `indices`, as they look in this epoch.
 
-        Where an order has a sample twice, a third argument says how often each of `indices` came before in the epoch.
+        There may be none of them, for a process that has no share of a small set. Where an order has a sample twice, a
+        third argument says how often each of `indices` came before in the epoch.
         """
 
 
@@ -115,6 +116,8 @@ class Read:
         return len(self.samples)
 
     def take(self, indices: np.ndarray, epoch: int, turns: np.ndarray | None = None) -> Batch:
+        if not len(indices):
+            return _emptied(self.take(FIRST, epoch))
         examples, items = self.items.examples, []
         for index, turn in _with_turns(indices, turns):
             item = self.items.item(self.samples[index])
@@ -166,6 +169,8 @@ class Stored:
         return len(self.targets)
 
     def take(self, indices: np.ndarray, epoch: int, turns: np.ndarray | None = None) -> Batch:
+        if not len(indices):
+            return _emptied(self.take(FIRST, epoch))
         count = len(self.variants)
         if count == 1:
             return each(lambda array: array[indices], self.variants[0]), self.targets[indices]
@@ -181,7 +186,9 @@ class Batches:
     """A source cut into steps of nearly equal size, none larger than `batch_size`.
 
     Nearly equal, so that no last batch of one or two samples upsets batch statistics. With `part` (n, of), a step
-    is shared by `of` processes, and this one gives the n-th share of each.
+    is shared by `of` processes, and this one gives the n-th share of each. Every process has a sample of every step,
+    for which a step of one sample a process may have a few more; where there are fewer samples than processes, some
+    have none.
     """
 
     def __init__(
@@ -197,7 +204,7 @@ class Batches:
         """`order` None keeps the source's. `finish` has the last word on a batch: (batch, indices, epoch)."""
         self.source, self.order, self.workers, self.part, self.finish = source, order, workers, part, finish
         self.count = len(source)
-        self.steps = max(1, -(-self.count // batch_size))
+        self.steps = max(1, min(-(-self.count // batch_size), self.count // part[1]))
         self.sizes = [len(each) for each in np.array_split(np.arange(self.count), self.steps)]
         """Samples of each step, over all processes."""
 
@@ -217,6 +224,15 @@ class Batches:
     def _assemble(self, indices: np.ndarray, epoch: int, *turns: np.ndarray) -> Batch:
         batch = self.source.take(indices, epoch, *turns)
         return batch if self.finish is None else self.finish(batch, indices, epoch)
+
+
+FIRST = np.zeros(1, np.int64)
+
+
+def _emptied(batch: Batch) -> Batch:
+    """Give a batch without its samples: what is left are the shapes and types that the others have."""
+    inputs, targets = (each(lambda array: array[:0], part) for part in batch)
+    return inputs, targets
 
 
 def _turns(order: np.ndarray) -> np.ndarray:

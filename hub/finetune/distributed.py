@@ -3,7 +3,8 @@
 Started by `paddle.distributed.launch` (which `hub finetune --nproc N` calls). A step of N processes with batch size b
 is the step of one process with batch size N·b: the losses are means over the whole step and the gradients are added
 over all processes, whatever the sizes of the shares. The exception are batch statistics, which each process takes of
-its own share; the running statistics of the first process are the ones that are kept.
+its own share; the running statistics of the first process are the ones that are kept. With b = 1, and samples that
+cannot be dealt out evenly, some steps have a sample or more above N: none leaves a process without.
 """
 
 from __future__ import annotations
