@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import paddle
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import f1_score, jaccard_score
 
@@ -15,7 +19,7 @@ from hub.modules import archs
 from hub.modules.network import Network, infer
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
-from hub.tasks.segmentation import MaskedExamples, SemanticSegmentation, palette, palette_picture
+from hub.tasks.segmentation import MaskedExamples, SemanticSegmentation, _starts, palette, palette_picture
 from hub.tasks.segmentation_losses import cross_entropy, dice, lovasz
 from hub.tasks.segmentation_metrics import PixelMeter
 from hub.transforms import joint
@@ -232,6 +236,45 @@ def test_tiles_give_what_the_whole_picture_gives() -> None:
     assert len(np.unique(whole["mask"])) > 1, "an answer of one class would agree with anything"
     assert (whole["mask"] == tiled["mask"]).mean() > 0.97
     assert sum(whole["areas"].values()) == pytest.approx(1, abs=1e-4)
+
+
+@st.composite
+def tilings(draw: st.DrawFn) -> tuple[int, int, int]:
+    tile = 32 * draw(st.integers(1, 20))
+    return draw(st.integers(1, 5000)), tile, draw(st.integers(0, tile // 2))
+
+
+@given(tilings())
+@example((1535, 512, 0))
+@example((1505, 512, 8))
+@example((961, 512, 64))
+@example((33, 32, 1))
+@settings(max_examples=300, deadline=None)
+def test_tiles_cover_every_pixel_and_neighbours_share_what_was_asked_for(
+    tiling: tuple[int, int, int],
+) -> None:
+    length, tile, overlap = tiling
+    starts = _starts(length, tile, overlap)
+    ends = [min(length, start + tile) for start in starts]
+    assert (starts[0], ends[-1]) == (0, length)
+    assert all(start < after for start, after in itertools.pairwise(starts))
+    assert all(end - after >= overlap for end, after in zip(ends, starts[1:], strict=False))
+    if tile - overlap >= 32:  # tiles of the network's own grid, no more than that takes
+        assert all(start % 32 == 0 for start in starts[:-1])
+        assert len(starts) == max(1, -(-(length - tile) // ((tile - overlap) // 32 * 32)) + 1)
+
+
+@pytest.mark.parametrize("height", [1535, 1505, 1100])
+@pytest.mark.parametrize("overlap", [0, 8, 64])
+def test_tiles_answer_every_pixel(height: int, overlap: int) -> None:
+    """By a network that gives each pixel the class that its colour is."""
+    numbers = np.random.default_rng(0).integers(0, 3, (height, 40)).astype(np.uint8)
+    preprocessor = PicturePreprocessor([Named("normalize")])
+    result = SemanticSegmentation(LABELS).answers(
+        [numbers], [numbers[:, :, None]], preprocessor=preprocessor, overlap=overlap,
+        run=lambda given: -((255 * given - np.arange(3)[:, None, None]) ** 2),
+    )[0]  # fmt: skip
+    assert np.array_equal(result["mask"], numbers)
 
 
 @pytest.mark.parametrize(

@@ -178,8 +178,8 @@ class SemanticSegmentation(Plain):
     ) -> list[dict[str, Any]]:
         """Give {"mask": uint8 [H, W] of label numbers at the picture's own size, "areas": {label: share}}.
 
-        A picture with a side above `tile` pixels is answered in tiles of that side, which share `overlap` pixels with
-        their neighbours; there the answers fade into one another, so that no seam shows.
+        A picture with a side above `tile` pixels is answered in tiles of that side, which share at least `overlap`
+        pixels with their neighbours; there the answers fade into one another, so that no seam shows.
         """
         if tile < MULTIPLE or tile % MULTIPLE:
             raise UsageError(f"tile: expected a multiple of {MULTIPLE}, found {tile!r}")
@@ -268,12 +268,17 @@ def _logits(picture: np.ndarray, run: Run, preprocessor: Preprocessor, tile: int
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Give where tiles begin: each shares at least `overlap` with the next, and the last ends at the edge."""
+    """Give where tiles begin: each shares at least `overlap` with the next, and the last ends at the edge.
+
+    They are spread evenly. All but the last begin at multiples of MULTIPLE, where the cells of the whole picture begin
+    too, unless their steps have to be smaller.
+    """
     if length <= tile:
         return [0]
-    count = -(-(length - overlap) // (tile - overlap))
-    places = np.linspace(0, length - tile, count)
-    return [int(place) // MULTIPLE * MULTIPLE for place in places[:-1]] + [length - tile]
+    room, grid = length - tile, MULTIPLE if tile - overlap >= MULTIPLE else 1
+    step = (tile - overlap) // grid * grid
+    count = -(-room // step)
+    return [-(-n * room // (count * grid)) * grid for n in range(count)] + [room]
 
 
 def _ramp(length: int, overlap: int) -> np.ndarray:
