@@ -18,8 +18,10 @@ import hub
 from hub import tasks
 from hub.errors import DataError, DeviceError, TrainingError, UsageError
 from hub.files import sha256_of
+from hub.finetune import optimizer, optimizer_state
 from hub.finetune.batches import Batches, ItemCache, Read, Stored, digest_of, in_order
 from hub.finetune.callbacks import Callback
+from hub.finetune.config import Config
 from hub.finetune.sampling import shuffled_order
 from hub.finetune.trainer import Trainer
 from hub.modules import weights
@@ -701,3 +703,48 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(kind: str, weight: 
         found.append((value, *(each.numpy() for each in layer.parameters())))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_clip_norm_is_the_largest_norm_of_the_gradient_of_a_whole_step(
+    share: float, layer_decay: float
+) -> None:
+    """Against float64: of one step AdamW's first moment is a tenth of the gradient that it was given."""
+    paddle.seed(0)
+    layers = [paddle.nn.Linear(6, 5), paddle.nn.Linear(5, 4), paddle.nn.Linear(4, 2)]
+    model = paddle.nn.Sequential(*layers)
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(7, 6)).astype(np.float32), rng.integers(0, 2, 7)
+    task = tasks.create("image_classification", ["this", "that"])
+    task.loss()(model(paddle.to_tensor(inputs)), paddle.to_tensor(targets)).backward()
+    gradients = {name: each.grad.numpy().astype(np.float64) for name, each in model.named_parameters()}
+    model.clear_gradients()
+    norm = np.sqrt(sum((each**2).sum() for each in gradients.values()))
+
+    groups = [(str(number), [layer]) for number, layer in enumerate(layers)]
+    config = Config(clip_norm=share * norm, layer_decay=layer_decay)
+    adam = optimizer.build(groups, config, 0.01)
+    trainer = Trainer(model, task, optimizer=adam, loss=task.loss(), schedule=lambda at: 1.0)
+    trainer.total_steps = 1
+    trainer.train_step(inputs, targets, 7)
+    arrays, _ = optimizer_state.to_arrays(adam, {name: each.name for name, each in model.named_parameters()})
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(
+            arrays[f"moment1/{name}"], 0.1 * min(1.0, share) * gradient, rtol=1e-5, atol=1e-8
+        )
+
+
+def test_each_group_back_from_the_head_learns_slower_by_layer_decay() -> None:
+    """AdamW's first step moves every weight by its learning rate, whatever the size of its gradient."""
+    layers = [paddle.nn.Linear(3, 3, bias_attr=False) for _ in range(3)]
+    model = paddle.nn.Sequential(*layers)
+    groups = [(str(number), [layer]) for number, layer in enumerate(layers)]
+    adam = optimizer.build(groups, Config(layer_decay=0.5, weight_decay=0.0), 0.01)
+    before = [layer.weight.numpy() for layer in layers]
+    model(paddle.ones([1, 3])).sum().backward()
+    adam.step()
+    moved = [
+        float(np.abs(layer.weight.numpy() - old).mean()) for layer, old in zip(layers, before, strict=True)
+    ]
+    np.testing.assert_allclose(moved, [0.0025, 0.005, 0.01], rtol=1e-3)

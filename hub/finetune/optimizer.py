@@ -16,15 +16,16 @@ def build(groups: Groups, config: Config, learning_rate: float) -> paddle.optimi
     """Give AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) over the groups' parameters.
 
     Biases and norms are not decayed; each group back from the head learns `layer_decay` times slower than the one
-    after it. Frozen parameters are left out, unless they are to be opened later (strategy "gradual").
+    after it. The gradient of all of them together is clipped to `clip_norm`. Frozen parameters are left out, unless
+    they are to be opened later (strategy "gradual").
     """
     parameters = []
-    decayed: set[str] = set()
     for distance, (_, layers) in enumerate(reversed(groups)):
         members = [parameter for layer in layers for parameter in layer.parameters() if parameter.trainable]
-        if members:
-            parameters.append({"params": members, "learning_rate": config.layer_decay**distance})
-        decayed |= {parameter.name for parameter in members if len(parameter.shape) > 1}
+        for parameter in members:  # one list, not paddle's groups: of those each would be clipped on its own
+            parameter.optimize_attr["learning_rate"] = config.layer_decay**distance
+        parameters += members
+    decayed = {parameter.name for parameter in parameters if len(parameter.shape) > 1}
     clip = None if config.clip_norm is None else paddle.nn.ClipGradByGlobalNorm(config.clip_norm)
     return paddle.optimizer.AdamW(
         learning_rate,
