@@ -370,7 +370,8 @@ class Module(PaddleHubFace):
         Raises UsageError for an argument that cannot be meant and DataError for bad data, both before anything
         is trained; TrainingError when the loss is no longer a number. Ctrl-C finishes the step, writes a
         checkpoint, leaves the best weights so far in the module and on disk, prints where, and raises
-        KeyboardInterrupt; SIGTERM likewise, and raises SystemExit.
+        KeyboardInterrupt; SIGTERM likewise, and raises SystemExit. However a run breaks off, as long as no epoch of it
+        is complete the module stays what it was.
         """
         takes = tasks.options(training.task_for(self.task, train))
         options = {name: more.pop(name) for name in takes if name in more}
@@ -494,7 +495,7 @@ class Module(PaddleHubFace):
 
     @contextmanager
     def _becoming(self, job: training.Job, run: Run | None = None) -> Iterator[None]:
-        """Be the module that the job trains; without a run, and where a run learnt nothing, be as before afterwards."""
+        """Be the module that the job trains; without a run, and where nothing came of it, be as before afterwards."""
         before = self._base, self._task, self.network, self.run
         self._retask(job.task, job.backbone, job.plan.config)
         self.run = run

@@ -256,6 +256,36 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_none_of_it(tmp_path: P
     assert all(np.isfinite(array).all() for array in weights.state_of(module.network).values())
 
 
+@pytest.mark.parametrize("options", [{}, {"freeze": 2}, {"drop_groups": 1}], ids=str)
+@pytest.mark.parametrize("raises", [None, ZeroDivisionError, KeyboardInterrupt])
+def test_a_run_that_breaks_off_in_its_first_epoch_leaves_the_module_as_it_was(
+    tmp_path: Path, raises: type[BaseException] | None, options: dict[str, Any]
+) -> None:
+    class Break(Callback):
+        def on_step_end(self, trainer, step) -> None:
+            if trainer.step == 2 and raises:
+                raise raises
+            if trainer.step == 2:
+                bias = module.network.head.bias
+                bias.set_value(np.full(bias.shape, np.inf, np.float32))
+
+    def train(module: Any, name: str, **more: Any) -> Any:
+        settings = {"strategy": "full", "epochs": 2, "batch_size": 6, "progress": False}
+        return module.finetune(samples(9), output_dir=tmp_path / name, **{**settings, **options, **more})
+
+    module = tiny_module()
+    before, answer = weights.state_of(module.network), module.predict(samples(1)[0][0])
+    with pytest.raises(raises or TrainingError):
+        train(module, "broken", learning_rate=0.01, callbacks=[Break()])
+    after = weights.state_of(module.network)
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(array, after[name]) for name, array in before.items())
+    assert (module.name, module.labels, module.run) == ("tiny", ("this", "that"), None)
+    assert module.predict(samples(1)[0][0]) == answer
+    losses = [row["train_loss"] for row in train(module, "again").run.history]
+    assert losses == [row["train_loss"] for row in train(tiny_module(), "fresh").run.history]
+
+
 def test_hooks_come_in_order_and_a_callback_can_stop_the_run(tmp_path: Path) -> None:
     class Record(Callback):
         def __init__(self) -> None:

@@ -105,7 +105,8 @@ class KeepBest(Callback):
     """Keeps the weights of the best epoch, and calls `save` once a minute for the newest.
 
     The best is the largest (or smallest) `metric`; equal ones are told apart by the smaller validation loss.
-    Without a validation set the newest weights are the best, and are not saved at every epoch.
+    Without a validation set the newest weights are the best, and are not saved at every epoch. A run that breaks off
+    before it has any gives the model back the weights that it began with.
     """
 
     def __init__(self, metric: str, *, larger_is_better: bool, save: Callable[[], object]) -> None:
@@ -113,6 +114,8 @@ class KeepBest(Callback):
         self.score = (-np.inf, -np.inf)
         self.epoch = 0
         self.weights: dict[str, np.ndarray] = {}
+        self.before: dict[str, np.ndarray] = {}
+        """The weights that the run began with, until there are others to keep: at no time are both in memory."""
         self.saved = time.monotonic()
         self.is_new = False
         """Whether the best weights are newer than those that a checkpoint has."""
@@ -130,6 +133,7 @@ class KeepBest(Callback):
         score = (self.sign * row[key], -row["valid_loss"]) if key in row else self.score
         if score >= self.score:
             self.score, self.epoch, self.is_new = score, row["epoch"], True
+            self.before = {}
             with trainer.averaged():
                 self.weights = weights.state_of(trainer.model)
                 if key in row and time.monotonic() - self.saved > SECONDS:
@@ -141,10 +145,13 @@ class KeepBest(Callback):
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         self.offer(trainer, row)
 
+    def on_train_end(self, trainer: Trainer) -> None:
+        self.before = {}  # what a whole run has learnt stays, even where no metric was a number
+
     def put_back(self, trainer: Trainer) -> None:
-        """Put the best weights back into the model."""
-        if self.weights:
-            weights.give(trainer.model, self.weights, what="best weights")
+        """Put the best weights back into the model, or else those that it began with."""
+        if kept := self.weights or self.before:
+            weights.give(trainer.model, kept, what="best weights")
 
 
 class WriteHistory(Callback):

@@ -31,6 +31,7 @@ from hub.finetune.range_test import range_test as measure_rates
 from hub.finetune.run import Run, environment
 from hub.finetune.trainer import Interrupted, Trainer, measure
 from hub.finetune.worst import Worst
+from hub.modules import weights
 from hub.modules.compiled import failed_traces_forgotten
 from hub.modules.network import Network
 
@@ -63,7 +64,7 @@ def fit(
 
     `save_best` writes the network as it is; it is called for the best weights now and then, and at the end, however
     the run ends. KeyboardInterrupt (and SystemExit after SIGTERM) and every error restore the best weights before
-    they go on to the caller; where nothing was learnt yet (`run.begun`), nothing is written.
+    they go on to the caller; where there are none yet (`run.begun`), those that it began with, and nothing is written.
     """
     config, task, group = plan.config, plan.task, group or Group()
     assert config.epochs is not None, "plan() fills it in"
@@ -91,12 +92,13 @@ def fit(
         own += [WriteHistory(run.folder), *([Progress(plan.metric, train.count)] if progress else [])]
     trainer.callbacks = [*own, *callbacks, checkpointer]
     run.history = trainer.history
-    if store.start is not None:
-        resume.go_on(trainer, keeper, store.start)
-        say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
+    keeper.before = weights.state_of(trainer.model)
     tracing = failed_traces_forgotten() if config.to_static else nullcontext()
     with tracing, _ending(trainer, keeper, checkpointer, run, network, say):
-        if fit_head and store.start is None:
+        if store.start is not None:
+            resume.go_on(trainer, keeper, store.start)
+            say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
+        elif fit_head:
             _offer_start(trainer, keeper, valid)
         trainer.fit(train, valid, epochs=config.epochs)
 
@@ -128,7 +130,10 @@ def _ending(
     network: Network,
     say: Callable[[str], None],
 ) -> Iterator[None]:
-    """See to it that, however the block ends, the network has the best weights and the disk what was learnt."""
+    """See to it that, however the block ends, the network has the best weights and the disk what was learnt.
+
+    Where the block breaks off before there are any, the network has the weights that it began with.
+    """
     finished = False
     try:
         yield
@@ -157,6 +162,7 @@ def _ending(
         freezing.apply(network, Frozen())
         network.eval()
         run.best_epoch, run.steps = keeper.epoch, trainer.step
+        run.begun = finished or bool(keeper.weights)
         if not finished and keeper.weights and trainer.group.first:
             keeper.save()
             say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")

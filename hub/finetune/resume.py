@@ -124,6 +124,7 @@ def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> None:
         trainer.average.restore(checkpoint.load("average"))
     if "best" in checkpoint.groups:
         keeper.weights = {name: np.array(array) for name, array in checkpoint.load("best").items()}
+        keeper.before = {}
     for callback, (name, state) in zip(trainer.callbacks, record["callbacks"], strict=False):
         if type(callback).__name__ == name:
             callback.restore(state)

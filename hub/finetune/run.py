@@ -33,6 +33,8 @@ class Run:
     steps: int = 0
     """Steps that were trained."""
     interrupted: bool = False
+    begun: bool = False
+    """Whether anything came of it: the weights of an epoch, or a head in closed form."""
     task: str = ""
     labels: tuple[str, ...] = ()
     misses: list[Miss] = field(default_factory=list)
@@ -48,11 +50,6 @@ class Run:
     def best(self) -> Path:
         """The module folder of the best epoch."""
         return self.folder / "best"
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything was learnt: in a step, or in closed form before the first one."""
-        return bool(self.steps or self.history)
 
     def summary(self) -> str:
         """Give two lines: the best epoch with its metric, and where everything is."""
