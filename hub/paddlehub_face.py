@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from paddle import Tensor
 
 from hub import tasks
-from hub.errors import UsageError, one_of
+from hub.errors import UsageError, WeightsError, one_of
 from hub.finetune.config import Config
 from hub.modules import weights
 from hub.modules.archs import Backbone
@@ -26,6 +27,8 @@ TASKS = {
     "text-matching": "siamese_matching",
 }
 """PaddleHub's names of tasks, and ours."""
+
+_PANNS = re.compile(r"cnn(6|10|14)\.")
 
 
 class PaddleHubFace:
@@ -82,9 +85,10 @@ class PaddleHubFace:
         return state
 
     def set_state_dict(self, state: Mapping[str, Any], *, what: str = "state") -> None:
-        """Take parameters and buffers. Raises WeightsError unless every name and shape agrees."""
+        """Take parameters and buffers, also by PaddleHub's names. Raises WeightsError unless all of them fit."""
         self._corpus = None
-        weights.give(self.network, {name: np.asarray(value) for name, value in state.items()}, what=what)
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        weights.give(self.network, in_our_names(self.network, arrays), what=what)
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
         """Give {"loss": mean loss, "metrics": …} of a batch [inputs, targets], as `hub.Trainer` wants it.
@@ -103,6 +107,30 @@ class PaddleHubFace:
     def validation_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
         """Give the same as `training_step`; the trainer has switched to prediction."""
         return self.training_step(batch, batch_idx)
+
+
+def in_our_names(network: Network, state: weights.State) -> weights.State:
+    """Give a state that PaddleHub wrote for a pretrained module under the names of our network, in the same order.
+
+    There the classifier stands among the layers of the published network, or beside it (the PANNs). Any other state is
+    given as it is.
+    """
+    own = network.state_dict().keys()
+    if not own.isdisjoint(state):
+        return state
+    if any(_PANNS.match(name) for name in state):
+        body = {_PANNS.sub("", name): array for name, array in state.items() if _PANNS.match(name)}
+        head = {name[3:]: array for name, array in state.items() if name.startswith("fc.")}
+        body = {name: array for name, array in body.items() if not name.startswith("fc_audioset.")}
+    else:
+        try:
+            body, found = network.backbone.from_published(state)
+        except WeightsError:  # has another classifier: what differs is said where the state is given
+            return state
+        head = found or {}
+    ours = {f"backbone.{name}": array for name, array in body.items()}
+    ours |= {f"head.{name}": array for name, array in head.items()}
+    return state if own.isdisjoint(ours) else ours
 
 
 def turned(loaded: Bundle, task: str | None) -> Bundle:

@@ -23,6 +23,7 @@ from hub import errors
 from hub.finetune import optimizer_state
 from hub.modules import weights
 from hub.trainer.steps import remaining
+from hub.transforms import spectrogram
 from tests.pictures import LABELS, picture, tiny_module
 
 ROOT = Path(__file__).parents[1]
@@ -320,6 +321,69 @@ def test_a_checkpoint_of_paddlehub_is_gone_on_with(
     assert new._loop.step == 10
     assert (tmp_path / "ckpt/epoch_5/model.safetensors").is_file()
     assert trainer(tmp_path / "ckpt", rate=rate()).current_epoch == 5, "ours is newer than epoch_3 now"
+
+
+def as_in_paddlehub(module: Any, kind: str) -> nn.Layer:
+    """The same parameters where PaddleHub's networks have them: backbone and classifier side by side."""
+    old, inside = nn.Layer(), module.network.backbone
+    if kind == "panns_cnn6":
+        inside.fc_audioset = nn.Linear(512, 527)
+        old.cnn6, old.fc = inside, module.network.head
+        return old
+    for name, layer in inside.named_children():
+        old.add_sublayer(name, layer)
+    old.out = module.network.head
+    return old
+
+
+@pytest.mark.parametrize(
+    ("arch", "preprocess", "task"),
+    [
+        (
+            {"name": "resnet_vd", "depth": 18},
+            [{"rgb": {}}, {"normalize": {"mean": [0.5] * 3, "std": [0.5] * 3}}],
+            "image_classification",
+        ),
+        (
+            {"name": "panns_cnn6"},
+            [{"log_mel": spectrogram.PANNS}],
+            "audio_classification",
+        ),
+    ],
+    ids=["pictures", "sounds"],
+)
+def test_what_paddlehub_trained_of_a_pretrained_module_is_gone_on_with(
+    tmp_path: Path, arch: Any, preprocess: Any, task: str
+) -> None:
+    def module(seed: int) -> Any:
+        return hub.Module.create(
+            "pretrained", task=task, arch=arch, preprocess=preprocess, labels=list(LABELS), seed=seed
+        )
+
+    folder = module(0).save(tmp_path / "pretrained")
+    trained = module(1)
+    old = as_in_paddlehub(trained, arch["name"])
+    adam = paddle.optimizer.Adam(0.01, parameters=old.parameters())
+    begin()
+    used = [one for name, one in old.named_parameters() if one.trainable and "fc_audioset" not in name]
+    sum((one * paddle.randn(one.shape)).sum() for one in used).backward()
+    adam.step()
+    (tmp_path / "ckpt/epoch_3").mkdir(parents=True)
+    file = tmp_path / "ckpt/epoch_3/model.pdparams"
+    paddle.save(old.state_dict(), str(file))
+    paddle.save(adam.state_dict(), str(file.with_suffix(".pdopt")))
+    wanted = {
+        name: value.numpy() for name, value in trained.state_dict().items() if "fc_audioset" not in name
+    }
+    one = trainer(tmp_path / "ckpt", model=hub.Module(folder))
+    for given in (hub.Module(folder, load_checkpoint=file), one.model):
+        found = given.state_dict()
+        assert found.keys() == wanted.keys()
+        assert all(np.array_equal(value.numpy(), wanted[name]) for name, value in found.items())
+    names = {name: parameter.name for name, parameter in trained.network.named_parameters()}
+    theirs, ours = optimizer_state.to_arrays(adam, names)[0], moments(one)
+    assert theirs.keys() == ours.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_what_paddlehub_left_is_not_taken_for_the_new_best(tmp_path: Path) -> None:

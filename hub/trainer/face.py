@@ -41,6 +41,7 @@ from hub.finetune.checkpoint import Checkpoints
 from hub.finetune.scalars import Scalars
 from hub.module import Module
 from hub.modules import devices, weights
+from hub.paddlehub_face import in_our_names
 from hub.trainer.pdopt import give_pdopt, parameters_of
 from hub.trainer.steps import Best, Collated, Log, Loop, Ours, Saver
 
@@ -260,10 +261,13 @@ class Trainer:
         path = folder / "model.safetensors"
         if not path.is_file():
             path = folder / "model.pdparams"
-        weights.give(self.layer, weights.load(path), what=str(path))
+        found = weights.load(path)
+        state = in_our_names(self.model.network, found) if isinstance(self.model, Module) else found
+        weights.give(self.layer, state, what=str(path))
         if path.suffix == ".pdparams":
             if (folder / "model.pdopt").is_file():
-                give_pdopt(self.optimizer, folder / "model.pdopt", self.layer)
+                order = None if state is found else list(state)
+                give_pdopt(self.optimizer, folder / "model.pdopt", self.layer, order=order)
             else:
                 self.say(f"{folder}: no model.pdopt: the optimizer starts afresh")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from hub.modules import pdparams
 _KEY = re.compile(r"(?P<parameter>[a-z0-9_]+\.(?P<role>[a-z]+)_\d+)_(?P<kind>\w+)_\d+", re.IGNORECASE)
 
 
-def give_pdopt(optimizer: Optimizer, path: Path, layer: nn.Layer) -> None:
+def give_pdopt(
+    optimizer: Optimizer, path: Path, layer: nn.Layer, *, order: Sequence[str] | None = None
+) -> None:
     """Give an optimizer the state that a .pdopt file has.
 
     The file names parameters as the process did that wrote it: linear_1.w_0 is linear_7.w_0 in one that has built
-    other layers before. What stays is their order, which is that of the optimizer's list. Raises TrainingError when
-    number, kind, shape or type do not agree, UnsafeFileError for a hostile file.
+    other layers before. What stays is their order, which is that of the optimizer's list, or `order` for a network that
+    was built in another one. Raises TrainingError when number, kind, shape or type do not agree, UnsafeFileError for a
+    hostile file.
     """
     hint = f"go on with a fresh optimizer: remove {path}"
     tree = pdparams.read_nested(path)
@@ -43,6 +47,8 @@ def give_pdopt(optimizer: Optimizer, path: Path, layer: nn.Layer) -> None:
         for parameter in parameters_of(optimizer)
         if not parameter.stop_gradient and parameter.name in ours
     ]
+    if order is not None:
+        trained.sort(key=lambda name: order.index(ours[name]))
     if found and len(found) != len(trained):
         raise TrainingError(
             f"{path}: expected the state of {len(trained)} trained parameters, found that of {len(found)}",
