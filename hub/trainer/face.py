@@ -43,7 +43,8 @@ from hub.module import Module
 from hub.modules import devices, weights
 from hub.paddlehub_face import in_our_names
 from hub.trainer.pdopt import give_pdopt, parameters_of
-from hub.trainer.steps import Best, Collated, Log, Loop, Ours, Saver
+from hub.trainer.samples import Collated, Ours
+from hub.trainer.steps import Best, Log, Loop, Saver
 
 LOWER_IS_BETTER = {"loss", "error", "gap", "perplexity", "mae", "mse", "rmse", "wer", "cer"}
 """Words in the name of a metric that is best when it is small."""
