@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from paddle import Tensor
@@ -101,8 +101,9 @@ class PaddleHubFace:
         if "accuracy" not in task.metrics or task.multi_label:
             return {"loss": task.loss()(outputs, targets), "metrics": {}}
         targets = targets.flatten().astype("int64")  # PaddleHub's datasets give [N] or [N, 1]
-        right = (outputs.argmax(-1) == targets).astype("float32").mean()
-        return {"loss": task.loss()(outputs, targets), "metrics": {"acc": right}}
+        found = [each.numpy() for each in outputs] if isinstance(outputs, tuple) else outputs.numpy()
+        wrong = cast(Any, task).misses(found, targets.numpy())
+        return {"loss": task.loss()(outputs, targets), "metrics": {"acc": 1 - len(wrong) / len(targets)}}
 
     def validation_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
         """Give the same as `training_step`; the trainer has switched to prediction."""

@@ -168,6 +168,47 @@ def test_a_module_reads_our_own_datasets_as_finetune_does(tmp_path: Path) -> Non
         trainer(tmp_path / "third").train(data)
 
 
+PAIRS = [(("a cat", "a cat"), "1"), (("a cat", "no dog"), "0")] * 6
+
+
+@pytest.mark.parametrize("task", ["text-matching", "text_matching"])
+def test_pairs_of_texts_are_trained_and_measured(tmp_path: Path, task: str) -> None:
+    data = hub.datasets.load(PAIRS, kind="pairs").train
+    module = hub.Module("sentences_static", task=task, num_classes=2)
+    one = trainer(tmp_path, model=module)
+    one.train(data, epochs=2, batch_size=4, eval_dataset=data)
+    assert one.evaluate(data, batch_size=5)["metrics"]["acc"] == pytest.approx(
+        module.evaluate(data)["accuracy"]
+    )
+
+
+def test_samples_with_several_labels_and_a_module_with_one_do_not_go_together(tmp_path: Path) -> None:
+    given = [(picture("dot", n), ["this", "that"][: n % 2 + 1]) for n in range(4)]
+    known = ["this", "that"]
+    several = hub.datasets.load(given, labels=known).train
+    one = hub.datasets.load(given[::2], labels=known, multi_label=False).train
+    many = tiny_module(multi_label=True)
+    with pytest.raises(errors.UsageError, match=r"(?s)train_dataset: .* several labels .*multi_label=True"):
+        trainer(tmp_path / "one", model=tiny_module()).train(several)
+    with pytest.raises(errors.UsageError, match=r"train_dataset: .* one label"):
+        trainer(tmp_path / "many", model=many).train(one)
+    assert "valid_loss" in trainer(tmp_path / "fits", model=many).train(several, eval_dataset=several)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"task": "text_regression", "label_list": ["score"]}, "text_regression, .*finetune"),
+        ({}, "sentences_static has no labels.*label_list"),
+    ],
+)
+def test_a_module_that_cannot_be_trained_so_is_refused_by_name(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(errors.UsageError, match=f"(?s){said}"):
+        trainer(tmp_path, model=hub.Module("sentences_static", **options))
+
+
 # ---- resuming ----
 
 

@@ -43,7 +43,7 @@ from hub.module import Module
 from hub.modules import devices, weights
 from hub.paddlehub_face import in_our_names
 from hub.trainer.pdopt import give_pdopt, parameters_of
-from hub.trainer.samples import Collated, Ours
+from hub.trainer.samples import Collated, Ours, require_trainable
 from hub.trainer.steps import Best, Log, Loop, Saver
 
 LOWER_IS_BETTER = {"loss", "error", "gap", "perplexity", "mae", "mse", "rmse", "wer", "cer"}
@@ -85,6 +85,8 @@ class Trainer:
             raise UsageError(
                 f"model: expected a hub.Module or a paddle.nn.Layer, found {type(model).__name__}"
             )
+        if isinstance(model, Module):
+            require_trainable(model)
         self.layer: nn.Layer = model.network if isinstance(model, Module) else model
         _require_parameters(optimizer, self.layer)
         devices.choose("gpu" if use_gpu else "cpu")  # says why there is none

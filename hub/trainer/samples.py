@@ -42,7 +42,8 @@ class Ours:
     def of(cls, model: Any, dataset: Dataset, *, name: str, seed: int | None) -> Ours:
         """Give a dataset's samples as `model` takes them, with a seed as random variants.
 
-        Raises UsageError, which calls the dataset `name`, for a model that is no hub.Module and for other labels.
+        Raises UsageError, which calls the dataset `name`, for a model that is no hub.Module and for other labels, or
+        several where the model gives one.
         """
         if not isinstance(model, Module):
             raise UsageError(
@@ -53,6 +54,17 @@ class Ours:
             raise UsageError(
                 f"{name}: expected the labels {', '.join(model.labels[:10])}, found {', '.join(dataset.labels[:10])}",
                 hint=f"hub.Module(…, label_list={list(dataset.labels)[:10]})",
+            )
+        several = model.spec.head is not None and model.spec.head.multi_label
+        if dataset.multi_label and not several:
+            raise UsageError(
+                f"{name}: its samples have several labels each, {model.name} gives one",
+                hint="module.finetune(data, multi_label=True) makes a module that gives several",
+            )
+        if several and not dataset.multi_label:
+            raise UsageError(
+                f"{name}: its samples have one label each, {model.name} gives several",
+                hint="load the data with multi_label=True",
             )
         items = ItemCache(tasks.kind(model.task).examples(model.preprocessor))
         targets = dataset.targets()
@@ -66,3 +78,18 @@ class Ours:
     def take(self, indices: np.ndarray, epoch: int) -> Any:
         batch = self.read.take(indices if len(indices) else np.zeros(1, np.int64), epoch)
         return list(batch), len(indices)
+
+
+def require_trainable(module: Module) -> None:
+    """Raise UsageError for a module whose training takes more than steps: a scale of its own, or several datasets."""
+    kind = tasks.kind(module.task)
+    if kind.of_numbers or kind.grouped:
+        raise UsageError(
+            f"model: hub.Trainer does not train {module.task}, found {module.name}",
+            hint="module.finetune(data) does",
+        )
+    if kind.has_labels and not module.labels:
+        raise UsageError(
+            f"model: {module.name} has no labels to learn yet",
+            hint="hub.Module(…, label_list=[…]), label_map={0: …} or num_classes=2",
+        )
