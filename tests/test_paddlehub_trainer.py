@@ -303,6 +303,38 @@ def test_epochs_is_where_a_run_ends_and_not_how_many_more(tmp_path: Path) -> Non
     assert equal(one, again)
 
 
+def test_a_run_that_is_at_its_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = trainer(tmp_path)
+    one.train(Texts(8), epochs=2)
+    assert "nothing to train" not in capsys.readouterr().err
+    for epochs in (2, 1):
+        again = trainer(tmp_path)
+        assert len(again.train(Texts(8), epochs=epochs)) == 2
+        assert "epoch 2 is reached already: nothing to train" in capsys.readouterr().err
+        assert again.current_epoch == 2
+    assert len(again.train(Texts(8), epochs=3)) == 3, "and it goes on from where it stands"
+
+
+def test_another_rate_in_the_script_is_the_one_that_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Halving(hub.Trainer):
+        def learning_rate_step(self, epoch_idx: int, batch_idx: int, learning_rate: Any, loss: Any) -> None:
+            self.optimizer.set_lr(self.optimizer.get_lr() / 2)
+
+    def go_on(rate: float, epochs: int, kind: type = hub.Trainer) -> Any:
+        one = trainer(tmp_path, rate=rate, kind=kind)
+        return one.train(Texts(8), epochs=epochs, batch_size=4)[-1]["learning_rate"]
+
+    assert go_on(0.01, 1, Halving) == pytest.approx(0.0025)
+    assert go_on(0.01, 2, Halving) == pytest.approx(0.000625), "the rate that the run had come to"
+    assert "learning rate" not in capsys.readouterr().err
+    assert go_on(0.5, 3) == pytest.approx(0.5)
+    assert "learning rate: 0.5, as the script says now; it was 0.01" in capsys.readouterr().err
+    assert go_on(0.5, 4) == pytest.approx(0.5)
+    assert "learning rate" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -94,6 +94,8 @@ class Trainer:
             paddle.set_device("gpu" if use_gpu else "cpu")
         )  # of several processes, each its own GPU
         self.model, self.optimizer = model, optimizer
+        scheduled = isinstance(optimizer._learning_rate, LRScheduler)
+        self._rate = None if scheduled else float(optimizer.get_lr())  # as the script has it
         self.is_pretrained = isinstance(model, Module)
         self.group = distributed.group()
         self.nranks, self.local_rank = self.group.size, self.group.rank
@@ -149,6 +151,9 @@ class Trainer:
             collate_fn: makes a batch of a list of samples; None stacks each field.
             seed: of the order of the samples.
 
+        A run that is gone on with keeps the learning rate that it had come to, unless the script has another one now.
+        Where epoch `epochs` is reached already, nothing is trained and a line says so.
+
         Raises UsageError before the first step for what cannot be meant, also for a run in `checkpoint_dir` that was
         begun with another batch size, seed or number of samples; TrainingError when the loss is no longer a number.
         Ctrl-C and SIGTERM finish the step and write a checkpoint first.
@@ -171,14 +176,19 @@ class Trainer:
             "data": {"train": train.count, "valid": valid.count if valid else None},
             "network": {name: list(tensor.shape) for name, tensor in self.layer.state_dict().items()},
             "ranks": self.nranks,
+            "rate": self._rate,  # not compared: another one is used
         }
         if self._resumed is not None:
             for warning in resume.require_same(self._resumed, identity):
                 self.say(warning)
+            self._heed_rate(self._resumed.record["identity"].get("rate"))
             resume.restore_random(self._resumed.record, self.group.rank)
             self._resumed = None
         elif self._loop.step == 0:
             self._loop.step = self._loop.epoch * train.steps  # after epochs of PaddleHub's
+        if self._loop.epoch > epochs or (self._loop.epoch == epochs and self._between_epochs()):
+            self.say(f"epoch {self._loop.epoch} is reached already: nothing to train")
+            return self._loop.history
         saver = Saver(self, save_interval, identity)
         self._loop.callbacks = [self.best, Log(self, log_interval), saver]
         if self._scalars is not None:
@@ -308,6 +318,17 @@ class Trainer:
             if (self.folder / "metrics.pkl").is_file():
                 self.say("metrics.pkl is not read, a pickle can run code: what is best is decided afresh")
         return checkpoint
+
+    def _between_epochs(self) -> bool:
+        """Say whether the epoch that the run stands in is complete."""
+        history = self._loop.history
+        return self._loop.batch == 0 and bool(history) and history[-1]["epoch"] == self._loop.epoch
+
+    def _heed_rate(self, before: float | None) -> None:
+        """Take the script's learning rate where it is another than `before`, that of the script that began the run."""
+        if self._rate is not None and before is not None and self._rate != before:
+            self.optimizer.set_lr(self._rate)
+            self.say(f"learning rate: {self._rate:g}, as the script says now; it was {before:g}")
 
     def _batches(
         self,
