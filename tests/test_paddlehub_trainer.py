@@ -463,8 +463,38 @@ def test_what_paddlehub_left_is_not_taken_for_the_new_best(tmp_path: Path) -> No
     old = trainer(tmp_path / "unused")
     write_paddlehub(tmp_path, old)
     (tmp_path / "epoch_3").rename(tmp_path / "best_model")
-    trainer(tmp_path).train(Texts(8), eval_dataset=Texts(4))
+    one = trainer(tmp_path, compare_metrics=lambda old, new: True)
+    one.train(Texts(8), eval_dataset=Texts(4))
     assert sorted(path.name for path in (tmp_path / "best_model").iterdir()) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("file", ["model.pdparams", "model.safetensors"])
+def test_the_best_weights_of_before_are_kept_until_better_ones_come(
+    tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = trainer(tmp_path / "unused")
+    good.train(Texts(200), epochs=5, batch_size=8)
+    mark = good.evaluate(Texts(31, seed=1))
+    good.save_model(str(tmp_path / "ckpt/best_model"))
+    if file == "model.pdparams":
+        (tmp_path / "ckpt/best_model/model.safetensors").unlink()
+        paddle.save(good.layer.state_dict(), str(tmp_path / "ckpt/best_model" / file))
+    kept = (tmp_path / "ckpt/best_model" / file).read_bytes()
+    one = trainer(tmp_path / "ckpt", rate=1e-6)
+    before = weights.state_of(one.layer)
+    one.train(Texts(8), eval_dataset=Texts(31, seed=1))
+    assert [path.name for path in (tmp_path / "ckpt/best_model").iterdir()] == [file]
+    assert (tmp_path / "ckpt/best_model" / file).read_bytes() == kept
+    assert one.best_metrics == pytest.approx({"acc": mark["metrics"]["acc"], "loss": mark["loss"]})
+    assert f"acc={mark['metrics']['acc']:.4f}" in capsys.readouterr().err
+    after = weights.state_of(one.layer)
+    assert all(np.allclose(after[name], before[name], atol=1e-3) for name in before), (
+        "it trains its own weights"
+    )
+    better = trainer(tmp_path / "ckpt", compare_metrics=lambda old, new: True)
+    better.train(Texts(8), epochs=2, eval_dataset=Texts(31, seed=1))
+    assert [path.name for path in (tmp_path / "ckpt/best_model").iterdir()] == ["model.safetensors"]
+    assert (tmp_path / "ckpt/best_model/model.safetensors").read_bytes() != kept
 
 
 def test_a_checkpoint_of_another_network_is_refused_with_both_sides(tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ class Trainer:
             train_dataset: anything with `__len__` and `__getitem__`; or, for a hub.Module, a dataset of hub.datasets.
             batch_size: samples in a step, for each process.
             num_workers: threads that read ahead.
-            eval_dataset: evaluated after every epoch; the best is kept in best_model.
+            eval_dataset: evaluated after every epoch; the best is kept in best_model. What an earlier run left there
+                is evaluated first.
             log_interval: steps between two lines of the log.
             save_interval: epochs between two folders epoch_N; the last epoch always gets one.
             collate_fn: makes a batch of a list of samples; None stacks each field.
@@ -194,6 +195,8 @@ class Trainer:
         if self._scalars is not None:
             self._loop.callbacks.insert(1, self._scalars)
         with self.store.owned() if self.group.first else nullcontext():
+            if valid is not None and not self.best.metrics:
+                self._measure_best(valid)
             self._fit(train, valid, epochs, saver)
         return self._loop.history
 
@@ -271,18 +274,20 @@ class Trainer:
         Raises WeightsError, and TrainingError for the optimizer, when names or shapes do not agree.
         """
         folder = Path(load_dir)
-        path = folder / "model.safetensors"
-        if not path.is_file():
-            path = folder / "model.pdparams"
-        found = weights.load(path)
-        state = in_our_names(self.model.network, found) if isinstance(self.model, Module) else found
-        weights.give(self.layer, state, what=str(path))
+        path = _weights_file(folder)
+        order = self._load_weights(path)
         if path.suffix == ".pdparams":
             if (folder / "model.pdopt").is_file():
-                order = None if state is found else list(state)
                 give_pdopt(self.optimizer, folder / "model.pdopt", self.layer, order=order)
             else:
                 self.say(f"{folder}: no model.pdopt: the optimizer starts afresh")
+
+    def _load_weights(self, path: Path) -> list[str] | None:
+        """Read weights alone, and give the order that they have in the file where it may be another than ours."""
+        found = weights.load(path)
+        state = in_our_names(self.model.network, found) if isinstance(self.model, Module) else found
+        weights.give(self.layer, state, what=str(path))
+        return None if state is found else list(state)
 
     def _compare_metrics(self, old: dict[str, float], new: dict[str, float]) -> bool:
         """Say whether `new` is better: by its first entry, and where that is equal by the loss.
@@ -316,8 +321,23 @@ class Trainer:
         elif folders:
             self.say(f"loaded {folders[number]}")
             if (self.folder / "metrics.pkl").is_file():
-                self.say("metrics.pkl is not read, a pickle can run code: what is best is decided afresh")
+                self.say("metrics.pkl is not read, a pickle can run code: best_model is measured anew")
         return checkpoint
+
+    def _measure_best(self, valid: Batches) -> None:
+        """Let the weights that best_model has, of which nothing is known, be the mark that new ones have to pass."""
+        path = _weights_file(self.folder / "best_model")
+        if not path.is_file():
+            return
+        now = weights.state_of(self.layer)
+        try:
+            self._load_weights(path)
+            loss, metrics = self._loop.measure(valid)
+        finally:
+            weights.give(self.layer, now, what="the weights of before")
+        self.best.metrics = {**metrics, **({} if loss is None else {"loss": loss})}
+        said = " ".join(f"{name}={value:.4f}" for name, value in self.best.metrics.items())
+        self.say(f"{path}: {said}; it stays until an evaluation is better")
 
     def _between_epochs(self) -> bool:
         """Say whether the epoch that the run stands in is complete."""
@@ -399,6 +419,12 @@ class Trainer:
         """Print a line to stderr, in one process of several."""
         if self.group.first:
             print(text, file=sys.stderr, flush=True)
+
+
+def _weights_file(folder: Path) -> Path:
+    """Give the file of weights in a folder that `save_model` wrote, here or in PaddleHub."""
+    ours = folder / "model.safetensors"
+    return ours if ours.is_file() else folder / "model.pdparams"
 
 
 def _refuse_unknown(function: Callable[..., Any], unknown: Mapping[str, Any]) -> None:
