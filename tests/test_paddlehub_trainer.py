@@ -17,6 +17,7 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from PIL import Image
 
 import hub
 from hub import errors
@@ -737,6 +738,144 @@ def test_a_loss_of_zero_and_no_loss_at_all_are_told_apart(tmp_path: Path) -> Non
         model.result = result
         with pytest.raises(errors.UsageError, match=said):
             one.evaluate(rows)
+
+
+def numbered(count: int, label: Any = 0, *, like: Any = np.float32, shape: Any = (1, 16, 16)) -> list[Any]:
+    return [(np.ones(shape, like), label) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [(np.ones((1, 16, 16)), 1)] * 3,
+        [(np.ones((1, 16, 16), np.float16), np.uint8(1))] * 3,
+        [(np.ones((1, 16, 16), np.float32), 1.0)] * 3,
+        [(np.ones((1, 16, 16), np.float32), np.array([1], np.int32))] * 3,
+        [(paddle.ones([1, 16, 16], "float64"), paddle.to_tensor(1))] * 3,
+    ],
+    ids=["float64", "float16, uint8", "whole float", "[N, 1]", "tensors"],
+)
+def test_samples_of_another_type_mean_the_same(tmp_path: Path, data: Any) -> None:
+    one = trainer(tmp_path, model=tiny_module())
+    assert one.evaluate(data, batch_size=2) == one.evaluate(numbered(3, 1), batch_size=2)
+    one.train(data, batch_size=2, eval_dataset=data)
+
+
+def test_spectrograms_need_no_axis_of_channels(tmp_path: Path) -> None:
+    one = trainer(tmp_path, model=hub.Module("speech_cnn", label_list=["a", "b"]))
+    shape = one.model.network.backbone.example_shape
+    mel = np.random.default_rng(0).normal(size=shape[1:]).astype(np.float32)
+    assert one.evaluate([(mel, 0)]) == one.evaluate([(mel[None], 0)])
+    with pytest.raises(
+        errors.UsageError, match=r'(?s)\[1, frames, bands\], found an array \[99\].*kind="sounds"'
+    ):
+        one.evaluate([(mel[0, 0] * np.ones(99, np.float32), 0)])
+
+
+def segmenter() -> Any:
+    return hub.Module.create(
+        "tiny", task="semantic_segmentation", labels=["ground", "sign"],
+        preprocess=[{"grayscale": {}}, {"normalize": {"mean": [0.5], "std": [0.5]}}],
+        arch={"name": "fpn", "channels": 8, "encoder": {"name": "small_resnet", "width": 2}},
+    )  # fmt: skip
+
+
+def test_masks_of_any_whole_type_mean_the_same(tmp_path: Path) -> None:
+    mask = np.tile([0, 1, 255, 1], (16, 4))
+    one = trainer(tmp_path, model=segmenter())
+    losses = [
+        one.evaluate([(np.ones((1, 16, 16), np.float32), each)] * 2)["loss"]
+        for each in (mask, mask.astype(np.uint8), mask[None], mask.astype(np.float32))
+    ]
+    assert losses == [losses[0]] * 4
+    one.train([(np.ones((1, 16, 16), np.float32), mask.astype(np.uint8))] * 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            numbered(2, shape=(3, 16, 16)),
+            r"sample 0: expected an array \[1, height, width\], found an array \[3, 16",
+        ),
+        (numbered(2, shape=(16, 16, 1)), r"found an array \[16, 16, 1\].*transpose"),
+        (numbered(2, like=np.uint8), "sample 0: expected float32 .*found uint8"),
+        ([*numbered(5), *numbered(1, 5)], "sample 5: expected a class number from 0 to 1, found 5"),
+        ([*numbered(5), *numbered(1, -1)], "sample 5: expected a class number from 0 to 1, found -1"),
+        (numbered(2, 0.5), "sample 0: expected a class number from 0 to 1, found 0.5"),
+        (numbered(2, "this"), "sample 0: expected a class number from 0 to 1, found 'this'"),
+        (numbered(2, np.zeros(3)), r"sample 0: expected a class number from 0 to 1, found an array \[3\]"),
+        ([("red.png", 0)] * 2, r"sample 0: expected an array .*found 'red.png'.*hub\.datasets\.load"),
+        ([(Image.new("L", (16, 16)), 0)] * 2, r"sample 0: expected .*found \(Image, a number\)"),
+        ([{"x": np.ones((1, 16, 16)), "y": 0}] * 2, r"sample 0: expected \(input, label\), found \{x: "),
+        ([np.ones((1, 16, 16))] * 2, r"sample 0: expected \(input, label\), found an array"),
+        (
+            [*numbered(1), *numbered(1, shape=(1, 12, 16))],
+            r"sample 1: expected .*as in sample 0.*\[1, 12, 16\]",
+        ),
+        ("pictures/", r"expected a dataset, found the path 'pictures/'.*hub\.datasets\.load"),
+    ],
+)
+def test_samples_that_a_module_cannot_take_are_named(tmp_path: Path, data: Any, said: str) -> None:
+    one = trainer(tmp_path, model=tiny_module())
+    with pytest.raises(errors.UsageError, match=f"(?s)eval_dataset.*{said}"):
+        one.evaluate(data, batch_size=6)
+    with pytest.raises(errors.UsageError, match="train_dataset"):
+        one.train(data, batch_size=6)
+
+
+def test_an_evaluation_that_cannot_be_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    one = trainer(tmp_path, model=tiny_module())
+    with pytest.raises(errors.UsageError, match="eval_dataset, sample 0: expected a class number"):
+        one.train(numbered(2), eval_dataset=numbered(2, 7))
+    assert one._loop.step == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (np.full((16, 16), 7), "sample 0: expected class numbers from 0 to 1, or 255 for none, found 7"),
+        (np.zeros((8, 16), int), r"sample 0: expected a mask \[16, 16\], found an array \[8, 16\]"),
+        (1, r"sample 0: expected a mask \[16, 16\], found a number"),
+    ],
+)
+def test_masks_that_do_not_fit_are_named(tmp_path: Path, label: Any, said: str) -> None:
+    with pytest.raises(errors.UsageError, match=f"train_dataset, {said}"):
+        trainer(tmp_path, model=segmenter()).train([(np.ones((1, 16, 16), np.float32), label)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "kind"),
+    [("sentences_static", "seq-cls", "texts"), ("textures_stylizer", None, "load_pictures")],
+)
+def test_what_only_our_datasets_can_be_read_from_is_said(
+    tmp_path: Path, name: str, task: Any, kind: str
+) -> None:
+    labels = {"num_classes": 2} if task else {}
+    module = hub.Module(name, task=task, **labels)
+    for sample in (("good", 0), (np.ones((3, 16, 16), np.float32), np.ones((3, 16, 16), np.float32))):
+        with pytest.raises(errors.UsageError, match=f"(?s)train_dataset, sample 0: .*hub.datasets.*{kind}"):
+            trainer(tmp_path, model=module).train([sample] * 2)
+
+
+def test_pictures_of_unequal_size_are_named_for_any_network(tmp_path: Path) -> None:
+    rows = [np.ones(3, np.float32), np.ones(3, np.float32), np.ones(2, np.float32)]
+    with pytest.raises(errors.UsageError, match=r"(?s)eval_dataset, sample 2: .* \[2\].*collate_fn"):
+        trainer(tmp_path, model=Halves()).evaluate(rows, batch_size=3)
+
+
+def test_a_stream_and_several_parts_are_no_dataset(tmp_path: Path) -> None:
+    class Stream(paddle.io.IterableDataset):
+        def __iter__(self) -> Any:
+            yield from numbered(2)
+
+    parts = hub.datasets.load([(picture("dot", n), "this") for n in range(2)])
+    for data, said in (
+        (Stream(), "__len__ and __getitem__, found Stream"),
+        (parts, r"found Splits.*\.train"),
+    ):
+        with pytest.raises(errors.UsageError, match=f"(?s)train_dataset: .*{said}"):
+            trainer(tmp_path, model=tiny_module()).train(data)
 
 
 # ---- what is refused ----

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
 import signal
 import sys
@@ -25,13 +26,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
-from paddle.io.dataloader.collate import default_collate_fn
+from paddle.io import IterableDataset
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
-from hub.datasets import Dataset
+from hub.datasets import Dataset, Splits
 from hub.errors import TrainingError, UsageError, one_of
 from hub.files import write_file
 from hub.finetune import distributed, resume, sampling
@@ -171,6 +173,8 @@ class Trainer:
         if eval_dataset is not None:
             self._require_step("validation_step")
             valid = read("eval_dataset", eval_dataset)
+            if isinstance(self.model, Module):  # which knows what it takes: better now than after an epoch
+                valid.source.take(np.zeros(1, np.int64), 0)
         identity = {
             "config": {"batch_size": batch_size, "seed": seed},
             "labels": list(self.model.labels) if isinstance(self.model, Module) else [],
@@ -339,6 +343,12 @@ class Trainer:
         said = " ".join(f"{name}={value:.4f}" for name, value in self.best.metrics.items())
         self.say(f"{path}: {said}; it stays until an evaluation is better")
 
+    def _module_by_itself(self) -> Module | None:
+        """Give the module where its own steps take the batches, and not those of a class derived from this."""
+        kind = type(self)
+        own = (kind.training_step, kind.validation_step) == (Trainer.training_step, Trainer.validation_step)
+        return self.model if own and isinstance(self.model, Module) else None
+
     def _between_epochs(self) -> bool:
         """Say whether the epoch that the run stands in is complete."""
         history = self._loop.history
@@ -363,10 +373,7 @@ class Trainer:
         """Give the batches of a dataset, shuffled when there is a seed."""
         _require_count("batch_size", batch_size, least=1)
         _require_count("num_workers", num_workers, least=0)
-        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-            raise UsageError(
-                f"{name}: expected a dataset with __len__ and __getitem__, found {type(dataset).__name__}"
-            )
+        _require_dataset(name, dataset)
         count = len(dataset)
         if count == 0:
             raise UsageError(f"{name}: expected at least one sample, found none")
@@ -375,7 +382,7 @@ class Trainer:
         if isinstance(dataset, Dataset) and collate_fn is None:
             source = Ours.of(self.model, dataset, name=name, seed=seed)
         else:
-            source = Collated(dataset, collate_fn or default_collate_fn)
+            source = Collated(dataset, collate_fn, name=name, module=self._module_by_itself())
         return Batches(
             source,
             batch_size=batch_size * self.nranks,
@@ -431,6 +438,23 @@ def _refuse_unknown(function: Callable[..., Any], unknown: Mapping[str, Any]) ->
     known = [name for name in inspect.signature(function).parameters if name not in ("self", "unknown")]
     for name in unknown:
         raise one_of(f"argument of hub.{function.__qualname__.removesuffix('.__init__')}", name, known)
+
+
+def _require_dataset(name: str, dataset: Any) -> None:
+    """Raise UsageError for what has no samples by number."""
+    if isinstance(dataset, str | os.PathLike):
+        raise UsageError(
+            f"{name}: expected a dataset, found the path {str(dataset)!r}",
+            hint=f"train, valid, test = hub.datasets.load({str(dataset)!r})",
+        )
+    if isinstance(dataset, Splits):
+        hint = "pass one of them: .train, .valid or .test"
+        raise UsageError(f"{name}: expected a dataset, found Splits with several", hint=hint)
+    by_number = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not by_number or isinstance(dataset, IterableDataset):  # which has both, and both raise
+        raise UsageError(
+            f"{name}: expected a dataset with __len__ and __getitem__, found {type(dataset).__name__}"
+        )
 
 
 def _require_count(name: str, value: Any, *, least: int) -> None:

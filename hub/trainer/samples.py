@@ -1,17 +1,39 @@
-"""What `hub.Trainer` trains on: a user's samples, or those of hub.datasets, as batches."""
+"""What `hub.Trainer` trains on: a user's samples, or those of hub.datasets, as batches.
+
+A user's samples are looked at as they are put together: what is wrong with one is said by its dataset and number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from paddle import Tensor
+from paddle.io.dataloader.collate import default_collate_fn
 
 from hub import tasks
 from hub.datasets import Dataset
+from hub.datasets.unlabelled import load_pictures
 from hub.errors import UsageError
 from hub.finetune.batches import ItemCache, Read
 from hub.module import Module
+from hub.tasks import Task
+from hub.transforms.joint import IGNORED
+
+Where = Callable[[int], str]
+"""Gives the dataset and number of the sample in a row of a batch, for messages."""
+
+_READS = {
+    "pictures": "hub.datasets.load([(path, label), …]) reads them as {0} does",
+    "sounds": 'hub.datasets.load([(path, label), …], kind="sounds") reads them as {0} does',
+    "texts": 'hub.datasets.load("train.tsv", kind="texts") reads them as {0} does',
+    "pairs": 'hub.datasets.load("train.tsv", kind="pairs") reads them as {0} does',
+    "tagged": 'hub.datasets.load("train.tsv", kind="tagged") reads them as {0} does',
+    "masks": "float32 [{1}, height, width] with class numbers [height, width], or module.finetune(folder)",
+    "unlabelled": 'hub.datasets.unlabelled.load_pictures("pictures/") reads them as {0} does',
+}
+"""What a task takes in, and how its samples are had."""
 
 
 class Collated:
@@ -21,15 +43,150 @@ class Collated:
     counts for nothing: so all processes go through the same layers and learn the same metrics' names.
     """
 
-    def __init__(self, dataset: Any, collate: Callable[[list[Any]], Any]) -> None:
-        self.dataset, self.collate = dataset, collate
+    def __init__(
+        self,
+        dataset: Any,
+        collate: Callable[[list[Any]], Any] | None,
+        *,
+        name: str,
+        module: Module | None = None,
+    ) -> None:
+        """Without `collate` each field is stacked; `name` is the dataset's, for messages.
+
+        With a `module` a batch is [inputs, targets] as its task computes with them, and what it cannot take is refused.
+        """
+        self.dataset, self.collate, self.name, self.module = dataset, collate, name, module
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def take(self, indices: np.ndarray, epoch: int) -> Any:
-        samples = [self.dataset[index] for index in indices.tolist() or [0]]
-        return self.collate(samples), len(indices)
+        """Give (batch, number of samples). Raises UsageError that names the sample which does not fit."""
+        chosen = indices.tolist() or [0]
+        samples = [self.dataset[index] for index in chosen]
+
+        def where(row: int) -> str:
+            return f"{self.name}, sample {chosen[row] if row < len(chosen) else row}"
+
+        batch = self.collate(samples) if self.collate else _stacked(samples, where)
+        return batch if self.module is None else _fitted(batch, self.module, where), len(indices)
+
+
+def _stacked(samples: list[Any], where: Where) -> Any:
+    """Give every field of samples as an array of all, as paddle does."""
+    try:
+        return default_collate_fn(samples)
+    except (ValueError, TypeError, RuntimeError) as problem:
+        forms = [_form(sample) for sample in samples]
+        odd = next((row for row, form in enumerate(forms) if form != forms[0]), None)
+        if odd is None:
+            found, hint = (
+                f"expected arrays and numbers, found {forms[0]}",
+                "np.asarray of it, or pass collate_fn",
+            )
+            raise UsageError(f"{where(0)}: {found}", hint=hint) from problem
+        first = where(0).rpartition(", ")[2]
+        raise UsageError(
+            f"{where(odd)}: expected {forms[0]} as in {first}, found {forms[odd]}",
+            hint="make all samples alike, such as pictures of one size, or pass collate_fn to put them together",
+        ) from problem
+
+
+def _fitted(batch: Any, module: Module, where: Where) -> Any:
+    """Give a batch whose inputs and targets have the types that the module's task computes with.
+
+    Raises UsageError for what can only be guessed: channels, a scale, names in the place of class numbers.
+    """
+    task = module._answering()
+    reads = _READS[task.inputs].format(module.name, module.network.backbone.input_channels)
+    if isinstance(batch, Mapping) or not isinstance(batch, list | tuple) or len(batch) < 2:
+        raise UsageError(f"{where(0)}: expected (input, label), found {_form(batch, rows=True)}", hint=reads)
+    inputs, targets, *more = batch
+    if task.inputs in ("pictures", "sounds", "masks"):
+        if task.inputs == "sounds" and getattr(inputs, "ndim", 0) == 3:
+            inputs = inputs[:, None]  # PaddleHub's networks of sounds put the axis there themselves
+        sides = "frames, bands" if task.inputs == "sounds" else "height, width"
+        inputs = _maps(inputs, module.network.backbone.input_channels, sides, where, reads)
+    elif not isinstance(inputs, list | tuple) or not all(
+        isinstance(each, np.ndarray | Tensor) for each in inputs
+    ):
+        found = _form(inputs, rows=True)
+        raise UsageError(
+            f"{where(0)}: expected samples of hub.datasets for {task.name}, found {found}", hint=reads
+        )
+    if task.inputs == "masks":
+        targets = _masks(targets, task, inputs.shape[2:], where)
+    elif task.inputs in ("pictures", "sounds", "texts", "pairs") and not task.multi_label:
+        targets = _class_numbers(targets, task, where)
+    return [tuple(inputs) if isinstance(inputs, list) else inputs, targets, *more]
+
+
+def _maps(inputs: Any, channels: int, sides: str, where: Where, reads: str) -> Any:
+    """Give float32 [N, C, H, W] of floating point numbers in any precision."""
+    if not isinstance(inputs, np.ndarray | Tensor) or inputs.ndim != 4 or inputs.shape[1] != channels:
+        last = list(getattr(inputs, "shape", ()))[3:] == [channels]
+        raise UsageError(
+            f"{where(0)}: expected an array [{channels}, {sides}], found {_form(inputs, rows=True)}",
+            hint="channels come first: array.transpose(2, 0, 1)" if last else reads,
+        )
+    kind = str(inputs.dtype).removeprefix("paddle.")
+    if "float" not in kind:
+        raise UsageError(
+            f"{where(0)}: expected float32 that is scaled as the module was trained, found {kind}", hint=reads
+        )
+    return inputs if kind == "float32" else inputs.astype("float32")
+
+
+def _class_numbers(targets: Any, task: Task, where: Where) -> np.ndarray:
+    """Give int64 [N] of whole numbers [N] or [N, 1] of any type."""
+    given = np.asarray(targets)
+    last = len(task.labels) - 1
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    expected = f"expected a class number from 0 to {last}, found"
+    hint = f"the labels are {', '.join(task.labels[:10])}, counted from 0"
+    if given.ndim != 1:
+        raise UsageError(f"{where(0)}: {expected} {_form(given, rows=True)}", hint=hint)
+    for row, value in enumerate(given.tolist()):
+        if isinstance(value, str) or value not in range(last + 1):
+            raise UsageError(f"{where(row)}: {expected} {value!r}", hint=hint)
+    return given.astype(np.int64)
+
+
+def _masks(targets: Any, task: Task, size: Any, where: Where) -> np.ndarray:
+    """Give int64 [N, H, W] of whole numbers [N, H, W] or [N, 1, H, W] of any type."""
+    given = np.asarray(targets)
+    if given.ndim == 4 and given.shape[1] == 1:
+        given = given[:, 0]
+    if list(given.shape[1:]) != list(size):
+        raise UsageError(
+            f"{where(0)}: expected a mask {list(size)}, found {_form(given, rows=True)}",
+            hint="a class number for every pixel",
+        )
+    known = np.isin(given, [*range(len(task.labels)), IGNORED])
+    if not known.all():
+        row = int(np.argwhere(~known)[0, 0])
+        raise UsageError(
+            f"{where(row)}: expected class numbers from 0 to {len(task.labels) - 1}, or {IGNORED} for none, "
+            f"found {given[~known][0]}"
+        )
+    return given.astype(np.int64)
+
+
+def _form(value: Any, *, rows: bool = False) -> str:
+    """Say what a sample is made of; with `rows` what a sample of a batch is."""
+    if isinstance(value, np.ndarray | Tensor):
+        shape = list(value.shape)[int(rows) :]
+        return f"an array {shape}" if shape else "a number"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_form(each, rows=rows)}" for key, each in value.items()) + "}"
+    if rows and isinstance(value, list | tuple) and value and isinstance(value[0], str):
+        return repr(value[0])
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(_form(each, rows=rows) for each in value) + ")"
+    if isinstance(value, int | float | np.number):
+        return "a number"
+    return repr(value) if isinstance(value, str) else type(value).__name__
 
 
 class Ours:
@@ -50,6 +207,8 @@ class Ours:
                 f"{name}: only a hub.Module knows how samples of hub.datasets become batches",
                 hint="pass collate_fn, which gets a list of samples with .input and .label",
             )
+        if tasks.kind(model.task).inputs == "unlabelled":
+            dataset = load_pictures(dataset)  # a labelled set serves as well
         if dataset.labels != model.labels:
             raise UsageError(
                 f"{name}: expected the labels {', '.join(model.labels[:10])}, found {', '.join(dataset.labels[:10])}",
