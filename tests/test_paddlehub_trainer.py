@@ -183,6 +183,50 @@ def test_pairs_of_texts_are_trained_and_measured(tmp_path: Path, task: str) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        (["dot", "frame", "bar"], ("frame", "bar", "dot")),
+        (["0", "1", "2"], LABELS),
+        ([0, 1, 2], LABELS),
+        (["2", "1"], LABELS),
+    ],
+    ids=["another order", "numbers in a file", "numbers", "some numbers"],
+)
+def test_labels_of_a_dataset_are_found_in_those_of_the_module(
+    tmp_path: Path, given: list[Any], labels: tuple[str, ...]
+) -> None:
+    data = hub.datasets.load([(picture("dot", n), label) for n, label in enumerate(given)]).train
+    one = trainer(tmp_path, model=tiny_module(labels=list(labels)))
+    numbers = [labels.index(label) if label in labels else int(label) for label in given]
+    same = hub.datasets.load(
+        [(picture("dot", n), labels[number]) for n, number in enumerate(numbers)], labels=labels
+    ).train
+    assert one.evaluate(data) == one.evaluate(same)
+
+
+def test_tags_in_another_order_and_several_labels_are_found_too(tmp_path: Path) -> None:
+    sentences = [(["anna", "lives", "here"], ["B-PER", "O", "O"])] * 4
+    data = hub.datasets.load(sentences, kind="tagged").train
+    losses = []
+    for number, tags in enumerate((list(data.labels), ["B-PER", "I-PER", "O"])):
+        module = hub.Module("sentences_static", task="token-cls", label_list=tags)
+        head = module.network.head
+        for parameter in head.parameters():  # a logit that says which tag it is
+            values = [{"O": 1.0, "B-PER": 2.0, "I-PER": 3.0}[tag] for tag in tags]
+            parameter.set_value(paddle.expand(paddle.to_tensor(values), parameter.shape))
+        losses.append(trainer(tmp_path / str(number), model=module).evaluate(data)["loss"])
+    assert losses[0] == pytest.approx(losses[1])
+    several = [(picture("dot", n), ["this", "that"][: n % 2 + 1]) for n in range(4)]
+    found = [
+        trainer(tmp_path / order[0], model=tiny_module(multi_label=True)).evaluate(
+            hub.datasets.load(several, labels=order).train
+        )
+        for order in (["this", "that"], ["that", "this"])
+    ]
+    assert found[0] == found[1]
+
+
 def test_samples_with_several_labels_and_a_module_with_one_do_not_go_together(tmp_path: Path) -> None:
     given = [(picture("dot", n), ["this", "that"][: n % 2 + 1]) for n in range(4)]
     known = ["this", "that"]

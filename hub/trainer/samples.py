@@ -5,7 +5,8 @@ A user's samples are looked at as they are put together: what is wrong with one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from paddle import Tensor
 from paddle.io.dataloader.collate import default_collate_fn
 
 from hub import tasks
-from hub.datasets import Dataset
+from hub.datasets import Dataset, Sample
 from hub.datasets.unlabelled import load_pictures
 from hub.errors import UsageError
 from hub.finetune.batches import ItemCache, Read
@@ -34,6 +35,10 @@ _READS = {
     "unlabelled": 'hub.datasets.unlabelled.load_pictures("pictures/") reads them as {0} does',
 }
 """What a task takes in, and how its samples are had."""
+
+
+_OF_CLASSES = ("pictures", "sounds", "texts", "pairs")
+"""What tasks take in whose samples have a class each."""
 
 
 class Collated:
@@ -116,7 +121,7 @@ def _fitted(batch: Any, module: Module, where: Where) -> Any:
         )
     if task.inputs == "masks":
         targets = _masks(targets, task, inputs.shape[2:], where)
-    elif task.inputs in ("pictures", "sounds", "texts", "pairs") and not task.multi_label:
+    elif task.inputs in _OF_CLASSES and not task.multi_label:
         targets = _class_numbers(targets, task, where)
     return [tuple(inputs) if isinstance(inputs, list) else inputs, targets, *more]
 
@@ -189,6 +194,44 @@ def _form(value: Any, *, rows: bool = False) -> str:
     return repr(value) if isinstance(value, str) else type(value).__name__
 
 
+class _Renumbered:
+    """The samples of a dataset, whose labels have other numbers: `numbers[old]`."""
+
+    def __init__(self, dataset: Dataset, numbers: Sequence[int]) -> None:
+        self.dataset, self.numbers = dataset, numbers
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        if list(self.numbers) == list(range(len(self.numbers))):
+            return sample
+        label: Any = sample.label
+        if isinstance(label, tuple):  # of words, or several of one input
+            label = tuple(self.numbers[number] for number in label)
+        elif isinstance(label, int):
+            label = self.numbers[label]
+        else:
+            table = np.arange(256, dtype=np.uint8)
+            table[: len(self.numbers)] = self.numbers
+            label = table[np.asarray(label)]
+        return replace(sample, label=label)
+
+
+def _numbers(found: Sequence[str], labels: Sequence[str]) -> list[int] | None:
+    """Give the class number of each label that was found, None where they are others.
+
+    They are the same names in any order, or the numbers themselves, as PaddleHub's files have them.
+    """
+    if sorted(found) == sorted(labels):
+        return [list(labels).index(name) for name in found]
+    if any(name.isdecimal() for name in labels):
+        return None
+    numbers = [int(name) if name.isdecimal() else len(labels) for name in found]
+    return numbers if max(numbers, default=0) < len(labels) else None
+
+
 class Ours:
     """Samples of hub.datasets as [inputs, targets], read as `Module.finetune` reads them; counted like `Collated`."""
 
@@ -209,7 +252,8 @@ class Ours:
             )
         if tasks.kind(model.task).inputs == "unlabelled":
             dataset = load_pictures(dataset)  # a labelled set serves as well
-        if dataset.labels != model.labels:
+        numbers = _numbers(dataset.labels, model.labels)
+        if numbers is None:
             raise UsageError(
                 f"{name}: expected the labels {', '.join(model.labels[:10])}, found {', '.join(dataset.labels[:10])}",
                 hint=f"hub.Module(…, label_list={list(dataset.labels)[:10]})",
@@ -227,9 +271,13 @@ class Ours:
             )
         items = ItemCache(tasks.kind(model.task).examples(model.preprocessor))
         targets = dataset.targets()
-        return cls(
-            Read(dataset, items, targets.astype(np.float32) if dataset.multi_label else targets, seed=seed)
-        )
+        if dataset.multi_label:
+            own = np.zeros((len(targets), len(model.labels)), np.float32)
+            own[:, numbers] = targets
+            targets = own
+        elif tasks.kind(model.task).inputs in _OF_CLASSES:
+            targets = np.asarray(numbers)[targets]
+        return cls(Read(_Renumbered(dataset, numbers), items, targets, seed=seed))
 
     def __len__(self) -> int:
         return len(self.read)
