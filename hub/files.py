@@ -17,11 +17,11 @@ MAX_TEXT_BYTES = 1_000_000
 SYNCS_AT_ONCE = 16
 
 
-def read_text(path: Path, error: type[HubError] = SpecError) -> str:
+def read_text(path: Path, error: type[HubError] = SpecError, *, most: int = MAX_TEXT_BYTES) -> str:
     """Give the text of a small UTF-8 file, or raise `error` with what is wrong with it."""
     try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise error(f"{path}: expected at most {MAX_TEXT_BYTES:,} bytes, found {path.stat().st_size:,}")
+        if path.stat().st_size > most:
+            raise error(f"{path}: expected at most {most:,} bytes, found {path.stat().st_size:,}")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
@@ -38,11 +38,11 @@ def read_yaml(path: Path) -> Any:
     """Give what a YAML file holds: mappings, lists, texts, numbers, nothing that runs. Raises SpecError."""
     import yaml  # 12 ms that `hub list` need not pay
 
-    from hub.plain_yaml import PlainLoader
+    from hub import plain_yaml
 
-    text = read_text(path)
+    text = read_text(path, most=plain_yaml.MAX_BYTES)
     try:
-        return yaml.load(text, Loader=PlainLoader)  # noqa: S506 - a SafeLoader
+        return plain_yaml.load(text)
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub import plain_yaml
 from hub.errors import SpecError
 from hub.modules.spec import ModuleSpec
 
@@ -119,9 +122,17 @@ def test_reading_undoes_writing() -> None:
         ("a: 1\na: 2\n", "a key stands twice"),
         ("a: &x [1]\nb: *x\n", "aliases are not allowed"),
         ("a: " + "[" * 40 + "]" * 40, "nested more than 32 deep"),
-        ("a: !!python/object/apply:os.system ['touch x']", "could not determine a constructor"),
+        (
+            "a: !!python/object/apply:os.system ['touch x']",
+            "line 1: tags are not allowed, found tag:yaml.org",
+        ),
+        ("a: 1\nb: !!int abc", "line 2: tags are not allowed"),
+        ("a: ! 1", "line 1: tags are not allowed"),
+        ('a: "\\UFFFFFFFF"', "line 1: "),
+        ("%YAML " + "1" * 5000 + ".1\n--- a", "line 1: "),
+        ("a: [" + "[]," * 33_400 + "]", "expected at most 100,000 bytes, found 100,205"),
     ],
-    ids=["cut short", "twice", "alias", "deep", "code"],
+    ids=["cut short", "twice", "alias", "deep", "code", "tag", "empty tag", "escape", "version", "large"],
 )
 def test_hostile_yaml_is_refused_with_its_place(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "module.yaml").write_text(text, encoding="utf-8")
@@ -129,6 +140,36 @@ def test_hostile_yaml_is_refused_with_its_place(tmp_path: Path, text: str, messa
         ModuleSpec.read(tmp_path)
     assert message in str(caught.value)
     assert str(tmp_path / "module.yaml") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-02-30", "2024-02-29", "0x_", "0x" + "f" * 9000, "0b1", "1_000", "017", "1" * 20, "1" * 5000,
+        "1" + ":1" * 40_000, "1:1:1.5", "1" + ":1" * 3000 + ".5", "<<", "=", "1e4",
+    ],
+    ids=lambda text: text[:10],
+)  # fmt: skip
+def test_what_is_no_plain_number_is_a_text_at_once(tmp_path: Path, text: str) -> None:
+    (tmp_path / "module.yaml").write_text(f"{yaml.safe_dump(GOOD)}summary: {text}\n", encoding="utf-8")
+    started = time.process_time()
+    assert ModuleSpec.read(tmp_path).summary == text
+    assert time.process_time() - started < 1
+
+
+@given(st.text("ab:-?[]{},&*!|>'\"%#@~<= \\\nUx0159_.+ey", max_size=40))
+def test_any_text_is_yaml_or_refused_with_its_error(text: str) -> None:
+    with suppress(yaml.YAMLError):
+        plain_yaml.load(text)
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+))  # fmt: skip
+def test_what_our_writer_writes_is_read_as_it_was(value: object) -> None:
+    assert plain_yaml.load(yaml.safe_dump(value)) == value
 
 
 def test_text_that_is_not_utf8_is_refused_with_the_byte(tmp_path: Path) -> None:
