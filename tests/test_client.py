@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faultserver import FaultServer
 from folders import module_folder, tree
 
 import hub
@@ -323,6 +324,19 @@ def test_an_archive_is_installed(tmp_path: Path, top: str) -> None:
         folder
     )
     assert list((settings.home() / "tmp").iterdir()) == []
+
+
+def test_what_a_signed_url_proves_is_kept_nowhere(tmp_path: Path) -> None:
+    archive = tmp_path / "glyphs.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path, content in tree(module_folder(tmp_path / "made")).items():
+            file.writestr(path, content)
+    body = archive.read_bytes()
+    with FaultServer({"/glyphs.zip": body}) as server:
+        url = f"{server.url}/glyphs.zip"
+        located = client.install(f"{url}?signature=S3CRET#sha256={hashlib.sha256(body).hexdigest()}")
+    assert located.source == f"{url}?…"
+    assert [path for path, content in tree(settings.home()).items() if b"S3CRET" in content] == []
 
 
 def test_an_archive_without_a_module_is_refused(tmp_path: Path) -> None:

@@ -91,16 +91,24 @@ def test_every_source_keeps_the_contract(kind: str, folder: Path, tmp_path: Path
 def test_a_server_is_installed_from_and_named_without_its_password(
     server: FaultServer, folder: Path, monkeypatch: Environment
 ) -> None:
-    monkeypatch.setenv("HUB_INDEX", f"{server.url.replace('//', '//user:secret@')}/hub")
+    monkeypatch.setenv("HUB_INDEX", f"{server.url.replace('http://', 'HTTP://user:secret@')}/hub")
     located = client.install("glyphs")
     assert {path: content for path, content in tree(located.folder).items() if path != ".hub.json"} == tree(
         folder / "files/glyphs/1.0.0"
     )
-    assert located.source == f"{server.url}/hub"
+    assert located.source == f"{server.url.replace('http', 'HTTP')}/hub"
     assert all(
         "secret" not in content.decode("utf-8", "replace") for content in tree(settings.home()).values()
     )
     assert client.list_modules()[0].source == located.source
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "s3", "HTTPS+x"])
+def test_another_scheme_is_refused_without_its_password(scheme: str) -> None:
+    with pytest.raises(UsageError, match=r"expected an index folder or an https:// address") as caught:
+        StaticSource(f"{scheme}://user:secret@host/index?signature=secret")
+    assert "secret" not in str(caught.value)
+    assert f"{scheme}://host/index" in str(caught.value)
 
 
 def test_what_is_kept_is_asked_for_again_only_if_it_changed(server: FaultServer) -> None:

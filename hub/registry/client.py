@@ -319,7 +319,12 @@ def _install(source: Source, module: Module, release: Release, reference: Refere
     if isinstance(source, CatalogSource):  # what a checkpoint must be is known from its first use on
         module = source.pin(module.name)
         [release] = module.releases
-    record = install_release(source, module, release, reference=str(reference))
+    words = str(reference)
+    if reference.kind == "url":  # nothing asks there again, and a signature in it is nobody else's business
+        from hub.registry.credentials import redact
+
+        words = redact(words)
+    record = install_release(source, module, release, reference=words)
     return Located(record.name, record.version, record.folder, record.source, verified=True)
 
 

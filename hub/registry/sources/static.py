@@ -52,9 +52,11 @@ class StaticSource:
     """The index at a folder or an http(s) URL. `transport` is the network, or a fake in tests."""
 
     def __init__(self, location: str, *, name: str = "", transport: Transport | None = None) -> None:
-        self.needs_network = location.startswith(("https://", "http://"))
+        self.needs_network = location.lower().startswith(("https://", "http://"))
         if "://" in location and not self.needs_network:
-            raise UsageError(f"expected an index folder or an https:// address, found {location!r}")
+            raise UsageError(
+                f"expected an index folder or an https:// address, found {_printable(location)!r}"
+            )
         self._location = location.rstrip("/") if self.needs_network else os.path.expanduser(location)
         self._transport = transport
         self.name = name or _printable(location)
