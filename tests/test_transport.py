@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import logging
 import shutil
@@ -9,14 +11,17 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, Reply
 
 from hub.errors import HubError, OfflineError, StorageError, TransferError, UsageError
+from hub.registry.connections import leads_inside
 from hub.registry.credentials import Credentials, is_loopback, origin, redact
 from hub.registry.download import fetch, read
 from hub.registry.retry import FAULTS, Clock
@@ -143,6 +148,98 @@ def test_F21_public_host_may_not_send_us_into_the_private_network(
         with pytest.raises(TransferError, match="private network"):
             get("http://models.example/old", allow_http=True)
     assert {seen.headers["host"] for seen in server.log} == {"models.example"}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "%31%32%37.0.0.1", "127.0.0.1\\.models.example", "169.254.169.254\\x", "localhost%2e", "[fe80::1%25lo]",
+        "[64:ff9b::a9fe:a9fe]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::ffff:10.0.0.1]", "localhost.", "127.0.0.1.",
+        "0x7f.1",
+    ],
+)  # fmt: skip
+def test_F21_no_spelling_of_an_address_leads_into_the_private_network(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    server.always("/old", redirect(f"http://{host}/a"))
+    with pytest.raises(TransferError, match=r"private network|not a URL"):
+        get("http://models.example/old", allow_http=True)
+    assert {seen.headers["host"] for seen in server.log} == {"models.example"}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "inside"),
+    [
+        ("8.8.8.8", "9.9.9.9", False),
+        ("8.8.8.8", "2606:4700::1111", False),
+        ("8.8.8.8", "64:ff9b::808:808", False),
+        ("8.8.8.8", "10.1.2.3", True),
+        ("8.8.8.8", "127.0.0.1", True),
+        ("8.8.8.8", "100.64.0.1", True),
+        ("8.8.8.8", "fd00::1", True),
+        ("8.8.8.8", "::ffff:192.168.0.1", True),
+        ("10.0.0.1", "10.1.2.3", False),
+        ("100.64.0.1", "100.64.0.2", False),
+        ("10.0.0.1", "169.254.169.254", True),
+        ("10.0.0.1", "fe80::1%eth0", True),
+        ("127.0.0.1", "0.0.0.0", True),
+        ("models.example", "files.example", False),
+        ("models.example", "127.0.0.1", True),
+    ],
+)
+def test_F21_what_leads_inside(here: str, there: str, inside: bool) -> None:
+    assert leads_inside(here, there) is inside
+
+
+def test_F21_a_name_is_judged_by_the_address_that_answers(
+    server: FaultServer, other: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)  # answers for models.example
+    monkeypatch.setenv("no_proxy", "machine.localdomain")
+    resolve, ours = socket.getaddrinfo, {"machine.localdomain": "127.0.0.1"}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: resolve(ours.get(host, host), *rest))
+    server.always("/old", redirect(f"http://machine.localdomain:{other.port}/a"))
+    with pytest.raises(TransferError, match=r"private network \(http://machine.*, 127\.0\.0\.1\)"):
+        get("http://models.example/old", allow_http=True)
+    assert other.log == []
+
+
+# --- servers that send, and nothing of the document -------------------------------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [
+        (OK + b"X-A: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"A: a\r\n"),
+        (OK + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b"")),
+    ],
+    ids=["header", "continue", "chunk extension", "trailer", "empty gzip"],
+)
+def test_a_server_that_sends_all_but_the_document_is_given_up(start: bytes, again: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(start)
+                while not done.wait(0.01):
+                    connection.sendall(again)
+
+        done = threading.Event()
+        pool.submit(serve)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/a"
+        try:
+            with pytest.raises(TransferFault, match=r"no byte of the document in 0\.4 s") as caught:
+                get(url, HttpTransport(read_timeout_s=0.2))
+        finally:
+            done.set()
+    assert caught.value.kind == "slow"
 
 
 # --- F22: encryption --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from urllib.parse import urljoin, urlsplit
 
 from hub import settings
 from hub.errors import OfflineError, UsageError
-from hub.registry.credentials import Credentials, address, is_loopback, origin, redact, without_userinfo
+from hub.registry.connections import WATCH, Watch, watched
+from hub.registry.credentials import Credentials, is_loopback, origin, redact, without_userinfo
 from hub.registry.transport import CHUNK, Response, TransferFault
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 MAX_REDIRECTS = 10
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
+SILENT_READS = 2  # so many read timeouts may pass without a byte of the document, whatever else arrives
 HEADERS = {
     "User-Agent": "hubtune",
     "Accept": "*/*",
@@ -30,6 +33,7 @@ HEADERS = {
 }
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 DECODED = frozenset({"gzip", "x-gzip", "deflate"})
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+")
 
 # What OpenSSL says when it refuses a certificate (X509_V_ERR_*), in words a person can act on.
 CERTIFICATE_PROBLEMS = {
@@ -82,18 +86,22 @@ class HttpTransport:
             )
         headers = _range_headers(offset=offset, stop=stop, validator=validator, etag=etag)
         _check_destination(url, allow_http=allow_http)
+        watch: Watch | None = None
         for _ in range(MAX_REDIRECTS + 1):
-            reply = self._send(url, headers)
+            reply, watch = self._send(url, headers, watch)
             location = reply.headers.get("location")
             if reply.status not in REDIRECTS or not location:
-                return _response(reply, url)
+                return _response(reply, url, watch)
             reply.close()
             url = _redirected(url, location, allow_http=allow_http)
         raise TransferFault(
             "redirect", f"{redact(url)}: expected at most {MAX_REDIRECTS} redirects, found more"
         )
 
-    def _send(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    def _send(
+        self, url: str, headers: Mapping[str, str], after: Watch | None
+    ) -> tuple[BaseHTTPResponse, Watch]:
+        """Give the beginning of the answer, to a request `after` another one that was redirected here."""
         import requests  # here: `hub list` answers without it
         from requests.utils import requote_uri
         from urllib3 import Timeout
@@ -101,9 +109,17 @@ class HttpTransport:
 
         try:
             site = self._site(url)
+            watch = Watch(
+                redact(url),
+                host=site.host,
+                proxied=site.proxied,
+                limit_s=SILENT_READS * self._read_timeout_s,
+                after=after,
+            )
+            WATCH.set(watch)
             parts = urlsplit(requote_uri(without_userinfo(url)))
             path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-            return site.pool.urlopen(
+            reply = site.pool.urlopen(
                 "GET",
                 site.before_path + path,
                 headers={**site.headers, **headers},
@@ -114,6 +130,7 @@ class HttpTransport:
                 decode_content=False,
                 timeout=Timeout(connect=self._connect_timeout_s, read=self._read_timeout_s),
             )
+            return reply, watch
         except (requests.RequestException, HTTPError, ValueError, OSError) as problem:
             raise _fault(problem, url) from None  # the original quotes the URL with its query
 
@@ -128,7 +145,7 @@ class HttpTransport:
         """Let requests decide how an origin is reached: proxies, certificates, names that are not ASCII."""
         import requests
         from requests.adapters import HTTPAdapter
-        from requests.utils import get_environ_proxies
+        from requests.utils import get_environ_proxies, select_proxy
 
         if self._credentials is None:
             self._credentials = Credentials.load()
@@ -143,8 +160,11 @@ class HttpTransport:
             "HTTPConnectionPool", adapter.get_connection_with_tls_context(request, verify, proxies=proxies)
         )
         adapter.cert_verify(pool, place, verify, None)
+        pool.ConnectionCls = watched(type(pool).ConnectionCls)
         return _Site(
             pool=pool,
+            host=urlsplit(place).hostname or "",
+            proxied=select_proxy(place, proxies) is not None,
             before_path=adapter.request_url(request, proxies).removesuffix("/"),
             headers=HEADERS | ({"Authorization": authorization} if authorization else {}),
         )
@@ -155,6 +175,8 @@ class _Site:
     """How to ask an origin: its connections, what stands before the path (a proxy wants the whole URL), its token."""
 
     pool: HTTPConnectionPool
+    host: str  # as requests reads and writes it, which is not always as the URL does
+    proxied: bool
     before_path: str
     headers: Mapping[str, str]
 
@@ -187,32 +209,27 @@ def _check_destination(url: str, *, allow_http: bool) -> None:
         raise TransferFault("url", f"{redact(url)}: not a URL") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise TransferFault("url", f"{redact(url)}: expected http://… or https://…, found something else")
+    if not _HOST.fullmatch(host):  # http://a\@b, http://%31%32%37.0.0.1: two readers find two hosts there
+        raise TransferFault(
+            "url", f"{redact(url)}: not a URL: expected a host of letters, digits, dots and -"
+        )
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise TransferFault("url", f"{redact(url)}: http is not encrypted and no digest is known; use https")
 
 
 def _redirected(url: str, location: str, *, allow_http: bool) -> str:
-    """Give where a redirect leads; refuse one that leaves encryption, or that leads into a network from outside it."""
+    """Give where a redirect leads; refuse one that leaves encryption. The request's Watch judges the host."""
     try:
         target = urljoin(without_userinfo(url), location)
     except ValueError:
         raise TransferFault("url", f"{redact(url)}: redirects to what is not a URL") from None
     _check_destination(target, allow_http=allow_http)
-    here, there = urlsplit(url), urlsplit(target)
-    if here.scheme == "https" and there.scheme == "http":
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
         raise TransferFault("redirect", f"{redact(url)}: redirects from https to http ({redact(target)})")
-    numeric = address(there.hostname or "")
-    if is_loopback(there.hostname or "") or (numeric is not None and not numeric.is_global):
-        start = address(here.hostname or "")
-        inside = is_loopback(here.hostname or "") or (start is not None and start.is_private)
-        if not inside or (numeric is not None and (numeric.is_link_local or numeric.is_unspecified)):
-            raise TransferFault(
-                "redirect", f"{redact(url)}: redirects into a private network ({redact(target)})"
-            )
     return target
 
 
-def _response(reply: BaseHTTPResponse, url: str) -> Response:
+def _response(reply: BaseHTTPResponse, url: str, watch: Watch) -> Response:
     headers = {name.lower(): value for name, value in reply.headers.items()}
 
     def close() -> None:
@@ -226,19 +243,21 @@ def _response(reply: BaseHTTPResponse, url: str) -> Response:
         raise TransferFault(
             "encoding", f"{redact(url)}: expected the plain bytes, found them in {encoding[:40]!r}"
         )
-    response.chunks = _chunks(reply, url, expected=response.length)
+    response.chunks = _chunks(reply, url, watch, expected=response.length)
     return response
 
 
-def _chunks(reply: BaseHTTPResponse, url: str, *, expected: int | None) -> Iterator[bytes]:
+def _chunks(reply: BaseHTTPResponse, url: str, watch: Watch, *, expected: int | None) -> Iterator[bytes]:
     """Give the body as it arrives: read1 returns what is there, so that a slow server can be seen to be slow."""
     from urllib3.exceptions import HTTPError
 
     seen = 0
     try:
+        watch.restart()
         while chunk := reply.read1(CHUNK, decode_content=expected is None):
             seen += len(chunk)
             yield chunk
+            watch.restart()
     except (HTTPError, OSError) as problem:
         raise _fault(problem, url) from None
     if expected is not None and seen < expected:
