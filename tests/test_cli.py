@@ -148,6 +148,17 @@ def test_a_full_disk_behind_stdout_is_said(python: str) -> None:
     assert done.stderr == "error: stdout could not be written: No space left on device\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream as a shell does")
+@pytest.mark.parametrize(
+    ("words", "code"), [("list --json", 0), ("list --jso", 2), ("cache verify --json", 0)]
+)
+def test_a_closed_stderr_takes_its_talk_with_it(words: str, code: int, python: str) -> None:
+    line = f'exec "$0" -m hub {words} 2>&-'
+    done = subprocess.run(["sh", "-c", line, python], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == code
+    assert done.stdout == "" if code else json.loads(done.stdout) is not None
+
+
 def test_text_survives_a_locale_that_cannot_say_it(python: str) -> None:
     code = "from hub.cli.output import write, write_json; write('猫 é'); write_json({'label': '猫'})"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -42,8 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Every HubError ends here as "error: …" and "hint: …"; anything else is a bug and keeps its traceback.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is None:  # started with stderr closed: print and tqdm would put the talk among the data
+        with _silence():
+            return main(words)
     try:
-        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        return _dispatch(words)
     except HubError as error:
         return _report(error)
     except ModuleNotFoundError as error:
