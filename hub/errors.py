@@ -123,5 +123,5 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
 def one_of(what: str, name: object, known: Iterable[str]) -> UsageError:
     """Give the error for a name that is none of the known ones: what was given, what is allowed, the nearest."""
     allowed = sorted(known)
-    hint = did_you_mean(str(name), allowed) or f"choose one of {', '.join(allowed)}"
-    return UsageError(f"{what}: expected one of {', '.join(allowed)}, found {name!r}", hint=hint)
+    text = f"{what}: expected one of {', '.join(allowed)}, found {name!r}"
+    return UsageError(text, hint=did_you_mean(str(name), allowed))

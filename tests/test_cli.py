@@ -63,8 +63,11 @@ def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
     ("line", "message", "hint"),
     [
         ("isntall x", "command: expected one of", "did you mean 'install' or 'uninstall'?"),
-        ("frobnicate", "found 'frobnicate'", "choose one of cache, datasets, doctor"),
-        ("--jsn", "command: expected one of", "choose one of"),
+        ("frobnicate", "found 'frobnicate'", "`hub --help` says what each does"),
+        ("--jsn", "command: expected one of", "`hub --help` says what each does"),
+        ("serving start -m x", "found 'serving'", "there is no server in hub"),
+        ("download x", "found 'download'", "`hub install NAME` fetches a module"),
+        ("config", "found 'config'", "settings are variables: `hub doctor`"),
         ("list --instaled", "hub list: takes no option '--instaled'", "did you mean '--installed'?"),
         ("list --jso", "hub list: takes no option '--jso'", "did you mean '--json'?"),
         ("list --installed=yes", "ignored explicit argument 'yes'", "hub list --help"),
@@ -96,6 +99,7 @@ def test_wrong_usage(line: str, message: str, hint: str, capsys: pytest.CaptureF
     assert shown.err.startswith("error: ")
     assert message in shown.err
     assert f"\nhint: {hint}" in shown.err if hint else True
+    assert shown.err.count(" range-test,") <= 1, "the choices stand there twice"
     assert "Traceback" not in shown.err
 
 

@@ -150,7 +150,7 @@ def test_by_name_changes_nothing_after_the_first_tenth_of_the_warm_up(name: str,
     [
         ("cosin", {}, "schedule: expected one of constant, cosine, linear", "did you mean 'cosine'?"),
         ("linear", {"warm_up": 0.1}, "argument of schedule 'linear'", "did you mean 'warmup'?"),
-        ("constant", {"final": 0.1}, "expected one of warmup, found 'final'", "choose one of warmup"),
+        ("constant", {"final": 0.1}, "expected one of warmup, found 'final'", ""),
         ("cosine", {"position": 0.1}, "found 'position'", ""),
         ("cosine", {"warmup": 1.0}, "warmup of schedule 'cosine': expected a number from 0 to below 1", ""),
         ("cosine", {"warmup": -0.1}, "found -0.1", ""),

@@ -35,6 +35,15 @@ COMMANDS = {
     "doctor": "check this machine: packages, device, cache, indexes, settings",
     "version": "print the versions of hub, Python and paddle",
 }
+# What PaddleHub's command line calls by other names, or has and we have not.
+FROM_PADDLEHUB = {
+    "serving": "there is no server in hub; hub.Module(NAME).predict answers inside one of your own",
+    "download": "`hub install NAME` fetches a module, `hub export NAME FILE` packs it for another machine",
+    "clear": "`hub cache prune` frees what no module needs",
+    "config": "settings are variables: `hub doctor` shows them",
+    "convert": "a network becomes a module when it is saved: see docs/module_folders.md",
+    "autofinetune": "`hub finetune` chooses the settings, `hub range-test` tries learning rates",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +91,9 @@ def _dispatch(words: list[str]) -> int:
     if name in {"-V", "--version"}:
         name = "version"
     if name not in COMMANDS:
-        raise one_of("command", name, COMMANDS)
+        error = one_of("command", name, COMMANDS)
+        error.hint = FROM_PADDLEHUB.get(name) or error.hint or "`hub --help` says what each does"
+        raise error
 
     from hub.cli.parser import Parser  # argparse costs as much as the rest of `hub --help`
 
