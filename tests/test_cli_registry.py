@@ -122,6 +122,16 @@ def test_list_of_a_task_that_nobody_has_is_empty(listed: Path, capsys: Capture) 
     assert capsys.readouterr().out == "[]\n"
 
 
+@pytest.mark.parametrize("line", ["list", "search tiny"])
+def test_a_misspelt_task_gets_the_right_one(listed: Path, line: str, capsys: Capture) -> None:
+    assert main([*line.split(), "--task", "image_clasification"]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (
+        "",
+        "0 modules, 0 installed\nno module is for 'image_clasification': did you mean 'image_classification'?\n",
+    )
+
+
 def test_search_needs_every_word(listed: Path, capsys: Capture) -> None:
     for words, names in ((["TINY", "shapes"], ["tiny_shapes"]), (["tiny", "nonsense"], [])):
         assert main(["search", *words, "--json"]) == 0

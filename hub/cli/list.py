@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hub.cli.output import human_size, say, table, write
+from hub.errors import did_you_mean
 
 if TYPE_CHECKING:
     from hub.registry.client import Record
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     with without_collecting():
         records = list_modules(arguments.task, installed_only=arguments.installed)
         print_records(records, as_json=arguments.json)
-        say_count(records)
+        say_count(records, task=arguments.task)
     return 0
 
 
@@ -62,7 +63,13 @@ def print_records(records: Sequence[Record], *, as_json: bool) -> None:
         write(table(rows, COLUMNS, cut="SUMMARY"))
 
 
-def say_count(records: Sequence[Record]) -> None:
-    """Say on stderr how many modules these are, and how many of them are here."""
+def say_count(records: Sequence[Record], *, task: str | None = None) -> None:
+    """Say on stderr how many modules these are, how many of them are here, and how a task may be meant that has none."""
+    from hub.registry.client import list_modules
+
     here = sum(record.installed for record in records)
     say(f"{len(records)} module{'' if len(records) == 1 else 's'}, {here} installed")
+    if task and not records:
+        tasks = {record.task for record in list_modules()}
+        if task not in tasks and (hint := did_you_mean(task, tasks, most=1)):
+            say(f"no module is for {task!r}: {hint}")

@@ -19,5 +19,5 @@ def run(arguments: argparse.Namespace) -> int:
     with without_collecting():
         records = search(" ".join(arguments.words), task=arguments.task)
         print_records(records, as_json=arguments.json)
-        say_count(records)
+        say_count(records, task=arguments.task)
     return 0
