@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -338,3 +338,12 @@ def test_hostile_names_are_refused_even_in_a_reference_made_by_hand(
     with pytest.raises(HubError, match="expected"):
         paddlehub.fetch(Reference("paddlehub", name=name), work)
     assert server.log == []
+
+
+@pytest.mark.parametrize("ask", [client.locate, client.install])
+def test_a_module_of_paddlehub_is_told_from_ours(tmp_path: Path, ask: Callable[[Path], object]) -> None:
+    (tmp_path / "resnet50_vd_imagenet_ssld").mkdir()
+    (tmp_path / "resnet50_vd_imagenet_ssld" / "module.py").write_text("import os", encoding="utf-8")
+    with pytest.raises(UnsafeFileError, match=r"a PaddleHub module, which is a Python program") as caught:
+        ask(tmp_path / "resnet50_vd_imagenet_ssld")
+    assert "hub install resnet50_vd_imagenet_ssld gives its weights" in caught.value.hint

@@ -209,7 +209,7 @@ class _Tree:
         path = self._path_of(member)
         code = path is not None and not member.is_folder and is_code(path)
         if code and self._code == "refuse":
-            hint = "install code only from people you trust"
+            hint = "hub runs nothing of a module's author, and no switch changes that; pack the module without it"
             self._refuse(member.name, "a module is data, this is code", hint)
         if path is not None and not (code and self._code == "skip"):
             for parent in path.parents[-2::-1]:

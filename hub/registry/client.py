@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from hub.errors import BadReferenceError, NotFoundError, StorageError, TransferError, UsageError, did_you_mean
 from hub.registry import cache, published, resolve
 from hub.registry.index import Module, Release, Summary
-from hub.registry.manifest import Manifest, problem, problems
+from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
 from hub.registry.notice import warn
 from hub.registry.reference import Reference, module_name, module_version, newest, newest_first
 from hub.registry.requirements import have_version
@@ -187,7 +187,7 @@ def locate(text: str | Path) -> Located:
     """
     reference = _reference(text)
     if reference.kind == "folder":
-        folder = _path(reference)
+        folder = _module_folder(reference)
         if published.is_published_folder(folder):
             return Located(published.name_of(folder), published.VERSION, folder, source=str(folder))
         facts = Manifest.read(folder)
@@ -212,7 +212,7 @@ def install(text: str | Path) -> Located:
     if reference.kind == "name":
         return _install_by_name(reference)
     if reference.kind == "folder":
-        return _install_folder(_path(reference), reference)
+        return _install_folder(_module_folder(reference), reference)
     return _install_from_afar(reference)
 
 
@@ -368,6 +368,16 @@ def _name_reference(text: str) -> Reference:
     if reference.kind != "name":
         raise BadReferenceError(f"expected a module name, found {text!r}", hint="hub list shows the names")
     return reference
+
+
+def _module_folder(reference: Reference) -> Path:
+    """Give the folder. Raises UnsafeFileError for one of PaddleHub's, which is a program."""
+    folder = _path(reference)
+    if (folder / "module.py").is_file() and not (folder / FILE_NAME).is_file():
+        from hub.registry.sources.paddlehub import no_module_of_ours
+
+        raise no_module_of_ours(folder, folder.name, str(folder))
+    return folder
 
 
 def _path(reference: Reference) -> Path:

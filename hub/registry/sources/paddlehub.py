@@ -96,7 +96,7 @@ def fetch(
     if len(inside) == 1 and inside[0].is_dir():
         folder = inside[0]
     if not (folder / FILE_NAME).is_file():
-        raise _no_module_of_ours(folder, reference.name, origin)
+        raise no_module_of_ours(folder, reference.name, origin)
     facts = Manifest.read(folder)
     if (facts.name, facts.version) != (reference.name.lower(), offer.version):
         raise IntegrityError(
@@ -212,7 +212,8 @@ def _is_within(have: str, range_text: str) -> bool:
         return False
 
 
-def _no_module_of_ours(folder: Path, name: str, origin: str) -> UnsafeFileError | NotFoundError:
+def no_module_of_ours(folder: Path, name: str, origin: str) -> UnsafeFileError | NotFoundError:
+    """Give the error for a folder without module.yaml: of PaddleHub's, what to install instead."""
     names = {path.relative_to(folder).as_posix(): 0 for path in folder.rglob("*") if path.is_file()}
     programs = [program for program in ("module.py", "module_desc.pb", "hubconf.py") if program in names]
     if not programs:
