@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,22 +86,34 @@ def test_pairs_of_objects_number_their_classes() -> None:
     assert np.array_equal(found.train.targets(), again.train.targets())
 
 
-def test_polygons_are_drawn_in_order_over_a_background(tmp_path: Path) -> None:
-    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
-    Image.new("RGB", (20, 10), "red").save(tmp_path / "b.png")
-    square = [2, 2, 8, 2, 8, 8, 2, 8]
+SQUARE = [2, 2, 8, 2, 8, 8, 2, 8]
+
+
+def coco(
+    root: Path, annotations: list[dict[str, Any]], *, names: Sequence[str] = ("dog", "car"), **more: Any
+) -> Path:
+    """Write two pictures of 20×10 pixels and a file of their outlines, whose categories count from 1."""
+    for n, name in enumerate("ab"):
+        Image.new("RGB", (20, 10), ("black", "red")[n]).save(root / f"{name}.png")
     data = {
         "images": [
             {"id": n, "file_name": f"{name}.png", "width": 20, "height": 10} for n, name in enumerate("ab")
         ],
-        "categories": [{"id": 7, "name": "car"}, {"id": 3, "name": "dog"}],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(names, 1)],
         "annotations": [
-            {"id": 1, "image_id": 0, "category_id": 7, "segmentation": [square]},
-            {"id": 2, "image_id": 0, "category_id": 3, "segmentation": [[5, 2, 8, 2, 8, 8, 5, 8]]},
+            {"id": n, "image_id": 0, "category_id": 1, "segmentation": [SQUARE]} | each
+            for n, each in enumerate(annotations)
         ],
     }
-    (tmp_path / "instances.json").write_text(json.dumps(data), encoding="utf-8")
-    found = prepare_masks(tmp_path / "instances.json", valid=False)
+    path = root / "instances.json"
+    path.write_text(json.dumps(data | more), encoding="utf-8")
+    return path
+
+
+def test_polygons_are_drawn_in_order_over_a_background(tmp_path: Path) -> None:
+    given = [{"category_id": 7}, {"category_id": 3, "segmentation": [[5, 2, 8, 2, 8, 8, 5, 8]]}]
+    path = coco(tmp_path, given, categories=[{"id": 7, "name": "car"}, {"id": 3, "name": "dog"}])
+    found = prepare_masks(path, valid=False)
     assert found.train.labels == ("background", "dog", "car")
     mask = np.asarray(found.train[0].label)
     assert mask.shape == (10, 20)
@@ -107,18 +121,78 @@ def test_polygons_are_drawn_in_order_over_a_background(tmp_path: Path) -> None:
     assert not np.asarray(found.train[1].label).any()
 
 
-def test_a_class_name_that_would_be_two_lines_of_labels_txt_is_refused(tmp_path: Path) -> None:
-    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
-    data = {
-        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 10}],
-        "categories": [{"id": 1, "name": "New\nYork"}],
-        "annotations": [],
-    }
-    (tmp_path / "instances.json").write_text(json.dumps(data), encoding="utf-8")
-    with pytest.raises(
-        DataError, match=r"instances\.json: bad label list 'New\\nYork' \(expected a name in one"
-    ):
-        prepare_masks(tmp_path / "instances.json")
+def test_a_category_called_background_is_what_nothing_covers(tmp_path: Path) -> None:
+    given = [{"category_id": 2}, {"category_id": 1, "segmentation": [[2, 2, 5, 2, 5, 8, 2, 8]]}]
+    found = prepare_masks(coco(tmp_path, given, names=("Background", "dog")), valid=False)
+    assert found.train.labels == ("background", "dog")
+    assert np.asarray(found.train[0].label)[5, [3, 7]].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"names": ("dog", "dog")}, "each once and in one line, found 'dog' twice"),
+        ({"names": ("dog\ncat", "car")}, r"found 'dog\\ncat'"),
+        ({"names": [str(n) for n in range(255)]}, "found 256"),
+        ({"categories": [{"id": 1}]}, "there is no 'name'"),
+        ({"categories": [{"id": 1, "name": "dog"}, {"id": 1, "name": "car"}]}, "another id for every category"),
+        ({"images": [{"id": 0, "file_name": n, "width": 20, "height": 10} for n in ("a.png", "b.png")]}, "picture"),
+        ({"images": 3}, "expected COCO's images"),
+    ],
+)  # fmt: skip
+def test_coco_files_that_cannot_be_meant_are_refused(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        prepare_masks(coco(tmp_path, [{}], **more), valid=False)
+
+
+def test_objects_whose_labels_repeat_are_refused() -> None:
+    class Pairs(list[Any]):
+        labels = ("ground", "road", "road")
+
+    with pytest.raises(DataError, match=r"labels: .*found 'road' twice"):
+        prepare_masks(Pairs([picture_and_mask(0)]), valid=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"segmentation": {"counts": "Pg0", "size": [10, 20]}}, "a.png: .*found compressed ones"),
+        ({"segmentation": {"counts": [0, 201], "size": [10, 20]}}, "run lengths of a picture of 20×10"),
+        ({"segmentation": {"counts": [0, 10], "size": [20, 10]}}, "run lengths of a picture of 20×10"),
+        ({"segmentation": []}, "expected polygons, found none"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "three points"),
+        ({"segmentation": [[1, 2, 3, float("nan"), 4, 5]]}, "points on the picture"),
+        ({"segmentation": [[1, 2, 3, 1e300, 4, 5]]}, "points on the picture"),
+        ({"segmentation": [["x"] * 6]}, "could not convert"),
+        ({"category_id": 9}, "no category has the id 9"),
+        ({"image_id": 7}, "of no picture"),
+    ],
+)
+def test_a_picture_with_an_annotation_that_cannot_be_drawn_is_no_example(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    path = coco(tmp_path, [{"image_id": 1}, {"image_id": 0}, change])
+    with pytest.raises(DataError, match=f"bad annotation '2' .*{said}"):
+        prepare_masks(path, valid=False)
+    found = prepare_masks(path, valid=False, on_bad="skip")
+    left = {sample.input.name for sample in (found.train[i] for i in range(len(found.train)))}  # type: ignore[union-attr]
+    assert left == ({"b.png"} if "image_id" not in change else {"a.png", "b.png"})
+
+
+def test_ids_of_pictures_are_the_same_as_text(tmp_path: Path) -> None:
+    found = prepare_masks(coco(tmp_path, [{"image_id": "1", "category_id": "2"}]), valid=False)
+    assert np.asarray(found.train[1].label)[4, 4] == 2
+
+
+def test_run_lengths_go_down_the_columns_and_a_crowd_has_no_class(tmp_path: Path) -> None:
+    runs = {"counts": [15, 10, 5, 3], "size": [10, 20]}
+    crowd = {"counts": [0, 12], "size": [10, 20]}
+    path = coco(tmp_path, [{"segmentation": runs}, {"segmentation": crowd, "iscrowd": 1}, {"image_id": 1}])
+    mask = np.asarray(prepare_masks(path, valid=False).train[0].label)
+    expected = np.zeros(200, np.uint8)
+    expected[15:25] = expected[30:33] = 1
+    expected[:12] = 255
+    assert np.array_equal(mask, expected.reshape(20, 10).T)
 
 
 def damage(root: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from hub.datasets.textfiles import read_text
 from hub.errors import DataError, UsageError, did_you_mean
 
 IGNORED = 255
+FARTHEST = 1e7
+"""Pixels from the corner of a picture beyond which no polygon has a point."""
 PICTURES = ("images", "image", "img", "imgs", "jpegimages", "pictures")
 MASKS = ("masks", "mask", "annotations", "annotation", "segmentationclass", "labels")
 NAME_FILES = ("labels.txt", "label_list.txt", "class_names.txt", "classes.txt", "palette.txt")
@@ -66,20 +68,34 @@ class Mask:
         return found if dtype is None else found.astype(dtype)
 
 
+Shape = tuple[int, np.ndarray]
+"""A class number and what has it: corners [N, 2] of a polygon, or run lengths [N]."""
+
+
 @dataclass(frozen=True, eq=False)
 class Polygons:
-    """Outlines of one picture: (class number, [x, y, x, y, …]), the later ones on top."""
+    """Shapes of one picture of (width, height), the later ones on top."""
 
     size: tuple[int, int]
-    outlines: tuple[tuple[int, tuple[float, ...]], ...]
+    shapes: tuple[Shape, ...]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        canvas = Image.new("L", self.size, 0)
-        pen = ImageDraw.Draw(canvas)
-        for number, points in self.outlines:
-            pen.polygon(list(points), fill=number)
-        found = np.asarray(canvas)
-        return found if dtype is None else found.astype(dtype)
+        width, height = self.size
+        mask = np.zeros((height, width), np.uint8)
+        for number, where in self.shapes:
+            if where.ndim == 2:
+                _fill(mask, where, number)
+            else:
+                inside = np.zeros(mask.size, bool)
+                inside[: where.sum()] = np.repeat(np.arange(len(where)) % 2 == 1, where)
+                mask[inside.reshape(width, height).T] = number  # COCO counts down the columns
+        return mask if dtype is None else mask.astype(dtype)
+
+
+def _fill(mask: np.ndarray, corners: np.ndarray, number: int) -> None:
+    canvas = Image.fromarray(mask)
+    ImageDraw.Draw(canvas).polygon(list(map(tuple, corners.tolist())), fill=number)
+    mask[:] = np.asarray(canvas)
 
 
 @dataclass
@@ -93,7 +109,10 @@ class MaskPart:
 def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     """Give the parts of a source by role, and the class names that it lists."""
     if not isinstance(source, str | os.PathLike):
-        return {"train": _from_object(source)}, tuple(getattr(source, "labels", ()) or ())
+        names = tuple(getattr(source, "labels", ()) or ())
+        if names:
+            _require_names(names, "labels")
+        return {"train": _from_object(source)}, names
     path = Path(source).expanduser()
     if path.is_dir():
         lists = {
@@ -120,14 +139,20 @@ def _names(folder: Path) -> tuple[str, ...]:
             if problems:
                 raise DataError(str(problems[0]))
             names = tuple(line.replace("\t", ",").split(",")[0].strip() for line in lines if line.strip())
-            repeated = [each for each, count in Counter(names).items() if count > 1]
-            if repeated or not 1 < len(names) <= IGNORED:
-                found = f"{repeated[0]!r} twice" if repeated else f"{len(names)}"
-                raise DataError(
-                    f"{folder / name}: expected 2 to {IGNORED} class names, each once, found {found}"
-                )
+            _require_names(names, folder / name)
             return names
     return ()
+
+
+def _require_names(names: Sequence[str], where: object) -> None:
+    """Raise DataError for class names that a module could not keep: too few or many, or two that are the same."""
+    repeated = [each for each, count in Counter(names).items() if count > 1]
+    broken = [each for each in names if each.splitlines() != [each]]
+    if repeated or broken or not 1 < len(names) <= IGNORED:
+        found = f"{repeated[0]!r} twice" if repeated else repr(broken[0]) if broken else f"{len(names)}"
+        raise DataError(
+            f"{where}: expected 2 to {IGNORED} class names, each once and in one line, found {found}"
+        )
 
 
 def _from_list(path: Path) -> MaskPart:
@@ -240,42 +265,98 @@ def _from_object(source: Any) -> MaskPart:
 
 
 def _from_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
-    """Read polygons in COCO's form: class 0 is what no polygon covers, the categories follow in order of their id."""
+    """Read outlines in COCO's form: class 0 is what none covers, the categories follow in order of their id.
+
+    A category called background is class 0 itself. A picture with an annotation that cannot be drawn is left out, with
+    a problem: without that object its mask would be wrong.
+    """
+    part = MaskPart(Rows(str(path)), [])
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        categories = sorted(data["categories"], key=lambda each: each["id"])
-        number = {each["id"]: n for n, each in enumerate(categories, 1)}
-        outlines: dict[Any, list[tuple[int, tuple[float, ...]]]] = defaultdict(list)
-        part = MaskPart(Rows(str(path)), [])
+        numbers, names = _categories(data["categories"])
+        images = {str(each["id"]): each for each in data["images"]}  # "3" is meant to be 3
+        if len(images) < len(data["images"]):
+            raise ValueError("expected another id for every picture")
+        shapes: dict[str, list[Shape]] = {key: [] for key in images}
+        bad: set[str] = set()
         for each in data["annotations"]:
-            if not isinstance(each["segmentation"], list):
-                detail = "expected polygons, found run lengths"
-                part.rows.problems.append(
-                    Problem("bad annotation", Origin(str(path)), str(each.get("id")), detail)
+            key = str(each["image_id"])
+            try:
+                shapes[key] += _shapes(each, numbers, _size(images[key]))
+            except (KeyError, TypeError, ValueError, OverflowError) as problem:
+                bad.add(key)
+                where = (
+                    f"of {images[key]['file_name']}: {_said(problem)}" if key in images else "of no picture"
                 )
-                continue
-            for points in each["segmentation"]:
-                if len(points) < 6 or len(points) % 2 or each["category_id"] not in number:
-                    detail = "expected three points at least and a known category"
-                    part.rows.problems.append(
-                        Problem("bad annotation", Origin(str(path)), str(each.get("id")), detail)
-                    )
-                    continue
-                outlines[each["image_id"]].append((number[each["category_id"]], tuple(map(float, points))))
-        for each in data["images"]:
-            found = next(
-                (
-                    p
-                    for p in (path.parent / each["file_name"], path.parent / "images" / each["file_name"])
-                    if p.is_file()
-                ),
-                path.parent / each["file_name"],
-            )
-            part.rows.paths.append(str(found))
-            size = (int(each["width"]), int(each["height"]))
-            part.masks.append(Mask(Polygons(size, tuple(outlines[each["id"]]))))
-    except (KeyError, TypeError, ValueError, OSError) as problem:
+                part.rows.problems.append(
+                    Problem("bad annotation", Origin(str(path)), str(each.get("id")), where)
+                )
+        for key, each in images.items():
+            if key not in bad:
+                part.rows.paths.append(str(_picture_of(path.parent, each["file_name"])))
+                part.masks.append(Mask(Polygons(_size(each), tuple(shapes[key]))))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as problem:
         raise DataError(
-            f"{path}: expected COCO's images, annotations and categories: {problem!r}"
+            f"{path}: expected COCO's images, annotations and categories: {_said(problem)}"
         ) from problem
-    return {"train": part}, ("background", *(str(each["name"]) for each in categories))
+    _require_names(names, path)
+    return {"train": part}, names
+
+
+def _said(problem: Exception) -> str:
+    return f"there is no {problem}" if isinstance(problem, KeyError) else str(problem)
+
+
+def _size(picture: Mapping[str, Any]) -> tuple[int, int]:
+    return int(picture["width"]), int(picture["height"])
+
+
+def _picture_of(folder: Path, name: str) -> Path:
+    inside = folder / "images" / name
+    return inside if inside.is_file() and not (folder / name).is_file() else folder / name
+
+
+def _categories(listed: list[dict[str, Any]]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Give the class number of each category's id, and the names of the classes."""
+    names, numbers = ["background"], dict[str, int]()
+    for each in sorted(listed, key=lambda each: each["id"]):
+        if str(each["name"]).lower() == "background":
+            numbers[str(each["id"])] = 0
+        else:
+            numbers[str(each["id"])] = len(names)
+            names.append(str(each["name"]))
+    if len(numbers) < len(listed):
+        raise ValueError("expected another id for every category")
+    return numbers, tuple(names)
+
+
+def _shapes(annotation: Mapping[str, Any], numbers: Mapping[str, int], size: tuple[int, int]) -> list[Shape]:
+    """Give what an annotation covers: its polygons, or its run lengths. Raises KeyError, TypeError or ValueError.
+
+    Run lengths of a crowd are marked as pixels without a class: such a region is drawn around many things.
+    """
+    category = str(annotation["category_id"])
+    if category not in numbers:
+        raise ValueError(f"no category has the id {category}")
+    outline = annotation["segmentation"]
+    if isinstance(outline, Mapping):
+        counts = outline["counts"]
+        if isinstance(counts, str):
+            raise ValueError("expected polygons or a list of run lengths, found compressed ones")
+        runs = np.array(counts, np.int64)
+        area = size[0] * size[1]
+        fits = runs.ndim == 1 and ((runs >= 0) & (runs <= area)).all() and runs.sum() <= area
+        if not fits or tuple(outline["size"]) != size[::-1]:  # its height comes first
+            raise ValueError(f"expected run lengths of a picture of {size[0]}×{size[1]} pixels")
+        return [(IGNORED if annotation.get("iscrowd") else numbers[category], runs)]
+    if not outline:
+        raise ValueError("expected polygons, found none")
+    shapes: list[Shape] = []
+    for points in outline:
+        corners = np.array(points, np.float64)
+        if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2:
+            raise ValueError("expected polygons of three points at least, x and y of each")
+        if not (np.abs(corners) < FARTHEST).all():  # false for NaN too
+            raise ValueError("expected points on the picture, found others")
+        shapes.append((numbers[category], corners.reshape(-1, 2)))
+    return shapes
