@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from hub.datasets.mask_files import Polygons
 from hub.datasets.masks import prepare_masks, prepare_masks_evaluation
 from hub.errors import DataError
 
@@ -125,7 +129,7 @@ def test_a_category_called_background_is_what_nothing_covers(tmp_path: Path) -> 
     given = [{"category_id": 2}, {"category_id": 1, "segmentation": [[2, 2, 5, 2, 5, 8, 2, 8]]}]
     found = prepare_masks(coco(tmp_path, given, names=("Background", "dog")), valid=False)
     assert found.train.labels == ("background", "dog")
-    assert np.asarray(found.train[0].label)[5, [3, 7]].tolist() == [0, 1]
+    assert np.asarray(found.train[0].label)[5].tolist() == [0] * 5 + [1] * 3 + [0] * 12
 
 
 @pytest.mark.parametrize(
@@ -193,6 +197,40 @@ def test_run_lengths_go_down_the_columns_and_a_crowd_has_no_class(tmp_path: Path
     expected[15:25] = expected[30:33] = 1
     expected[:12] = 255
     assert np.array_equal(mask, expected.reshape(20, 10).T)
+
+
+# corners, and the pixels [row, column] whose middles lie inside
+OUTLINES = [
+    ([3, 2, 7, 2, 7, 5, 3, 5], [(y, x) for y in (2, 3, 4) for x in (3, 4, 5, 6)]),
+    ([3.6, 2.6, 5.4, 2.6, 5.4, 4.4, 3.6, 4.4], [(3, 4)]),
+    ([0, 0, 4, 0, 0, 4], [(y, x) for y in range(4) for x in range(4) if y + x < 3]),
+    ([-5, -5, 3, -5, 3, 2, -5, 2], [(y, x) for y in (0, 1) for x in (0, 1, 2)]),
+    ([30, 2, 40, 2, 40, 5, 30, 5], []),
+    ([2, 2, 9, 2, 9, 2.4], []),
+]
+
+
+@pytest.mark.parametrize(("corners", "pixels"), OUTLINES)
+def test_a_polygon_has_the_pixels_whose_middles_it_covers(
+    tmp_path: Path, corners: list[float], pixels: list[tuple[int, int]]
+) -> None:
+    path = coco(tmp_path, [{"segmentation": [corners]}, {"image_id": 1}])
+    mask = np.asarray(prepare_masks(path, valid=False).train[0].label)
+    assert list(map(tuple, np.argwhere(mask).tolist())) == pixels
+
+
+@given(
+    arrays(np.float64, (7, 2), elements=st.floats(-5, 25)),
+    st.floats(0, 1),
+)
+def test_polygons_that_share_their_sides_share_no_pixel(corners: np.ndarray, at: float) -> None:
+    whole, first, second = np.zeros((20, 20), np.uint8), np.zeros((20, 20), int), np.zeros((20, 20), int)
+    middle = (1 - at) * corners[0] + at * corners[3]
+    for mask, points in (
+        (whole, corners), (first, [*corners[:4], middle]), (second, [*corners[3:], corners[0], middle]),
+    ):  # fmt: skip
+        mask[:] = np.asarray(Polygons((20, 20), ((1, np.array(points)),)))
+    assert np.array_equal(whole, (first + second) % 2)
 
 
 def damage(root: Path) -> None:
