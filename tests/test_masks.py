@@ -233,6 +233,33 @@ def test_polygons_that_share_their_sides_share_no_pixel(corners: np.ndarray, at:
     assert np.array_equal(whole, (first + second) % 2)
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((21, 10), "the mask has 21×10 pixels, its picture 20×10"),
+        ((400_000, 400_000), "the mask has 400000×400000 pixels, its picture 20×10"),
+    ],
+)
+def test_a_mask_of_another_size_is_refused_before_it_is_drawn(
+    tmp_path: Path, size: tuple[int, int], said: str
+) -> None:
+    images = [
+        {"id": n, "file_name": f"{name}.png", "width": size[0], "height": size[1]}
+        for n, name in enumerate("ab")
+    ]
+    with pytest.raises(DataError, match=said):
+        prepare_masks(coco(tmp_path, [{}], images=images), valid=False)
+
+
+def test_a_mask_too_large_for_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    folders(tmp_path)
+    (tmp_path / "labels.txt").unlink()  # without names, the numbers in the masks are the classes
+    (tmp_path / "images" / "p0.jpg").write_bytes(b"no picture")
+    Image.new("1", (60_000, 1000)).save(tmp_path / "masks" / "p0.png")
+    with pytest.raises(DataError, match=r"unreadable mask .*60000×1000 pixels; at most 50,000,000 are read"):
+        prepare_masks(tmp_path)
+
+
 def damage(root: Path) -> None:
     Image.new("L", (5, 5)).save(root / "masks/p0.png")
     bad = np.asarray(picture_and_mask(1)[1]).copy()

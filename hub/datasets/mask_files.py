@@ -22,8 +22,12 @@ from hub.datasets.images import SUFFIXES
 from hub.datasets.sources import ROLES
 from hub.datasets.textfiles import read_text
 from hub.errors import DataError, UsageError, did_you_mean
+from hub.transforms.image import MAX_PIXELS
 
 IGNORED = 255
+FORMATS = ("PNG", "BMP", "GIF", "TIFF")
+"""Those that keep numbers as they are; JPEG would blur them."""
+
 FARTHEST = 1e7
 """Pixels from the corner of a picture beyond which no polygon has a point."""
 PICTURES = ("images", "image", "img", "imgs", "jpegimages", "pictures")
@@ -44,11 +48,27 @@ class Mask:
     def file(self) -> str:
         return str(self.source) if isinstance(self.source, Path) else ""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height), for which nothing is decoded or drawn. Raises what `values` raises."""
+        if isinstance(self.source, Path):
+            with Image.open(self.source, formats=FORMATS) as opened:
+                return opened.size
+        if isinstance(self.source, Polygons):
+            return self.source.size
+        height, width = self.values().shape
+        return width, height
+
     def values(self) -> np.ndarray:
         """Give what is written in the mask, uint8 [H, W]. Raises OSError or ValueError for one that cannot be read."""
         source = self.source
+        if (
+            isinstance(source, Path | Polygons)
+            and (width := self.size[0]) * (height := self.size[1]) > MAX_PIXELS
+        ):
+            raise ValueError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
         if isinstance(source, Path):
-            with Image.open(source, formats=("PNG", "BMP", "GIF", "TIFF")) as opened:
+            with Image.open(source, formats=FORMATS) as opened:
                 source = np.asarray(opened)
         array = np.asarray(source)
         if array.ndim == 3 and array.shape[2] in (3, 4) and (array[..., :3] == array[..., :1]).all():

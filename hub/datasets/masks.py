@@ -174,7 +174,12 @@ def _examine(data: Masks, i: int) -> Problem | None:
     where = mask.file or None
     if isinstance(mask.source, Path) and not mask.source.is_file():
         return Problem("missing mask", origin, where)
+    size = _size_of(data, i)
     try:
+        if size is not None and size != mask.size:  # first of all: what is of no use may be too large to draw
+            width, height = mask.size
+            sizes = f"the mask has {width}×{height} pixels, its picture {size[0]}×{size[1]}"
+            return Problem("size of mask", origin, where, sizes)
         values = mask.values()
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as problem:
         return Problem("unreadable mask", origin, where, str(problem).removeprefix(f"{where}: "))
@@ -187,10 +192,6 @@ def _examine(data: Masks, i: int) -> Problem | None:
         return Problem(
             "unknown class in mask", origin, where, f"found {counted}; expected 0 to {last}, or 255"
         )
-    size = _size_of(data, i)
-    if size is not None and size != (values.shape[1], values.shape[0]):
-        sizes = f"the mask has {values.shape[1]}×{values.shape[0]} pixels, its picture {size[0]}×{size[1]}"
-        return Problem("size of mask", origin, where, sizes)
     data._pixels[i] = numbers[: last + 1]
     return None
 
