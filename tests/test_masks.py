@@ -260,6 +260,18 @@ def test_a_mask_too_large_for_memory_is_refused_before_it_is_decoded(tmp_path: P
         prepare_masks(tmp_path)
 
 
+def test_a_picture_in_memory_may_be_turned_by_its_exif(tmp_path: Path) -> None:
+    picture, mask = picture_and_mask(0, size=(10, 12))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=turned)
+    with Image.open(tmp_path / "turned.jpg") as opened:
+        assert opened.size == (12, 10)
+        assert len(prepare_masks([(opened, mask)], valid=False).train) == 1
+        with pytest.raises(DataError, match="the mask has 12×10 pixels, its picture 10×12"):
+            prepare_masks([(opened, mask.transpose(Image.Transpose.ROTATE_90))], valid=False)
+
+
 def damage(root: Path) -> None:
     Image.new("L", (5, 5)).save(root / "masks/p0.png")
     bad = np.asarray(picture_and_mask(1)[1]).copy()

@@ -27,6 +27,7 @@ from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES
 from hub.datasets.splits import split_at_random
 from hub.errors import DataError
+from hub.transforms.image import FORMATS
 
 UPRIGHT = {5, 6, 7, 8}
 """EXIF orientations that swap width and height."""
@@ -203,12 +204,16 @@ def _size_of(data: Masks, i: int) -> tuple[int, int] | None:
         if isinstance(given, np.ndarray):
             return given.shape[1], given.shape[0]
         if isinstance(given, Image.Image):
-            return given.size
-        with Image.open(given) as opened:
-            swapped = opened.getexif().get(0x0112) in UPRIGHT
-            return opened.size[::-1] if swapped else opened.size
+            return _upright(given)
+        with Image.open(given, formats=FORMATS) as opened:
+            return _upright(opened)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def _upright(picture: Image.Image) -> tuple[int, int]:
+    swapped = picture.getexif().get(0x0112) in UPRIGHT
+    return picture.size[::-1] if swapped else picture.size
 
 
 def _counted(part: MaskPart) -> tuple[str, ...]:
