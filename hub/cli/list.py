@@ -64,7 +64,7 @@ def print_records(records: Sequence[Record], *, as_json: bool) -> None:
 
 
 def say_count(records: Sequence[Record], *, task: str | None = None) -> None:
-    """Say on stderr how many modules these are, how many of them are here, and how a task may be meant that has none."""
+    """Say on stderr how many modules these are and how many are here; and what task is meant where one has none."""
     from hub.registry.client import list_modules
 
     here = sum(record.installed for record in records)
