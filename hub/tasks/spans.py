@@ -30,6 +30,8 @@ Transitions = tuple[np.ndarray, np.ndarray, np.ndarray]
 """What a scheme allows: bool [L, L] from tag to tag, [L] to begin with and [L] to end with."""
 
 _TAG = re.compile(r"([BIMELSU])(?:-(.+))?")
+_BEGINS = re.compile(r"(?:b|B(?!-))[-_](.+)|(.+)[-_]B")
+"""A tag for the first word of an entity that is not written as we read it: b-PER, B_PER, PER-B."""
 _PREFIX = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
 
 
@@ -141,6 +143,7 @@ def recognise(labels: Sequence[str], *, scheme: str | None = None) -> Scheme:
     others = [label for label in labels if label != "O"]
     matches = {label: _TAG.fullmatch(label) for label in others}
     plain = [label for label, match in matches.items() if match is None]
+    _require_prefixes_first(plain)
     if plain and any(label.startswith(("B-", "I-")) for label in others):
         raise UsageError(
             f"tags: expected O or a prefix and a type such as B-PER, found {plain[0]!r}",
@@ -158,6 +161,21 @@ def recognise(labels: Sequence[str], *, scheme: str | None = None) -> Scheme:
             hint=f"scheme={name!r}, or leave it out: it follows from the tags",
         )
     return Scheme(name, tuple(labels), tuple(prefixes), tuple(types))
+
+
+def _require_prefixes_first(plain: Sequence[str]) -> None:
+    """Raise UsageError for tags that are types by their form and were not meant so: each word would be an entity."""
+    for label in plain:
+        if match := _BEGINS.fullmatch(label):
+            raise UsageError(
+                f"tags: expected O or a prefix and a type such as B-PER, found {label!r}",
+                hint=f"write B-{match[1] or match[2]}, and all others like it",
+            )
+    if plain and all(label.isdecimal() for label in plain):
+        raise UsageError(
+            f"tags: expected names such as O and B-PER, found the numbers {', '.join(plain[:10])}",
+            hint="put the names in label_list.txt beside the data, one a line in the order of the numbers",
+        )
 
 
 def _name(prefixes: Sequence[str], types: Sequence[str]) -> str:
