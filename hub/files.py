@@ -80,6 +80,18 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: {cause}", hint="free some space, or choose another folder") from problem
 
 
+@contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """Turn the ways in which looking fails (no permission, too long a name) into a StorageError that names the path."""
+    try:
+        yield
+    except OSError as problem:
+        raise StorageError(
+            f"{problem.filename or path}: cannot be read: {problem.strerror or problem}",
+            hint="let your user read it, or choose another folder",
+        ) from problem
+
+
 def _free_bytes(path: Path) -> int:
     import shutil  # loads three compressors, which a listing has no use for
 

@@ -23,7 +23,9 @@ from folders import large_index, module_folder, tree
 from hub import settings
 from hub.cli.index import check_index
 from hub.cli.main import COMMANDS, main
+from hub.errors import StorageError
 from hub.registry import cache, client, housekeeping
+from hub.registry.manifest import Manifest
 
 HERE = Path(__file__).parent
 BUNDLED = HERE.parent / "hub" / "modules" / "bundled" / "files" / "glyphs_cnn" / "1.0.0"
@@ -609,3 +611,70 @@ def test_F69_doctor_finds_a_cache_that_cannot_be_written(index: Path, tmp_path: 
     assert found["status"] == "fail"
     assert f"{base}/hub" in found["found"]
     assert "HUB_HOME" in found["hint"]
+
+
+# ---- what cannot be looked into ----
+
+
+def loop(path: Path) -> None:
+    """Make what nobody can look into, root included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(path)
+
+
+@linux
+@pytest.mark.parametrize(
+    "line",
+    [
+        "list",
+        "search nets",
+        "show nets",
+        "install nets",
+        "uninstall nets",
+        "cache ls",
+        "cache verify",
+        "cache rm nets",
+    ],
+)
+@pytest.mark.parametrize("home", ["modules", "long"])
+def test_a_cache_that_cannot_be_looked_into_is_an_error_and_no_traceback(
+    line: str, home: str, index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if home == "modules":
+        loop(settings.home() / "modules")
+    else:
+        monkeypatch.setenv("HUB_HOME", f"/tmp/{'a' * 300}")
+    assert main(line.split()) == 1
+    shown = capsys.readouterr().err
+    assert f"error: {settings.home()}" in shown
+    assert "hint: " in shown
+
+
+@linux
+def test_a_first_use_that_cannot_be_read_is_an_error_and_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loop(settings.home() / "catalog")
+    assert main(["show", "resnet18_imagenet"]) == 1
+    assert (
+        f"error: {settings.home()}/catalog/resnet18_imagenet.json: cannot be read" in capsys.readouterr().err
+    )
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("HUB_HOME", str(tmp_path / "file"))
+    assert main(["show", "resnet18_imagenet"]) == 0
+
+
+@linux
+def test_a_module_folder_that_nobody_may_look_into_is_an_error(tmp_path: Path) -> None:
+    folder = module_folder(tmp_path / "made")
+    folder.chmod(0o600)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(StorageError, match=r"module\.yaml: cannot be read: Permission denied"):
+            Manifest.read(folder)
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)

@@ -22,7 +22,17 @@ from pathlib import Path
 
 from hub import settings
 from hub.errors import HubError, IndexFormatError, IntegrityError, StorageError
-from hub.files import dump_json, exchange, flush, is_unfinished, put, sha256_of, storage_errors, write_bytes
+from hub.files import (
+    dump_json,
+    exchange,
+    flush,
+    is_unfinished,
+    put,
+    reading_errors,
+    sha256_of,
+    storage_errors,
+    write_bytes,
+)
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, read_files, read_requires
 from hub.registry.manifest import problem
 from hub.registry.notice import warn
@@ -93,11 +103,14 @@ def publish(temporary: Path, digest: str) -> Path:
 
 
 def installed(name: str | None = None) -> list[Installed]:
-    """Give every installed version, of one module or of all; a damaged record is left out, with a warning."""
+    """Give every installed version, of one module or of all; a damaged record is left out, with a warning.
+
+    Raises StorageError for a cache that cannot be read.
+    """
     found = []
     modules = settings.home() / "modules"
-    for each in _listing(modules) if name is None else [name]:
-        for version in _listing(modules / each):
+    for each in listing(modules) if name is None else [name]:
+        for version in listing(modules / each):
             try:
                 module = read(each, version)
             except IntegrityError as error:
@@ -296,8 +309,10 @@ def _link(blob: Path, path: Path) -> None:
         path.chmod(0o444)
 
 
-def _listing(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def listing(folder: Path) -> list[str]:
+    """Give the names in a folder, none where there is no folder. Raises StorageError when it cannot be read."""
+    with reading_errors(folder):
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []

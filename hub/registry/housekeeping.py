@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from hub import settings
 from hub.errors import IntegrityError, NotFoundError, StorageError, UsageError, did_you_mean
-from hub.files import is_unfinished
+from hub.files import is_unfinished, reading_errors
 from hub.registry import cache, owner, resolve
 from hub.registry.index import File
 from hub.registry.manifest import problem
@@ -106,10 +106,14 @@ def mark_used(folder: Path) -> None:
 
 
 def survey() -> Survey:
-    """Give what is in the cache and what it takes; modules whose record is damaged are left out, with a warning."""
+    """Give what is in the cache and what it takes; modules whose record is damaged are left out, with a warning.
+
+    Raises StorageError for a cache that cannot be read.
+    """
     records = cache.installed()
-    total, _ = measure(_tree(settings.home()))
-    return Survey(tuple(_stored(record, records) for record in records), tuple(_remnants(records)), total)
+    with reading_errors(settings.home()):
+        total, _ = measure(_tree(settings.home()))
+        return Survey(tuple(_stored(record, records) for record in records), tuple(_remnants(records)), total)
 
 
 def verify(wanted: Sequence[tuple[str, str | None]] = (), *, repair: bool = False) -> Verified:
@@ -122,7 +126,9 @@ def verify(wanted: Sequence[tuple[str, str | None]] = (), *, repair: bool = Fals
     if repair:
         _refuse_read_only()
     modules = settings.home() / "modules"
-    versions = [(name, version) for name in _names(modules) for version in _names(modules / name)]
+    versions = [
+        (name, version) for name in cache.listing(modules) for version in cache.listing(modules / name)
+    ]
     chosen = [] if wanted else versions
     for name, version in wanted:
         found = _matching([there for other, there in versions if other == name], version)
@@ -272,16 +278,16 @@ def _paths(chosen: Sequence[cache.Installed], records: Sequence[cache.Installed]
     others = {file.sha256 for other in records if other.folder not in folders for file in other.files}
     digests = {file.sha256 for record in chosen for file in record.files} - others
     parents = {folder.parent for folder in folders}
-    emptied = [parent for parent in parents if {parent / name for name in _names(parent)} <= folders]
+    emptied = [parent for parent in parents if {parent / name for name in cache.listing(parent)} <= folders]
     trees = (path for folder in folders for path in _tree(folder))
     return [*emptied, *trees, *map(cache.blob_path, digests)]
 
 
 def _remnants(records: Sequence[cache.Installed]) -> Iterator[Remnant]:
     home = settings.home()
-    in_tmp = [_owned(home / "tmp" / name) for name in _names(home / "tmp")]
+    in_tmp = [_owned(home / "tmp" / name) for name in cache.listing(home / "tmp")]
     yield from in_tmp
-    for name in _names(home / "locks"):
+    for name in cache.listing(home / "locks"):
         yield _remnant("lock", home / "locks" / name)
     for folder in ("modules", "indexes", "catalog"):
         for path in _files(home / folder):
@@ -407,9 +413,3 @@ def _tree(path: Path) -> list[Path]:
     for parent, folders, names in os.walk(path):
         found += [Path(parent, name) for name in [*folders, *names]]
     return found
-
-
-def _names(folder: Path) -> list[str]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return sorted(os.listdir(folder))
-    return []

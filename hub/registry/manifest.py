@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from hub.errors import NotFoundError, SpecError, StorageError, UnsafeFileError
-from hub.files import read_yaml, sha256_of
+from hub.files import read_yaml, reading_errors, sha256_of
 from hub.registry.index import MAX_FILES, File, Module, Release, read_requires
 from hub.registry.reference import is_module_name, is_safe_path
 from hub.registry.strict import Place, one_line
@@ -36,9 +36,15 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read folder/module.yaml. Raises NotFoundError when there is none, SpecError with the place that is wrong."""
+        """Read folder/module.yaml.
+
+        Raises NotFoundError when there is none, SpecError with the place that is wrong, StorageError for a folder that
+        nobody may look into.
+        """
         path = folder / FILE_NAME
-        if not path.is_file():
+        with reading_errors(path):
+            is_there = path.is_file()
+        if not is_there:
             found = "which has none" if folder.is_dir() else "which is no folder"
             raise NotFoundError(
                 f"expected a module folder with a {FILE_NAME}, found {folder}, {found}",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hub import settings
 from hub._version import __version__
 from hub.errors import IntegrityError, NotFoundError, OfflineError
-from hub.files import dump_json, write_text
+from hub.files import dump_json, reading_errors, write_text
 from hub.registry import cache
 from hub.registry.catalog import entry as catalog
 from hub.registry.catalog.entry import NOT_BUILT, REQUIRES, VERSION, WEIGHTS_FILE, Entry
@@ -177,13 +177,14 @@ def _record(entry: Entry) -> Path:
 def _first_use(entry: Entry) -> list[File] | None:
     """Give what was downloaded at its first use here, None when it had none or the catalog names other files since.
 
-    Raises IndexFormatError for a damaged record.
+    Raises IndexFormatError for a damaged record, StorageError for one that cannot be read.
     """
     path = _record(entry)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
+    with reading_errors(path):
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
     top = Place(load_json(data, source=str(path), most=MAX_MODULE_BYTES), str(path))
     if (top["url"].value, top["md5"].value) != (entry.url, entry.md5):
         return None
