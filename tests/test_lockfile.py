@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,23 @@ def test_a_bundled_module_can_be_locked(tmp_path: Path) -> None:
     assert main(["install", "--locked", "--lock", path]) == 0
     [module] = lockfile.read(Path(path))
     assert (module.name, module.source) == (name, "bundled")
+
+
+def test_two_that_lock_at_once_both_stand_in_the_file(index: Path, tmp_path: Path) -> None:
+    modules = [client.install("glyphs"), client.install("other")]
+    path = tmp_path / "project" / "hub.lock"
+    together = threading.Barrier(len(modules))
+
+    def add(module: client.Located) -> None:
+        together.wait()
+        lockfile.add(path, [module])
+
+    for _ in range(20):
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(add, modules))
+        assert [module.name for module in lockfile.read(path)] == ["glyphs", "other"]
+        assert [each.name for each in path.parent.iterdir()] == ["hub.lock"]
+        path.unlink()
 
 
 def test_a_failed_install_leaves_the_lock_as_it_was(locked: Path) -> None:

@@ -10,7 +10,7 @@ One version of each module, sorted, one fact a line, so that a change reads well
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -31,6 +31,7 @@ from hub.registry.sources.base import Source
 from hub.registry.sources.catalog import CatalogSource
 from hub.registry.sources.folder import FolderSource
 from hub.registry.strict import SCHEMA, Place, check_schema, load_json
+from hub.registry.workspace import locked as held
 from hub.registry.workspace import temporary
 
 FILE_NAME = "hub.lock"
@@ -83,10 +84,19 @@ def write(path: Path, modules: Iterable[Locked]) -> None:
 
 
 def add(path: Path, modules: Iterable[Located]) -> None:
-    """Lock modules that are on this machine: what the file said about them before is replaced, the rest stays."""
-    before = read(path) if path.exists() else ()
+    """Lock modules that are on this machine: what the file said about them before is replaced, the rest stays.
+
+    Raises NotFoundError for a module that is not installed, IndexFormatError for a damaged file, StorageError.
+    """
     new = [lock(module) for module in modules]
-    write(path, {module.name: module for module in [*before, *new]}.values())
+    beside = path.with_name(f".{path.name}.lock")
+    with held(beside):  # else of two that read, add and write at once one would be lost
+        try:
+            before = read(path) if path.exists() else ()
+            write(path, {module.name: module for module in [*before, *new]}.values())
+        finally:
+            with suppress(OSError):  # Windows removes no open file, but this one as it is released
+                beside.unlink()
 
 
 def lock(module: Located) -> Locked:

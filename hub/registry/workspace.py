@@ -109,7 +109,8 @@ def locked(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise StorageError(
-                f"{path}: {error.strerror}", hint="choose another folder with HUB_HOME"
+                f"{path}: {error.strerror}",
+                hint="let your user write there, or choose another folder; HUB_HOME moves the cache",
             ) from error
         warn("%s: this disk has no locks, so two processes may fetch the same file", path)
     try:
