@@ -410,6 +410,50 @@ def test_views_that_are_kept_take_turns_within_an_epoch_too() -> None:
             assert found == [(index + epoch + turn) % 3 for turn in each]
 
 
+class Unsafe:
+    """A dataset whose items must not be asked for by two threads at once, as an open archive's."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items, self.inside, self.clashes = items, threading.Lock(), 0
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        if not self.inside.acquire(blocking=False):
+            self.clashes += 1
+            return self.items[index]
+        try:
+            threading.Event().wait(0.001)  # other threads may run
+            return self.items[index]
+        finally:
+            self.inside.release()
+
+
+def test_a_dataset_is_asked_for_one_item_at_a_time(tmp_path: Path) -> None:
+    data = Unsafe(samples(12))
+    tiny_module().finetune(
+        data, valid=Unsafe(samples(2)), epochs=1, batch_size=2, strategy="full", workers=4,
+        output_dir=tmp_path / "run", progress=False,
+    )  # fmt: skip
+    assert data.clashes == 0
+
+
+def test_files_are_read_by_several_threads_at_once(tmp_path: Path) -> None:
+    from hub.datasets import load
+
+    data, together = load(folder(tmp_path, 2)).train, threading.Barrier(2, timeout=60)
+
+    class Watched(Examples):
+        def read(self, sample: Any) -> Any:
+            together.wait()  # it comes back when two are here
+            return super().read(sample)
+
+    items = ItemCache(Watched(tiny_module().preprocessor))
+    batches = Batches(Read(data, items, data.targets()), batch_size=1, workers=2)
+    assert sum(len(inputs) for inputs, _ in batches.epoch()) == 6
+
+
 @pytest.mark.parametrize("start", [0, 1, 2, 3])
 def test_every_sample_comes_once_an_epoch_in_batches_of_nearly_one_size(start: int) -> None:
     source = read(7)

@@ -54,6 +54,8 @@ class ItemCache:
     ) -> None:
         """Take how samples are read, the bytes to keep, and how the digest of a file is found."""
         self.examples, self._of_file = examples, of_file
+        self.one_at_a_time = threading.Lock()
+        """To be held while a dataset gives a sample: a user's object need not be safe to call from several threads."""
         self._kept: dict[Any, Any] = {}
         self._digests: dict[Path, str] = {}
         self._free = limit
@@ -120,12 +122,16 @@ class Read:
             return _emptied(self.take(FIRST, epoch))
         examples, items = self.items.examples, []
         for index, turn in _with_turns(indices, turns):
-            item = self.items.item(self.samples[index])
+            item = self.items.item(self._sample(index))
             if self.seed is not None:
                 again = (turn,) if turn else ()
                 item = examples.vary(item, np.random.default_rng((self.seed, epoch, index, *again)))
             items.append(item)
         return examples.batch(items, self.targets[indices])
+
+    def _sample(self, index: int) -> Sample:
+        with self.items.one_at_a_time:  # and a file is read when it is let go
+            return self.samples[index]
 
     def lengths(self) -> np.ndarray | None:
         """Give how long every sample is, int64 [N], where batches are padded to their longest; else None."""
@@ -145,13 +151,13 @@ class Read:
         return self._sizes
 
     def _size(self, index: int) -> tuple[int | None, int]:
-        examples, item = self.items.examples, self.items.item(self.samples[index])
+        examples, item = self.items.examples, self.items.item(self._sample(index))
         return examples.length(item), examples.cut(item)
 
     def keys(self) -> list[str]:
         """Give a digest of every sample's content: of its file's bytes, or of what is in memory."""
         if self._keys is None:
-            self._keys = [self.items.digest(self.samples[index].input) for index in range(len(self.samples))]
+            self._keys = [self.items.digest(self._sample(index).input) for index in range(len(self.samples))]
         return self._keys
 
 
