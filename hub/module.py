@@ -401,11 +401,13 @@ class Module(PaddleHubFace):
             teacher = config.teacher if isinstance(config.teacher, Module) else Module(config.teacher)
             answers = training.teacher_answers(teacher, job)
         command = training.command(self.name, train, valid, test, config, job.plan.options)
-        with training.run_folder(output_dir, self.name, job, resuming=resume, group=group, say=say) as place:
-            folder, kept = place
+        with training.run_folder(
+            output_dir, self.name, job, resuming=resume, last=self.run, group=group, say=say
+        ) as (folder, kept):
             run = Run(
-                folder, data=job.data, samples=job.sets.valid and job.sets.valid.samples, command=command
-            )
+                folder, data=job.data, samples=job.sets.valid and job.sets.valid.samples, command=command,
+                start=kept.identity["start"],
+            )  # fmt: skip
             with self._becoming(job, run):
                 fit(
                     self.network, job.plan, job.sets, run, kept, save_best=lambda: self.save(run.best, name=self.name),

@@ -28,7 +28,8 @@ from hub.finetune.distributed import Group
 from hub.finetune.feature_store import FeatureStore
 from hub.finetune.fit import Store
 from hub.finetune.plan import Plan, Sets
-from hub.modules import archs
+from hub.finetune.run import Run
+from hub.modules import archs, weights
 from hub.modules.archs import Backbone
 from hub.modules.bundle import Bundle
 from hub.modules.network import infer
@@ -66,6 +67,8 @@ class Job:
     plan: Plan
     data: str
     """The table of classes and counts, for a person."""
+    reading: str
+    """A digest of how inputs are read and varied."""
 
 
 def prepare(
@@ -114,7 +117,8 @@ def prepare(
     backbone = archs.shortened(base.backbone, config.drop_groups)
     task.attach(backbone)
     plan = planning.plan(config, task, backbone, sets, options=options, early_stop=early_stop, ranks=ranks)
-    return Job(task, backbone, sets, plan, "\n".join([parts.describe(), *_cut(sets)]))
+    varied = hashlib.sha256(f"{_steps(base.spec)} {base.spec.augment}".encode()).hexdigest()
+    return Job(task, backbone, sets, plan, "\n".join([parts.describe(), *_cut(sets)]), varied[:16])
 
 
 def _cut(sets: Sets) -> Iterator[str]:
@@ -133,8 +137,11 @@ def read(data: Dataset, items: ItemCache) -> Read:
 
 def reading(spec: ModuleSpec) -> str:
     """Give a digest of how a module reads its inputs."""
-    files = [file.sha256 for file in spec.files]
-    return hashlib.sha256(f"{spec.task} {spec.preprocess} {files}".encode()).hexdigest()
+    return hashlib.sha256(f"{spec.task} {_steps(spec)}".encode()).hexdigest()
+
+
+def _steps(spec: ModuleSpec) -> str:
+    return f"{spec.preprocess} {[file.sha256 for file in spec.files]}"
 
 
 def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
@@ -178,24 +185,32 @@ def run_folder(
     job: Job,
     *,
     resuming: bool,
+    last: Run | None,
     group: Group,
     say: Callable[[str], None],
 ) -> Iterator[tuple[Path, Store]]:
     """Give the folder of a run, for this process alone, and what it goes on from.
+
+    `last` is what the module was trained in last: where that is the run to go on with, the module has weights of its
+    middle, and those that it began with are the ones to compare.
 
     Raises UsageError for a run that was broken off and is not to be gone on with, or that was another one; what is in
     the folder then stays as it is. What a finished run left there is removed.
     """
     folder = _folder(chosen, name, ranks=group.size)
     checkpoints = Checkpoints(folder / "checkpoints", say=say)
-    identity = job.plan.identity(job.sets, ranks=group.size)
     with checkpoints.owned() if group.first else nullcontext():
         if group.first and not resuming:
             _require_finished(folder, checkpoints)
-        yield (
-            folder,
-            Store(checkpoints, resume.newest(checkpoints, identity, say=say) if resuming else None, identity),
-        )
+        start = checkpoints.newest() if resuming else None
+        same = start is not None and last is not None and last.folder == folder
+        identity = job.plan.identity(
+            job.sets, ranks=group.size, reading=job.reading,
+            start=last.start if last and same else weights.digest(job.backbone),
+        )  # fmt: skip
+        for warning in resume.require_same(start, identity) if start else ():
+            say(warning)
+        yield folder, Store(checkpoints, start, identity)
 
 
 def _require_finished(folder: Path, checkpoints: Checkpoints) -> None:

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import hub
 from hub.errors import StorageError, TrainingError, UsageError
@@ -143,6 +145,7 @@ def test_resume_starts_where_there_is_nothing_to_resume(tmp_path: Path) -> None:
         ({"seed": 4}, "seed was 3 and is 4"),
         ({"freeze": 1}, "freeze was None and is 1"),
         ({"strategy": "gradual"}, "strategy was 'full' and is 'gradual'"),
+        ({"cache": False}, "cache was True and is False"),
     ],
 )
 def test_f43_a_changed_setting_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -151,6 +154,60 @@ def test_f43_a_changed_setting_is_named(tmp_path: Path, changes: dict[str, Any],
     with pytest.raises(UsageError, match="cannot go on with this run") as caught:
         run(tmp_path / "run", resume=True, **changes)
     assert message in str(caught.value)
+
+
+RESIZED = [{"grayscale": {}}, {"resize": {"size": 12}}, {"normalize": {"mean": [0.3], "std": [0.3]}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "the weights that it begins with changed"),
+        ({"preprocess": RESIZED}, "how inputs are read changed"),
+        ({"augment": []}, "how inputs are read changed"),
+    ],
+)
+def test_f43_another_module_is_told_from_the_one_that_the_run_began_with(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    """Also where its network has the same shapes, and where a probe leaves all but the head out of the checkpoint."""
+    settings = {"strategy": "probe", "epochs": 2, "output_dir": tmp_path / "run", "progress": False}
+    with pytest.raises(ZeroDivisionError):
+        tiny_module().finetune(samples(6), callbacks=[Break(1)], **settings)
+    with pytest.raises(UsageError, match="cannot go on with this run") as caught:
+        tiny_module(**changes).finetune(samples(6), resume=True, **settings)
+    assert message in str(caught.value)
+    tiny_module().finetune(samples(6), resume=True, **settings)
+
+
+@pytest.mark.parametrize("options", [{}, {"anchor": 1.0}, {"freeze": 2}, {"strategy": "probe"}], ids=str)
+def test_the_module_that_a_run_was_broken_off_with_goes_on_as_a_fresh_one_does(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """It has weights of the middle of the run by then; the pull of an anchor is to those of the beginning."""
+    unbroken = run(tmp_path / "whole", learning_rate=0.01, **options)
+    module = tiny_module()
+    settings = {"epochs": 3, "batch_size": 5, "strategy": "full", "seed": 3, "progress": False} | options
+    settings |= {"output_dir": tmp_path / "run", "learning_rate": 0.01}
+    for step in (5, 7):
+        with pytest.raises(ZeroDivisionError):
+            module.finetune(samples(6), callbacks=[Break(step)], resume=True, **settings)
+    assert equal(module.finetune(samples(6), resume=True, **settings), unbroken)
+
+
+def test_a_checkpoint_that_says_nothing_of_weights_and_reading_is_gone_on_from(tmp_path: Path) -> None:
+    """Those before 1.0 did not."""
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Break(4)])
+    newest = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert newest is not None
+    now = newest.record["identity"]
+    for name in ("answers", "reading", "start"):
+        before = {key: value for key, value in now.items() if key != name}
+        old = replace(newest, record={**newest.record, "identity": before})
+        assert resume.require_same(old, {**now, name: "another"}) == []
+        with pytest.raises(UsageError, match="then, another now"):
+            resume.require_same(newest, {**now, name: "another"})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -216,6 +273,63 @@ def test_f43_changed_data_is_named(tmp_path: Path) -> None:
     assert more == place
     with pytest.raises(UsageError, match=r"then, .* now"):
         train(resume=True)
+
+
+def scenes(place: Path, *, other: bool) -> Path:
+    """Pictures and masks in files; of `other` ones the last mask is that of the first picture."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (place / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(6):
+        where = rng.integers(0, 24)
+        picture, mask = rng.integers(0, 90, (32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)
+        picture[where : where + 8] += 90
+        mask[where : where + 8] = 1
+        if other and number == 5:
+            mask = mask.T
+        Image.fromarray(picture).save(place / "images" / f"{number}.png")
+        Image.fromarray(mask).save(place / "masks" / f"{number}.png")
+    (place / "labels.txt").write_text("ground\nbar\n", encoding="utf-8")
+    return place
+
+
+def drawn(place: Path, *, other: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same in memory."""
+    scenes(place, other=other)
+    return [
+        tuple(np.asarray(Image.open(place / kind / f"{number}.png")) for kind in ("images", "masks"))  # type: ignore[misc]
+        for number in range(6)
+    ]
+
+
+def sentences(place: Path, *, other: bool) -> list[tuple[list[str], list[str]]]:
+    """Words with tags; of `other` ones two tags have changed places."""
+    tags = ["B-X", "O", "B-X" if other else "B-Y", "B-Y" if other else "B-X"]
+    return [(["some", "words", str(number), "more"], tags) for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "data"),
+    [
+        ("signs_fpn", None, scenes),
+        ("signs_fpn", None, drawn),
+        ("sentences_static", "sequence_labeling", sentences),
+    ],
+)
+def test_f43_other_masks_and_tags_for_the_same_inputs_are_noticed(
+    tmp_path: Path, name: str, task: str | None, data: Any
+) -> None:
+    def train(*, other: bool = False, **options: Any) -> Any:
+        return hub.Module(name, task=task).finetune(
+            data(tmp_path / "data", other=other), valid=False, epochs=2, batch_size=3,
+            output_dir=tmp_path / "run", progress=False, **options,
+        )  # fmt: skip
+
+    with pytest.raises(ZeroDivisionError):
+        train(callbacks=[Break(1)])
+    with pytest.raises(UsageError, match=r"the masks or tags of the data changed: train: .* then, .* now"):
+        train(other=True, resume=True)
+    train(resume=True)
 
 
 def test_a_run_that_was_broken_off_is_not_overwritten_by_mistake(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -227,10 +226,6 @@ def _trainer(network: Network, model: nn.Layer, plan: Plan, group: Group) -> Tra
         (name, [layer for layer in layers if any(id(each) in trained for each in layer.parameters())])
         for name, layers in network.layer_groups()
     ]
-    penalty = None
-    if config.anchor:
-        start = {name: each.clone().detach() for name, each in network.backbone.named_parameters()}
-        penalty = partial(regularize.anchor_penalty, network.backbone, start, config.anchor)
     group.same_start(model)
     return Trainer(
         paddle.jit.to_static(model) if config.to_static else model,
@@ -241,7 +236,7 @@ def _trainer(network: Network, model: nn.Layer, plan: Plan, group: Group) -> Tra
             config.schedule, **({} if config.warmup is None else {"warmup": config.warmup})
         ),
         metric=plan.metric,
-        penalty=penalty,
+        penalty=regularize.Anchor(network.backbone, config.anchor) if config.anchor else None,
         average=regularize.WeightAverage(model, config.average) if config.average else None,
         precision=Precision(config.precision),
         group=group,

@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hub.errors import UsageError, one_of
 from hub.finetune import distributed, freezing, regularize
-from hub.finetune.batches import Read, digest_of
+from hub.finetune.batches import ItemCache, Read, digest_of
 from hub.finetune.config import Config
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.freezing import Frozen
@@ -47,6 +49,14 @@ class Sets:
             if part is not None
         }
 
+    def answers(self) -> dict[str, str]:
+        """Give for each set a digest of what its samples teach, where that is more than a number each."""
+        return {
+            name: _digest([_of_label(part.samples[index].label, part.items) for index in range(len(part))])
+            for name, part in (("train", self.train), ("valid", self.valid), ("test", self.test))
+            if part is not None and part.items.examples.targets_from_items
+        }
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -72,14 +82,20 @@ class Plan:
     def closed_form(self) -> bool:
         return self.config.strategy in ("probe", "probe_then_full")
 
-    def identity(self, sets: Sets, *, ranks: int) -> dict[str, Any]:
-        """Give what decides the result of a run: a checkpoint of another one is not gone on from."""
+    def identity(self, sets: Sets, *, ranks: int, reading: str, start: str) -> dict[str, Any]:
+        """Give what decides the result of a run: a checkpoint of another one is not gone on from.
+
+        `reading` is a digest of how inputs are read and varied, and `start` of the weights that the run begins with.
+        """
         return {
             "config": self.told,
             "labels": list(sets.labels),
             "data": sets.identity(),
             "network": {name: list(shape) for name, shape in self.shapes.items()},
             "ranks": ranks,
+            "answers": sets.answers(),
+            "reading": reading,
+            "start": start,
         }
 
 
@@ -183,6 +199,13 @@ def _loss(config: Config, task: Task, sets: Sets) -> Loss:
         return (1 - share) * own(outputs, labels) + share * distance
 
     return with_teacher
+
+
+def _of_label(label: Any, items: ItemCache) -> str:
+    """Give a digest of a mask, of its file's bytes where it has one, or of the numbers of tags."""
+    if file := getattr(label, "file", ""):
+        return f"{items.digest(Path(file))} {label.table}"
+    return digest_of(np.asarray(label))
 
 
 def _digest(parts: Sequence[str]) -> str:

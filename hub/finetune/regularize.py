@@ -80,6 +80,28 @@ def _floats(model: nn.Layer) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
 
 
+class Anchor:
+    """The pull of a model's trained parameters to where they were when this was made: `anchor_penalty`."""
+
+    def __init__(self, model: nn.Layer, strength: float) -> None:
+        self.model, self.strength = model, strength
+        self._start = {
+            name: each.detach().clone() for name, each in model.named_parameters() if each.trainable
+        }
+
+    def __call__(self) -> Tensor:
+        return anchor_penalty(self.model, self._start, self.strength)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Give where it pulls to as copies of arrays, for a checkpoint."""
+        return {name: np.array(tensor.numpy()) for name, tensor in self._start.items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Pull to where another one did, whose `state` this is."""
+        for name, tensor in self._start.items():
+            tensor.set_value(np.array(state[name]))
+
+
 def anchor_penalty(model: nn.Layer, start: Mapping[str, Tensor], strength: float) -> Tensor:
     """Give strength / 2 times the squared distance of the trained parameters from where they began, a scalar.
 

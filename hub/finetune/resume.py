@@ -20,8 +20,17 @@ from hub.finetune.trainer import Trainer
 from hub.modules import weights
 
 # What may differ between a run and its continuation: it changes how fast the result comes, never the result.
-FREE = {"workers", "checkpoint_minutes", "cache"}
-
+FREE = {"workers", "checkpoint_minutes"}
+COMPARED = {
+    "labels": "the labels",
+    "data": "the data",
+    "answers": "the masks or tags of the data",
+    "reading": "how inputs are read",
+    "network": "the network",
+    "start": "the weights that it begins with",
+    "ranks": "the number of processes",
+}
+"""What else must be equal, where the checkpoint says anything of it."""
 
 EPOCH_SECONDS = 2
 """Epochs that are shorter do not each get a checkpoint: it would take longer than to train them again."""
@@ -72,11 +81,14 @@ class Checkpointer(Callback):
         groups["optimizer"], numbers = optimizer_state.to_arrays(trainer.optimizer, _names(trainer))
         if trainer.average:
             groups["average"] = trainer.average.state()
-        unchanged = set()
+        unchanged: set[str] = set()
+        if trainer.penalty:
+            groups["anchor"] = trainer.penalty.state()
+            unchanged.add("anchor")
         if self.keeper.weights:
             groups["best"] = self.keeper.weights
             if not self.keeper.is_new:
-                unchanged = {"best"}
+                unchanged.add("best")
         own = random_state.capture()
         record = {
             "identity": self.identity,
@@ -99,20 +111,6 @@ class Checkpointer(Callback):
         return True
 
 
-def newest(
-    store: Checkpoints, identity: Mapping[str, Any], *, say: Callable[[str], None]
-) -> Checkpoint | None:
-    """Give the checkpoint to go on from, None where there is none; `say` is told what may change the last digits.
-
-    Raises UsageError that names every setting that is not the one the run began with.
-    """
-    checkpoint = store.newest()
-    if checkpoint is not None:
-        for warning in require_same(checkpoint, identity):
-            say(warning)
-    return checkpoint
-
-
 def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> None:
     """Put everything back as it was when the checkpoint was written."""
     record = checkpoint.record
@@ -122,6 +120,8 @@ def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> None:
     )
     if trainer.average:
         trainer.average.restore(checkpoint.load("average"))
+    if trainer.penalty and "anchor" in checkpoint.groups:
+        trainer.penalty.restore(checkpoint.load("anchor"))
     if "best" in checkpoint.groups:
         keeper.weights = {name: np.array(array) for name, array in checkpoint.load("best").items()}
         keeper.before = {}
@@ -145,14 +145,9 @@ def require_same(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> list[st
         was, now = before["config"].get(name), identity["config"].get(name)
         if was != now:
             differences.append(f"{name} was {was!r} and is {now!r}")
-    for name, what in (
-        ("labels", "the labels"),
-        ("data", "the data"),
-        ("network", "the network"),
-        ("ranks", "the number of processes"),
-    ):
-        if before[name] != identity[name]:
-            differences.append(f"{what} changed: {_difference(before[name], identity[name])}")
+    for name, what in COMPARED.items():
+        if name in before and before[name] != identity.get(name):
+            differences.append(f"{what} changed: {_difference(before[name], identity.get(name))}")
     if differences:
         raise UsageError(
             f"{checkpoint.folder}: cannot go on with this run:\n  " + "\n  ".join(differences),

@@ -41,6 +41,8 @@ class Run:
     """The surest wrong answers on the validation set."""
     samples: Any = None
     """The validation set, in which `misses` are counted."""
+    start: str = ""
+    """A digest of the backbone's weights that it began with."""
     command: str = ""
     """What to write to do it again."""
     environment: dict[str, str] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import paddle
-from paddle import Tensor, nn
+from paddle import nn
 
 from hub.errors import TrainingError
 from hub.finetune import signals
@@ -26,7 +26,7 @@ from hub.finetune.callbacks import Callback
 from hub.finetune.distributed import Group
 from hub.finetune.freezing import train_mode
 from hub.finetune.precision import Precision
-from hub.finetune.regularize import WeightAverage
+from hub.finetune.regularize import Anchor, WeightAverage
 from hub.finetune.worst import Worst
 from hub.modules.network import infer
 from hub.tasks import Task
@@ -69,7 +69,7 @@ class Trainer:
         schedule: Callable[[float], float],
         metric: str | None = None,
         callbacks: Sequence[Callback] = (),
-        penalty: Callable[[], Tensor] | None = None,
+        penalty: Anchor | None = None,
         average: WeightAverage | None = None,
         precision: Precision | None = None,
         group: Group | None = None,

@@ -6,6 +6,7 @@ name that nobody asked for and a wrong shape are each an error that shows both s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ def save(path: Path, state: State) -> None:
 def state_of(layer: nn.Layer) -> dict[str, np.ndarray]:
     """Give copies of a layer's parameters and buffers by name."""
     return {name: np.array(tensor.numpy()) for name, tensor in layer.state_dict().items()}
+
+
+def digest(layer: nn.Layer) -> str:
+    """Give what tells a layer from any other: a digest of its parameters and buffers, with their names."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(layer.state_dict().items()):
+        array = tensor.numpy()
+        found.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+    return found.hexdigest()[:16]
 
 
 def give(layer: nn.Layer, state: State, *, what: str) -> None:
