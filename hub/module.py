@@ -297,7 +297,7 @@ class Module(PaddleHubFace):
             self._kind.inputs, data, labels=self.labels, multi_label=task.multi_label, on_bad=on_bad,
             workers=workers, probe=items.item, grouped=self._kind.grouped,
         )  # fmt: skip
-        source = training.read(chosen, items)
+        source = training.read(chosen, items, whole=True)
         shared = task.answering(self.network) is self.network
         run = (self._answers_by if shared else Kept()).run(
             self.network, self.network.backbone.feature_spec, len(source), precision=precision

@@ -109,8 +109,8 @@ def prepare(
     task = tasks.create(name, parts.train.labels, multi_label=parts.train.multi_label, **(options or {}))
     sets = Sets(
         read(parts.train, items),
-        None if parts.valid is None else read(parts.valid, items),
-        None if parts.test is None else read(parts.test, items),
+        None if parts.valid is None else read(parts.valid, items, whole=True),
+        None if parts.test is None else read(parts.test, items, whole=True),
         labels=task.labels,
         counts=parts.train.counts(),
     )
@@ -129,10 +129,10 @@ def _cut(sets: Sets) -> Iterator[str]:
             yield f"{name}: {count:,} of {len(given):,} texts are longer than {pieces} pieces, and were cut there"
 
 
-def read(data: Dataset, items: ItemCache) -> Read:
-    """Give a dataset as a source of batches."""
+def read(data: Dataset, items: ItemCache, *, whole: bool = False) -> Read:
+    """Give a dataset as a source of batches, to be trained on or, `whole`, to be measured on."""
     targets = data.targets()
-    return Read(data, items, targets.astype(np.float32) if data.multi_label else targets)
+    return Read(data, items, targets.astype(np.float32) if data.multi_label else targets, whole=whole)
 
 
 def reading(spec: ModuleSpec) -> str:

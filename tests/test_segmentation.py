@@ -187,8 +187,12 @@ def test_a_mask_follows_a_resize_and_refuses_another_size() -> None:
         PicturePreprocessor([Named("resize", {"size": 16}), Named("normalize")])
     )
     picture, mask = np.zeros((32, 64, 3), np.uint8), random_masks((32, 64), ignored=0).astype(np.uint8)
-    _, small = examples.read(Sample(picture, mask))
-    assert small.shape == (16, 16)
+    pictures, small = examples.batch([examples.read(Sample(picture, mask))], np.arange(1))
+    assert pictures.shape == (1, 3, 32, 32)
+    assert (small[:, :16, :16] != joint.IGNORED).all(), "padding alone has no class"
+    assert (small != joint.IGNORED).sum() == 16 * 16
+    varied, numbers = examples.vary(examples.read(Sample(picture, mask)), np.random.default_rng(0))
+    assert varied.shape[:2] == numbers.shape == (16, 16)
     with pytest.raises(InputError, match="the mask has 60×32 pixels, its picture 64×32"):
         examples.read(Sample(picture, mask[:, :60]))
 

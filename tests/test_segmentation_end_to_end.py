@@ -200,13 +200,23 @@ def test_a_sample_of_cells_follows_from_the_seed_and_is_bounded(monkeypatch: pyt
     assert seen == [12, 12, 12]
 
 
-def test_metrics_are_those_of_the_masks_that_predict_gives(trained: hub.Module, data: Path) -> None:
-    paths = sorted((data / "test" / "images").glob("*.png"))
-    found = np.stack([result["mask"] for result in trained.predict(paths)])
-    right = np.stack([np.asarray(Image.open(data / "test" / "masks" / path.name)) for path in paths])
-    measured = trained.evaluate(data)
-    wanted = jaccard_score(right.ravel(), found.ravel(), average="macro")
-    assert measured["miou"] == pytest.approx(wanted, abs=0.01)  # padding differs: alone, or as a batch
+SIZES = [(40, 32), (70, 50), (33, 81), (40, 32), (600, 530)]
+"""Two alike, and one of more than a tile."""
+
+
+@pytest.mark.parametrize("steps", [[], [{"resize": {"short": 24}}]], ids=["as they are", "made smaller"])
+def test_metrics_are_those_of_the_masks_that_predict_gives(trained: hub.Module, steps: list[Any]) -> None:
+    scenes = [scene(n, width=width, height=height) for n, (width, height) in enumerate(SIZES)]
+    normalize = {"normalize": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+    module = created(labels=LABELS, preprocess=[{"rgb": {}}, *steps, normalize])
+    module.network.set_state_dict(trained.network.state_dict())
+    found = np.concatenate([each["mask"].ravel() for each in module.predict([each for each, _ in scenes])])
+    right = np.concatenate([mask.ravel() for _, mask in scenes])
+    alone, together = module.evaluate(scenes, batch_size=1), module.evaluate(scenes, batch_size=5)
+    assert alone["miou"] == pytest.approx(jaccard_score(right, found, average="macro"), abs=1e-9)
+    assert alone["confusion"] == together["confusion"]
+    assert alone["pixels"] == right.size
+    assert alone["loss"] == pytest.approx(together["loss"], rel=1e-4)
 
 
 def test_a_saved_module_answers_the_same_and_verifies(trained: hub.Module, folder: str) -> None:

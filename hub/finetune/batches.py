@@ -105,12 +105,22 @@ class Source(Protocol):
 
 
 class Read:
-    """Samples that are read from their files; with a `seed`, as random variants, others in every epoch."""
+    """Samples that are read from their files; with a `seed`, as random variants, others in every epoch.
+
+    `whole` ones are as the task measures them, and not as it is trained.
+    """
 
     def __init__(
-        self, samples: Samples, items: ItemCache, targets: np.ndarray, *, seed: int | None = None
+        self,
+        samples: Samples,
+        items: ItemCache,
+        targets: np.ndarray,
+        *,
+        seed: int | None = None,
+        whole: bool = False,
     ) -> None:
         self.samples, self.items, self.targets, self.seed = samples, items, targets, seed
+        self.whole = whole
         self._keys: list[str] | None = None
         self._sizes: np.ndarray | None = None
 
@@ -127,7 +137,7 @@ class Read:
                 again = (turn,) if turn else ()
                 item = examples.vary(item, np.random.default_rng((self.seed, epoch, index, *again)))
             items.append(item)
-        return examples.batch(items, self.targets[indices])
+        return (examples.whole if self.whole else examples.batch)(items, self.targets[indices])
 
     def _sample(self, index: int) -> Sample:
         with self.items.one_at_a_time:  # and a file is read when it is let go

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -299,14 +300,14 @@ def measure(
     """
     group = group or Group()
     meter, loss, sums = task.meter(), task.loss(), np.zeros(2)
-    for inputs, targets in data.epoch():
-        if length(inputs):
-            outputs = run(inputs) if run else infer(model, inputs)
+    for inputs, given in data.epoch():
+        parts = task.measured(run or partial(infer, model), inputs, given) if length(inputs) else ()
+        for outputs, targets in parts:
             meter.update(outputs, targets)
             if worst is not None:
                 worst.update(outputs, targets)
             right = each(paddle.to_tensor, targets)
-            share = float(loss.weight(right)) if isinstance(loss, WeightedMean) else length(inputs)
+            share = float(loss.weight(right)) if isinstance(loss, WeightedMean) else length(targets)
             sums += np.array([float(loss(each(paddle.to_tensor, outputs), right)), 1.0]) * share
         between()
     group.sum_counts(meter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,6 +78,10 @@ class Examples:
         """Give (inputs, targets) for the network and the loss."""
         return self.preprocessor.batch(items), targets
 
+    def whole(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
+        """Give (inputs, targets) for the task's `measured`: by default the batch of a training."""
+        return self.batch(items, targets)
+
 
 class Meter(Protocol):
     """Metrics of a whole set, fed batch by batch in bounded memory.
@@ -118,6 +122,10 @@ class Plain:
     def answering(self, network: nn.Layer) -> nn.Layer:
         """Give the network: `answers` looks at all that it gives."""
         return network
+
+    def measured(self, run: Run, inputs: Arrays, targets: Arrays) -> Iterator[tuple[Any, Arrays]]:
+        """Give what the network finds in the batch, and its targets."""
+        yield run(inputs), targets
 
     def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
         """Give what of a result is kept as a picture of its own, by name."""
@@ -184,6 +192,9 @@ class Task(Protocol):
 
     def meter(self) -> Meter:
         """Give an empty meter."""
+
+    def measured(self, run: Run, inputs: Arrays, targets: Arrays) -> Iterator[tuple[Any, Arrays]]:
+        """Give (outputs, targets) for the meter and the loss, once or more often, of what `Examples.whole` gave."""
 
     def answering(self, network: nn.Layer) -> nn.Layer:
         """Give what `answers` has to run: the network, or a layer that leaves out what answers do not need."""

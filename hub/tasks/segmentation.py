@@ -6,7 +6,9 @@ picture's own size. The steps of preprocessing may change colours and sizes, but
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,11 +28,17 @@ from hub.transforms.joint import IGNORED
 
 MULTIPLE = 32
 """Sides are padded to multiples of this: the coarsest map of every encoder then has whole cells."""
+TILE, OVERLAP = 512, 64
+"""Pixels of a tile's side, and of what it shares with the next one."""
+
 Pair = tuple[np.ndarray, np.ndarray]
 
 
 class MaskedExamples(Examples):
-    """Pictures with masks: `read` and `vary` give (uint8 [H, W, C], uint8 [H, W])."""
+    """Pictures with masks: `read` and `vary` give (uint8 [H, W, C], uint8 [H, W]).
+
+    What `read` gives has its mask at the picture's own size, by which it is measured.
+    """
 
     targets_from_items = True
 
@@ -54,7 +62,7 @@ class MaskedExamples(Examples):
         return True
 
     def read(self, sample: Sample) -> Pair:
-        """Give the picture after the fixed steps and its mask at the same size. Raises InputError."""
+        """Give the picture after the fixed steps and its mask. Raises InputError for one of another size."""
         picture = np.asarray(self.preprocessor.read(sample.input))
         mask = joint.read_mask(sample.label)
         height, width = picture.shape[:2]
@@ -64,21 +72,26 @@ class MaskedExamples(Examples):
                 raise InputError(
                     f"the mask has {mask.shape[1]}×{mask.shape[0]} pixels, its picture {own[0]}×{own[1]}"
                 )
-            mask = joint.resized(mask, (width, height))
         return picture, mask
 
     def vary(self, item: Pair, rng: np.random.Generator) -> Pair:
         """Give both scaled, cropped and mirrored in the same way, the picture lighter or darker."""
-        return joint.random_variant(*item, rng)
+        return joint.random_variant(*_together(item), rng)
 
     def batch(self, items: Sequence[Pair], targets: np.ndarray) -> tuple[Arrays, Arrays]:
         """Give (float32 [N, C, H, W], int64 [N, H, W]) padded to the largest, with IGNORED in the masks."""
-        height, width = (_up(max(mask.shape[axis] for _, mask in items)) for axis in (0, 1))
-        pictures = [_padded(picture, height, width) for picture, _ in items]
-        masks = np.full((len(items), height, width), IGNORED, np.int64)
-        for row, (_, mask) in zip(masks, items, strict=True):
+        pairs = [_together(item) for item in items]
+        height, width = (_up(max(mask.shape[axis] for _, mask in pairs)) for axis in (0, 1))
+        pictures = [_padded(picture, height, width) for picture, _ in pairs]
+        masks = np.full((len(pairs), height, width), IGNORED, np.int64)
+        for row, (_, mask) in zip(masks, pairs, strict=True):
             row[: mask.shape[0], : mask.shape[1]] = mask
         return self.preprocessor.batch(pictures), masks
+
+    def whole(self, items: Sequence[Pair], targets: np.ndarray) -> tuple[Arrays, Arrays]:
+        """Give float32 [1, C, h, w] for each picture, and uint8 [H, W] for each mask: nothing is padded."""
+        pictures = [np.asarray(self.preprocessor.batch([picture])) for picture, _ in items]
+        return tuple(pictures), tuple(mask for _, mask in items)
 
 
 class PixelHead(nn.Layer):
@@ -166,6 +179,22 @@ class SemanticSegmentation(Plain):
         """Give an empty meter."""
         return PixelMeter(self.labels)
 
+    def measured(self, run: Run, inputs: Arrays, targets: Arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Give (logits [1, L, H, W], class numbers [1, H, W]) of each picture: what `answers` says of it by itself.
+
+        Pictures of one size go through the network together, as many as have the pixels of one tile.
+        """
+        alike: dict[tuple[int, ...], list[Pair]] = defaultdict(list)
+        for picture, mask in zip(inputs, targets, strict=True):
+            alike[picture.shape[2:]].append((picture, mask))
+        for (height, width), pairs in alike.items():
+            most = max(1, TILE**2 // (height * width))
+            for start in range(0, len(pairs), most):
+                pictures = np.concatenate([picture for picture, _ in pairs[start : start + most]])
+                found = _logits(_Cut.of_batch(pictures), run, TILE, OVERLAP)
+                for logits, (_, mask) in zip(found, pairs[start : start + most], strict=True):
+                    yield _scaled(logits, (mask.shape[1], mask.shape[0]))[None], mask[None].astype(np.int64)
+
     def answers(
         self,
         sources: Sequence[Any],
@@ -173,8 +202,8 @@ class SemanticSegmentation(Plain):
         *,
         run: Run,
         preprocessor: Preprocessor,
-        tile: int = 512,
-        overlap: int = 64,
+        tile: int = TILE,
+        overlap: int = OVERLAP,
     ) -> list[dict[str, Any]]:
         """Give {"mask": uint8 [H, W] of label numbers at the picture's own size, "areas": {label: share}}.
 
@@ -187,7 +216,7 @@ class SemanticSegmentation(Plain):
             raise UsageError(f"overlap: expected 0 to {tile // 2}, half a tile, found {overlap!r}")
         results = []
         for source, item in zip(sources, items, strict=True):
-            logits = _logits(np.asarray(item), run, preprocessor, tile, overlap)
+            logits = _logits(_Cut.of_picture(np.asarray(item), preprocessor), run, tile, overlap)[0]
             mask = _at_size(logits, image.read(source).size)
             counts = np.bincount(mask.ravel(), minlength=len(self.labels))
             shares = (counts / mask.size).round(6).tolist()
@@ -240,31 +269,65 @@ def _up(side: int) -> int:
     return -(-side // MULTIPLE) * MULTIPLE
 
 
+def _together(pair: Pair) -> Pair:
+    """Give a picture and its mask at the size of the picture."""
+    picture, mask = pair
+    return picture, joint.resized(mask, (picture.shape[1], picture.shape[0]))
+
+
 def _padded(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     room = ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0))
     return np.pad(picture, room, mode="edge")
 
 
-def _logits(picture: np.ndarray, run: Run, preprocessor: Preprocessor, tile: int, overlap: int) -> np.ndarray:
-    """Give float32 [L, H, W] for a picture [H, W, C], tile by tile where it is larger than one."""
-    height, width = picture.shape[:2]
+@dataclass(frozen=True)
+class _Cut:
+    """What is answered: its size, and how rows and columns of it become an input of the network, padded to cells."""
+
+    height: int
+    width: int
+    part: Callable[[slice, slice], Arrays]
+
+    @classmethod
+    def of_picture(cls, picture: np.ndarray, preprocessor: Preprocessor) -> _Cut:
+        """Take uint8 [H, W, C], which as a whole may be too large to be normalized at once."""
+
+        def part(rows: slice, columns: slice) -> Arrays:
+            cut = picture[rows, columns]
+            return preprocessor.batch([_padded(cut, _up(cut.shape[0]), _up(cut.shape[1]))])
+
+        return cls(picture.shape[0], picture.shape[1], part)
+
+    @classmethod
+    def of_batch(cls, pictures: np.ndarray) -> _Cut:
+        """Take what `batch` gave, float32 [N, C, H, W]."""
+
+        def part(rows: slice, columns: slice) -> Arrays:
+            cut = pictures[:, :, rows, columns]
+            room = [(0, _up(side) - side) for side in cut.shape[2:]]
+            return np.pad(cut, [(0, 0), (0, 0), *room], mode="edge")
+
+        return cls(pictures.shape[2], pictures.shape[3], part)
+
+
+def _logits(given: _Cut, run: Run, tile: int, overlap: int) -> np.ndarray:
+    """Give float32 [N, L, H, W] of pictures of one size, tile by tile where they are larger than one."""
+    height, width = given.height, given.width
     if max(height, width) <= tile:
-        found = run(preprocessor.batch([_padded(picture, _up(height), _up(width))]))[0]
-        return np.asarray(found[:, :height, :width])
-    tops, lefts = _starts(height, tile, overlap), _starts(width, tile, overlap)
+        return np.asarray(run(given.part(slice(height), slice(width)))[:, :, :height, :width])
     total, weights = None, np.zeros((height, width), np.float32)
-    for top in tops:
-        for left in lefts:
-            part = picture[top : top + tile, left : left + tile]
-            rows, columns = part.shape[:2]
-            found = run(preprocessor.batch([_padded(part, _up(rows), _up(columns))]))[0][:, :rows, :columns]
-            weight = np.minimum.outer(_ramp(rows, overlap), _ramp(columns, overlap))
+    for top in _starts(height, tile, overlap):
+        for left in _starts(width, tile, overlap):
+            rows, columns = slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
+            weight = np.minimum.outer(_ramp(rows.stop - top, overlap), _ramp(columns.stop - left, overlap))
+            found = run(given.part(rows, columns))[:, :, : weight.shape[0], : weight.shape[1]]
             if total is None:
-                total = np.zeros((len(found), height, width), np.float32)
-            total[:, top : top + rows, left : left + columns] += found * weight
-            weights[top : top + rows, left : left + columns] += weight
+                total = np.zeros((*found.shape[:2], height, width), np.float32)
+            total[:, :, rows, columns] += found * weight
+            weights[rows, columns] += weight
     assert total is not None, "a picture has at least one tile"
-    return total / weights
+    total /= weights
+    return total
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -287,13 +350,24 @@ def _ramp(length: int, overlap: int) -> np.ndarray:
     return np.minimum(1.0, edge / max(1, overlap)).astype(np.float32)
 
 
+def _scaled(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Give float32 [L, H, W] at (width, height)."""
+    if (logits.shape[2], logits.shape[1]) == size:
+        return logits
+    return np.stack([_plane(each, size) for each in logits])
+
+
+def _plane(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(logits.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+
+
 def _at_size(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Give uint8 [H, W] of the best label at (width, height)."""
     if (logits.shape[2], logits.shape[1]) == size:
         return logits.argmax(axis=0).astype(np.uint8)
     best, mask = None, np.zeros((size[1], size[0]), np.uint8)
     for number, plane in enumerate(logits):  # one label at a time: all of them at full size may not fit
-        scaled = np.asarray(Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+        scaled = _plane(plane, size)
         if best is None:
             best = scaled.copy()
             continue
