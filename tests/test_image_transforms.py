@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,68 @@ def test_a_picture_too_large_for_memory_is_refused_before_it_is_decoded(tmp_path
     path = save(Image.new("1", (10_000, 6_000)), tmp_path / "huge.png")
     with pytest.raises(InputError, match="10000×6000 pixels; at most 50,000,000"):
         image.read(path)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 128, 255]),
+        (np.array([[0, 7, 255]], np.int32), [0, 7, 255]),
+        (np.array([[0, 32768, 65535]], np.int32), [0, 128, 255]),
+    ],
+    ids=lambda given: str(given.dtype) if isinstance(given, np.ndarray) else "",
+)
+@pytest.mark.parametrize("as_file", [False, True])
+def test_floating_point_and_32_bit_pictures_keep_their_shades(
+    tmp_path: Path, array: np.ndarray, expected: list[int], as_file: bool
+) -> None:
+    given = Image.fromarray(array)
+    assert np.asarray(image.read(save(given, tmp_path / "x.tif") if as_file else given)).tolist() == [
+        expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((2, 2), 255, np.float32), "within 0 and 1, found 255 to 255"),
+        (np.array([[-1, 5]], np.int32), "from 0 to 65535 as pixels, found -1 to 5"),
+        (np.array([[0, 70_000]], np.int32), "from 0 to 65535 as pixels, found 0 to 70000"),
+    ],
+)
+def test_a_file_whose_numbers_are_no_shades_is_named(tmp_path: Path, array: np.ndarray, message: str) -> None:
+    path = save(Image.fromarray(array), tmp_path / "x.tif")
+    with pytest.raises(InputError, match=re.escape(f"{path}: expected") + f".*{message}"):
+        image.read(path)
+
+
+def damaged(tmp_path: Path) -> Image.Image:
+    path = save(Image.effect_noise((64, 64), 50), tmp_path / "cut.jpg")
+    path.write_bytes(path.read_bytes()[:-400])
+    return Image.open(path)
+
+
+def closed(tmp_path: Path) -> Image.Image:
+    picture = Image.open(save(Image.new("L", (4, 4)), tmp_path / "x.png"))
+    picture.close()
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (damaged, r"cut\.jpg: the picture cannot be decoded"),
+        (closed, "cannot be decoded"),
+        (lambda folder: Image.new("RGB", (0, 0)), "expected pixels, found a picture of 0×0"),
+        (lambda folder: Image.new("RGB", (0, 5)), "found a picture of 0×5"),
+    ],
+    ids=["damaged", "closed", "0×0", "0×5"],
+)
+def test_a_picture_in_memory_that_cannot_be_read_is_an_error_of_its_own(
+    tmp_path: Path, make: Callable[[Path], Image.Image], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        image.read(make(tmp_path))
 
 
 @pytest.mark.parametrize(

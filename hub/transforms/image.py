@@ -30,24 +30,27 @@ Picture = Image.Image
 def read(source: str | Path | Picture | np.ndarray) -> Picture:
     """Give a picture in mode L or RGB, upright, from a path, a PIL picture or an array.
 
-    Arrays are H×W, H×W×1, H×W×3 or H×W×4; uint8 from 0 to 255 or floating point from 0 to 1. Transparency is
-    laid on white, 16-bit greys are scaled to 8 bits, CMYK and palettes become RGB, the EXIF rotation is applied.
-    Raises InputError that names the file and what is wrong with it.
+    Arrays are H×W, H×W×1, H×W×3 or H×W×4; uint8 from 0 to 255 or floating point from 0 to 1, as pictures of mode F
+    are. Transparency is laid on white, 16-bit greys are scaled to 8 bits (of 32 bits those that go beyond 255), CMYK
+    and palettes become RGB, the EXIF rotation is applied. Raises InputError that names the file and what is wrong.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
-    if isinstance(source, Image.Image):
-        return _plain(source)
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | Image.Image):
         raise InputError(f"expected a path, a PIL image or an array, found {type(source).__name__}")
-    path = Path(source)
     try:
+        if isinstance(source, Image.Image):  # it may be a file that is yet to be decoded
+            path = Path(getattr(source, "filename", "") or "the picture")
+            return _plain(source)
+        path = Path(source)
         with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
-                raise InputError(f"{path}: {width}×{height} pixels; at most {MAX_PIXELS:,} are read")
+                raise InputError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
             picture.load()
             return _plain(picture)
+    except InputError as problem:
+        raise InputError(f"{path}: {problem.message}", hint=problem.hint) from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -88,16 +91,27 @@ def _from_array(array: np.ndarray) -> Picture:
 
 def _plain(picture: Picture) -> Picture:
     """Give the picture upright and in mode L or RGB."""
+    if 0 in picture.size:
+        raise InputError(f"expected pixels, found a picture of {picture.width}×{picture.height}")
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
-        # Pillow clips 16 bits to 8 where a viewer scales them.
-        return Image.fromarray((np.asarray(picture, np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    if picture.mode == "F":
+        return _from_array(np.asarray(picture))
+    if picture.mode.startswith("I"):
+        return _from_integers(np.asarray(picture), sixteen_bits=picture.mode != "I")
     if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if picture.mode in ("L", "RGB"):
         return picture.copy() if picture.getexif() else picture
-    return picture.convert("L" if picture.mode in ("1", "F") else "RGB")
+    return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def _from_integers(array: np.ndarray, *, sixteen_bits: bool) -> Picture:
+    """Take what Pillow would clip to 8 bits where a viewer scales it; 32 bits may hold 16 or 8."""
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 65535:
+        raise InputError(f"expected whole numbers from 0 to 65535 as pixels, found {low} to {high}")
+    return Image.fromarray((array >> 8 if sixteen_bits or high > 255 else array).astype(np.uint8))
 
 
 # ---- fixed steps ----
