@@ -22,7 +22,7 @@ from PIL import Image
 from hub import answering, settings, tasks, training
 from hub.datasets.by_task import prepare_evaluation_for
 from hub.datasets.summary import several
-from hub.errors import SpecError
+from hub.errors import SpecError, UsageError
 from hub.finetune import distributed
 from hub.finetune.batches import Batches, ItemCache
 from hub.finetune.callbacks import Callback
@@ -41,8 +41,9 @@ from hub.modules.kept import Kept
 from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import Head, ModuleSpec, Named
-from hub.paddlehub_face import PaddleHubFace, turned
+from hub.paddlehub_face import PaddleHubFace, our_arguments, turned
 from hub.registry import client
+from hub.registry.reference import Reference
 from hub.tasks import Task
 
 
@@ -57,37 +58,48 @@ class Module(PaddleHubFace):
 
     def __init__(
         self,
-        name: str | Path,
+        name: str | Path | None = None,
         *,
         version: str | None = None,
         device: str | None = None,
         task: str | None = None,
         label_list: Sequence[str] | None = None,
-        label_map: Mapping[int, str] | None = None,
+        label_map: Mapping[Any, str] | None = None,
         num_classes: int | None = None,
         load_checkpoint: str | Path | None = None,
+        **paddlehub: Any,
     ) -> None:
         """Load a module by name ("resnet50"), reference ("resnet50>=1,<2") or folder ("./my_flowers").
 
-        A name that is not on this machine yet is installed first. `device` is None (a GPU when there is one),
-        "cpu", "gpu" or "gpu:N". Raises NotFoundError, IntegrityError, SpecError, WeightsError or DeviceError.
+        A name that is not on this machine yet is installed first; its `version` is one ("1.0.0") or a range (">=1.0").
+        `device` is None (a GPU when there is one), "cpu", "gpu" or "gpu:N". Raises NotFoundError, IntegrityError,
+        SpecError, WeightsError or DeviceError.
 
         `task` turns an encoder of texts to another one of its tasks: "text_classification", "sequence_labeling",
         "text_matching", "siamese_matching", "text_regression", "text_similarity". The rest is as in PaddleHub, for
         `hub.Trainer`: a fresh head for other labels (a list, {0: "cat", …}, or their number), and the weights of a
-        checkpoint, .safetensors or .pdparams. Raises UsageError for a `task` that the module does not do, and for
-        labels that contradict each other.
+        checkpoint, .safetensors or .pdparams; `directory`, `num_class`, `class_dim` and `pretrained` are other words of
+        its modules for `name`, `num_classes` and `load_checkpoint`. Raises UsageError for a `task` that the module does
+        not do, for labels that contradict each other, and for any other argument.
         """
+        asked = our_arguments(
+            paddlehub,
+            {
+                "name": name, "version": version, "device": device, "task": task, "label_list": label_list,
+                "label_map": label_map, "num_classes": num_classes, "load_checkpoint": load_checkpoint,
+            },
+        )  # fmt: skip
         self.device, self._why_device = devices.choose(device)
         paddle.set_device(self.device)
-        located = client.locate(f"{name}=={version}" if version else name)
+        located = client.locate(_reference(asked["name"], version))
         self._set(turned(bundle.load(located.folder, check_digests=not located.verified), task))
         self.folder: Path | None = located.folder
         self._become(
+            task=task,
             label_list=label_list,
             label_map=label_map,
-            num_classes=num_classes,
-            load_checkpoint=load_checkpoint,
+            num_classes=asked["num_classes"],
+            load_checkpoint=asked["load_checkpoint"],
         )
 
     @classmethod
@@ -539,6 +551,25 @@ class Module(PaddleHubFace):
         self._task, self._corpus = task, None
         self._answers_by, self._vectors_by = Kept(), Kept()
         self._base = replace(self._base, spec=spec, backbone=backbone, labels=task.labels, head_state={})
+
+
+def _reference(name: str | Path | None, version: str | None) -> str | Path:
+    """Give a name with its version as one reference. Raises UsageError for what has no versions, or one already."""
+    if name is None:
+        raise UsageError(
+            "name: expected a module's name or folder, found none", hint="hub list shows the names"
+        )
+    if not version:
+        return name
+    reference = Reference.parse(str(name.absolute()) if isinstance(name, Path) else name)
+    if reference.kind not in ("name", "paddlehub"):
+        raise UsageError(
+            f"version: expected a name with it, found the {reference.kind} {name}", hint="leave version out"
+        )
+    if reference.versions:
+        raise UsageError(f"version: expected it once, found {name} and {version!r}")
+    found = re.fullmatch(r"={0,2}\s*([^<>=!~].*)", version.strip())
+    return f"{name}=={found[1]}" if found else f"{name}{version.strip()}"
 
 
 def _say(text: str) -> None:

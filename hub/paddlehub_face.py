@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,10 +26,32 @@ TASKS = {
     "sequence_classification": "text_classification",
     "token-cls": "sequence_labeling",
     "text-matching": "siamese_matching",
+    "sound-cls": "audio_classification",
 }
 """PaddleHub's names of tasks, and ours."""
 
+OF_TWO = ("seq-cls", "sequence_classification", "text-matching")
+"""PaddleHub's tasks that have two classes unless it is told otherwise."""
+
 _PANNS = re.compile(r"cnn(6|10|14)\.")
+
+
+SAME = {
+    "directory": "name",
+    "num_class": "num_classes",
+    "class_dim": "num_classes",
+    "pretrained": "load_checkpoint",
+}
+"""Arguments of PaddleHub's modules, and ours that means the same."""
+
+MEANINGLESS = {
+    "source": 'hub.Module("git+https://host/repository@branch#subdirectory=folder") takes a module folder from git',
+    "branch": 'hub.Module("git+https://host/repository@branch") takes a module folder from git',
+    "update": "hub install NAME fetches the newest version",
+    "ignore_env_mismatch": "leave it out: a module holds no code that could need another environment",
+    "suffix": "leave it out: the scheme of tags is read from their names, B-PER or PER-B",
+}
+"""Arguments of PaddleHub's that nothing here corresponds to, and what to do instead."""
 
 
 class PaddleHubFace:
@@ -48,14 +71,17 @@ class PaddleHubFace:
     def _become(
         self,
         *,
+        task: str | None,
         label_list: Sequence[str] | None,
-        label_map: Mapping[int, str] | None,
+        label_map: Mapping[Any, str] | None,
         num_classes: int | None,
         load_checkpoint: str | Path | None,
     ) -> None:
         """Take the labels and the weights that PaddleHub's arguments ask for. A fresh head is the same every time."""
         own = self._base.spec.task
         labels = chosen_labels(label_list, label_map, num_classes)
+        if labels is None and task in OF_TWO and not self._base.labels:
+            labels = ("0", "1")
         if labels is not None and labels != self._base.labels:
             fresh = tasks.create(own, labels)
             fresh.attach(self._base.backbone)
@@ -134,6 +160,25 @@ def in_our_names(network: Network, state: weights.State) -> weights.State:
     return state if own.isdisjoint(ours) else ours
 
 
+def our_arguments(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Give our arguments `own`, with those of PaddleHub's that mean the same.
+
+    Raises UsageError for any other argument, but for those of PaddleHub's that have their default, and for one that was
+    given in both ways.
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in SAME:
+            if own[SAME[name]] is not None or SAME[name] in found:
+                raise UsageError(f"{name} means {SAME[name]} here: expected one of them, found both")
+            found[SAME[name]] = Path(value) if name == "directory" else value
+        elif name not in MEANINGLESS:
+            raise one_of("argument of hub.Module", name, own)
+        elif value is not None and value is not False:
+            raise UsageError(f"{name}: means nothing here, found {value!r}", hint=MEANINGLESS[name])
+    return {**own, **found}
+
+
 def turned(loaded: Bundle, task: str | None) -> Bundle:
     """Give the module for another task on the same inputs, without a head: an encoder of texts does several.
 
@@ -157,7 +202,9 @@ def _on_texts(task: str) -> bool:
 
 
 def chosen_labels(
-    label_list: Sequence[str] | None, label_map: Mapping[int, str] | None, num_classes: int | None
+    label_list: Sequence[str] | None,
+    label_map: Mapping[Any, str] | None,
+    num_classes: int | None,
 ) -> tuple[str, ...] | None:
     """Give the labels that were asked for, None when none were.
 
@@ -170,13 +217,17 @@ def chosen_labels(
             raise UsageError(f"label_list: expected a list of class names, found {label_list!r}")
         found["label_list"] = tuple(map(str, label_list))
     if label_map is not None:
-        if set(label_map) != set(range(len(label_map))):
+        keys = list(label_map)
+        if all(isinstance(key, str) and key.isdecimal() for key in keys):  # JSON has no other keys
+            keys = [int(key) for key in keys]
+        if set(keys) != set(range(len(keys))):
             raise UsageError(
-                f"label_map: expected the keys 0 to {len(label_map) - 1}, found {sorted(map(str, label_map))[:10]}"
+                f"label_map: expected the keys 0 to {len(keys) - 1}, found {sorted(map(str, keys))[:10]}"
             )
-        found["label_map"] = tuple(str(label_map[number]) for number in range(len(label_map)))
+        by_number = dict(zip(keys, label_map.values(), strict=True))
+        found["label_map"] = tuple(str(by_number[number]) for number in range(len(keys)))
     if num_classes is not None:
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
+        if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 2:
             raise UsageError(f"num_classes: expected 2 or more, found {num_classes!r}")
         for name, labels in found.items():
             if len(labels) != num_classes:

@@ -997,13 +997,21 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
         ({"label_list": ["a", "b"], "num_classes": 3}, "contradict"),
         ({"label_list": ["a", "b"], "label_map": {0: "b", 1: "a"}}, "contradict"),
         ({"num_classes": 1}, "num_classes: expected 2 or more"),
+        ({"num_classes": 2.5}, "num_classes: expected 2 or more, found 2.5"),
+        ({"label_map": {"0": "a", "x": "b"}}, "label_map: expected the keys 0 to 1, found ['0', 'x']"),
+        ({"num_class": 2, "num_classes": 3}, "num_class means num_classes here: expected one of them"),
+        ({"source": "https://github.com/x/y.git"}, "source: means nothing here"),
+        ({"ignore_env_mismatch": True}, "ignore_env_mismatch: means nothing here"),
+        ({"suffix": True}, "suffix: means nothing here"),
+        ({"label_lst": ["a", "b"]}, "did you mean 'label_list'"),
+        ({"version": "1.0.0"}, "version: expected a name with it, found the folder"),
     ],
 )
 def test_arguments_of_a_module_that_contradict_are_refused(
     tmp_path: Path, options: dict[str, Any], said: str
 ) -> None:
     folder = tiny_module().save(tmp_path / "tiny")
-    with pytest.raises(errors.UsageError, match=said):
+    with pytest.raises(errors.UsageError, match=re.escape(said)):
         hub.Module(folder, **options)
 
 
@@ -1014,9 +1022,57 @@ def test_the_labels_of_a_module_by_each_argument(tmp_path: Path) -> None:
         own.state_dict()["head.weight"].numpy(), tiny_module().state_dict()["head.weight"].numpy()
     )
     assert hub.Module(folder, num_classes=4).labels == ("0", "1", "2", "3")
+    assert hub.Module(folder, num_classes=np.int64(4)).labels == ("0", "1", "2", "3")
     assert hub.Module(folder, label_map={1: "b", 0: "a"}).labels == ("a", "b")
+    assert hub.Module(folder, label_map={"0": "a", "1": "b"}).labels == ("a", "b")
     with pytest.raises(errors.WeightsError, match=r"head.weight: expected \(\d+, 4\), found"):
         hub.Module(folder, num_classes=4, load_checkpoint=folder / "weights.safetensors")
+
+
+def test_paddlehubs_other_words_for_arguments_mean_the_same(tmp_path: Path) -> None:
+    folder = tiny_module().save(tmp_path / "tiny")
+    for word in ("num_class", "class_dim"):
+        assert hub.Module(directory=str(folder), **{word: 3}).labels == ("0", "1", "2")
+    assert hub.Module(name="speech_cnn", task="sound-cls", num_class=2).labels == ("0", "1")
+    other = tiny_module(seed=3).save(tmp_path / "other") / "weights.safetensors"
+    found = hub.Module(folder, pretrained=str(other), update=False, source=None, ignore_env_mismatch=False)
+    assert np.array_equal(found.state_dict()["head.weight"].numpy(), weights.load(other)["head.weight"])
+    with pytest.raises(errors.UsageError, match="name: expected a module"):
+        hub.Module()
+
+
+@pytest.mark.parametrize("version", ["1.0.0", ">=1.0.0", "==1.0.0", "=1.0", ">0.1,<2", " <2"])
+def test_a_version_is_written_as_in_paddlehub(version: str) -> None:
+    assert hub.Module(name="glyphs_cnn", version=version).version == "1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "said"),
+    [
+        ("glyphs_cnn", ">=2", "glyphs_cnn>=2: no such version"),
+        ("glyphs_cnn", "newest", "expected versions by PEP 440, .*found 'glyphs_cnn==newest'"),
+        ("glyphs_cnn>=1", "1.0.0", "version: expected it once, found glyphs_cnn>=1 and '1.0.0'"),
+        ("https://host/tiny.zip", "1.0.0", "version: expected a name with it, found the url"),
+    ],
+)
+def test_a_version_that_cannot_be_is_named(name: str, version: str, said: str) -> None:
+    with pytest.raises(errors.HubError, match=said):
+        hub.Module(name, version=version)
+
+
+@pytest.mark.parametrize("task", ["seq-cls", "text-matching"])
+def test_texts_without_labels_have_two_classes_as_in_paddlehub(task: str) -> None:
+    assert hub.Module("sentences_static", task=task).labels == ("0", "1")
+    assert hub.Module("sentences_static", task=task, label_list=["no", "yes"]).labels == ("no", "yes")
+
+
+def test_the_trainer_inside_says_where_paddlehubs_is() -> None:
+    from hub.finetune.trainer import Trainer
+
+    model = BagOfWords()
+    sgd = paddle.optimizer.SGD(0.1, parameters=model.parameters())
+    with pytest.raises(errors.UsageError, match=r"hub\.Trainer"):
+        Trainer(model, sgd, checkpoint_dir="ckpt", use_gpu=False)
 
 
 # ---- the log ----

@@ -20,7 +20,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from hub.errors import TrainingError
+from hub.errors import TrainingError, UsageError
 from hub.finetune import signals
 from hub.finetune.batches import Batch, each, length
 from hub.finetune.callbacks import Callback
@@ -59,6 +59,15 @@ class Trainer:
 
     `metric` is the one that chooses the best epoch, `metrics` says of each whether larger is better.
     """
+
+    def __new__(cls, model: Any, task: Any = None, *_: Any, **settings: Any) -> Trainer:
+        """Raise UsageError for what PaddleHub's trainer takes, which was under the name of this file."""
+        if isinstance(task, paddle.optimizer.Optimizer):
+            raise UsageError(
+                "hub.finetune.trainer.Trainer is the loop inside; PaddleHub's is hub.Trainer",
+                hint="from hub import Trainer",
+            )
+        return super().__new__(cls)
 
     def __init__(
         self,
