@@ -17,9 +17,9 @@ CUT = -101
 class SpanMeter:
     """Precision, recall and F1 of entities over a whole set: equal to those of seqeval on the same tags.
 
-    The tags that are found are those that `predict` gives for what was not cut off: the best that the scheme allows. `f1` counts every span, as
-    seqeval does by default and as conlleval does; `f1_strict` leaves out those that the scheme does not allow, as
-    mode="strict" does: in what is found there are none, in the data there may be.
+    Of what was not cut off the tags are those that `predict` gives: the best that the scheme allows. `f1` counts every
+    span, as seqeval does by default and as conlleval does; `f1_strict` leaves out those that the scheme does not allow,
+    as mode="strict" does: in what is found there are none, in the data there may be.
     """
 
     def __init__(self, scheme: Scheme) -> None:
