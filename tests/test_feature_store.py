@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hub.finetune import feature_store
 from hub.finetune.feature_store import FeatureStore, Rows
 
 
@@ -46,6 +48,50 @@ def test_only_what_is_new_is_computed(tmp_path: Path, then: list[str], asked: li
     assert ask(FeatureStore(tmp_path), ["1", "2", "3"])[1] == ["1", "2", "3"]
     assert ask(FeatureStore(tmp_path), then)[1] == asked
     assert ask(FeatureStore(tmp_path), [*then, "1"])[1] == [], "nothing that was there is lost"
+
+
+def test_a_set_is_kept_although_an_older_one_leaves_no_room_for_it(tmp_path: Path) -> None:
+    """Each row takes 28 bytes, and ten of them are kept."""
+    first, second = [str(n) for n in range(8)], [str(n) for n in range(100, 105)]
+    assert ask(FeatureStore(tmp_path, limit=280), first)[1] == first
+    assert ask(FeatureStore(tmp_path, limit=280), second)[1] == second
+    assert ask(FeatureStore(tmp_path, limit=280), second)[1] == []
+    assert ask(FeatureStore(tmp_path, limit=280), first)[1] == first[:3], (
+        "what there was room for is still there"
+    )
+    assert ask(FeatureStore(tmp_path, limit=280), first)[1] == []
+    many = [str(n) for n in range(200, 211)]
+    assert ask(FeatureStore(tmp_path, limit=280), many)[1] == many, "which is too large to be kept"
+    assert ask(FeatureStore(tmp_path, limit=280), first)[1] == [], "and has driven nothing out"
+
+
+def test_a_part_of_an_entry_is_mapped_from_its_file(tmp_path: Path) -> None:
+    for samples in (["1", "2", "3"], ["4", "5"]):
+        ask(FeatureStore(tmp_path), samples)
+    for samples in (["1", "2", "3"], ["4", "5"]):
+        rows, asked = ask(FeatureStore(tmp_path), samples)
+        assert not asked
+        assert all(isinstance(array, np.memmap) for array in rows)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_few_new_rows_take_little_memory_beside_many_old_ones(
+    tmp_path: Path, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_store, "BLOCK", 1 << 20)
+
+    def compute(indices: np.ndarray) -> Rows:
+        return (np.ones((len(indices), 1 << 16), np.float32),)  # 256 KB each
+
+    old = [f"old {n}" for n in range(100)]
+    FeatureStore(tmp_path).rows("k", old, compute)
+    store = FeatureStore(tmp_path, limit=feature_store.LIMIT if kept else 0)
+    tracemalloc.start()
+    rows = store.rows("k", ["new 1", old[3], "new 2"], compute)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows[0].shape == (3, 1 << 16)
+    assert peak < 5 << 20, "the old ones are 25 MB"
 
 
 def test_another_way_of_computing_is_another_entry(tmp_path: Path) -> None:
