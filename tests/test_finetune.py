@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from paddle import nn
 from PIL import Image
 
 import hub
@@ -26,6 +27,7 @@ from hub.finetune.sampling import shuffled_order
 from hub.finetune.trainer import Trainer
 from hub.modules import weights
 from hub.tasks.base import Examples
+from hub.tasks.segmentation_losses import dice, lovasz
 from hub.transforms import image
 from tests.pictures import LABELS, folder, samples, tiny_module
 
@@ -574,6 +576,17 @@ def test_a_teacher_is_learnt_from(tmp_path: Path) -> None:
         trained(tmp_path / "no", teacher=other)
 
 
+def test_a_teacher_beside_weights_of_classes_is_the_same_in_parts(tmp_path: Path) -> None:
+    settings = {"strategy": "probe", "epochs": 3, "valid": False, "class_weight": {"bar": 20.0}}
+    teacher = trained(tmp_path / "teacher")
+    whole, parts = (
+        trained(tmp_path / f"{count}", teacher=teacher, batch_size=12 // count, accumulate=count, **settings)
+        for count in (1, 4)
+    )
+    for one, other in zip(whole.run.history[1:], parts.run.history[1:], strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+
+
 def test_early_stopping_ends_the_run_and_keeps_the_best(tmp_path: Path) -> None:
     module = trained(tmp_path, epochs=30, learning_rate=0.5, strategy="full", early_stop=2)
     assert len(module.run.history) < 30
@@ -754,18 +767,21 @@ def test_features_that_are_kept_are_those_of_the_colours_in_a_palette(tmp_path: 
 
 @pytest.mark.parametrize(("kind", "weight"), [
     ("image_classification", {"this": 9.0}), ("image_classification", {}), ("semantic_segmentation", {"this": 9.0}),
-    ("semantic_segmentation", {}),
+    ("semantic_segmentation", {}), ("multi_task_image_classification", {"a/this": 9.0}),
 ], ids=str)  # fmt: skip
 def test_a_step_in_parts_has_the_gradients_of_the_whole_step(kind: str, weight: dict[str, float]) -> None:
     """Also where samples differ in weight, by class or by how many of their pixels count."""
     rng = np.random.default_rng(0)
-    task = tasks.create(kind, ["this", "that"])
+    labels = ["a/this", "a/that"] if "multi" in kind else ["this", "that"]
+    task = tasks.create(kind, labels)
     segments = kind == "semantic_segmentation"
     inputs = rng.normal(size=(7, 3, 8, 8) if segments else (7, 6)).astype(np.float32)
     targets = rng.integers(0, 2, (7, 8, 8) if segments else 7)
     if segments:
         targets[0, :7] = 255
-    loss = task.loss(class_weight=task.class_weight(weight, {"this": 3, "that": 4}) if weight else None)
+    loss = task.loss(
+        class_weight=task.class_weight(weight, dict(zip(labels, (3, 4), strict=True))) if weight else None
+    )
     found = []
     for pieces in (1, 3):
         paddle.seed(0)
@@ -777,6 +793,28 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(kind: str, weight: 
         found.append((value, *(each.numpy() for each in layer.parameters())))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["dice", "lovasz"])
+def test_a_step_in_parts_has_the_pixels_of_the_whole_step_and_the_overlap_of_each_part(kind: str) -> None:
+    """However many pixels of a part count: an overlap is no mean over pixels, and is that of each part's samples."""
+    rng = np.random.default_rng(0)
+    task = tasks.create("semantic_segmentation", ["this", "that"])
+    logits = rng.normal(size=(6, 2, 8, 8)).astype(np.float32)
+    targets = rng.integers(0, 2, (6, 8, 8))
+    targets[:2, 1:] = 255
+    entropy, overlap = task.loss(), {"dice": dice, "lovasz": lovasz}[kind]
+    y, x = paddle.to_tensor(targets), paddle.to_tensor(logits)
+    expected = float(entropy(x, y)) + sum(float(overlap(x[i : i + 2], y[i : i + 2])) for i in (0, 2, 4)) / 3
+    layer = paddle.nn.Conv2D(
+        2, 2, 1, weight_attr=nn.initializer.Dirac(), bias_attr=False
+    )  # gives what it takes
+    trainer = Trainer(
+        layer, task, optimizer=paddle.optimizer.SGD(0.1, parameters=layer.parameters()), loss=task.loss(kind=kind),
+        schedule=lambda at: 1.0, pieces=3,
+    )  # fmt: skip
+    trainer.total_steps = 1
+    assert trainer.train_step(logits, targets, 6) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("layer_decay", [1.0, 0.5])

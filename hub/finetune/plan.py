@@ -22,7 +22,7 @@ from hub.finetune.precision import Precision
 from hub.modules.archs import Backbone
 from hub.modules.network import Network
 from hub.tasks import Task
-from hub.tasks.base import Loss
+from hub.tasks.base import Loss, Sum, WeightedMean
 
 SMALL_NETWORK, COMPACT_NETWORK = 3_000_000, 50_000_000  # parameters
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 120, 5, 40
@@ -193,12 +193,17 @@ def _loss(config: Config, task: Task, sets: Sets) -> Loss:
     )
     parts = getattr(task, "parts", {"": slice(None)}).values()  # each question has a softmax of its own
 
-    def with_teacher(outputs: Any, targets: Any) -> Any:
-        labels, answers = targets
-        distance = sum(learn(outputs[:, part], answers[:, part]) for part in parts) / len(parts)
-        return (1 - share) * own(outputs, labels) + share * distance
+    def from_labels(outputs: Any, targets: Any) -> Any:
+        return (1 - share) * own(outputs, targets[0])
 
-    return with_teacher
+    def from_teacher(outputs: Any, targets: Any) -> Any:
+        answers = targets[1]
+        return share * sum(learn(outputs[:, part], answers[:, part]) for part in parts) / len(parts)
+
+    if isinstance(own, WeightedMean):
+        weight = own.weight
+        return Sum(WeightedMean(from_labels, lambda targets: weight(targets[0])), from_teacher)
+    return Sum(from_labels, from_teacher)
 
 
 def _of_label(label: Any, items: ItemCache) -> str:

@@ -31,7 +31,7 @@ from hub.finetune.regularize import Anchor, WeightAverage
 from hub.finetune.worst import Worst
 from hub.modules.network import infer
 from hub.tasks import Task
-from hub.tasks.base import Arrays, Loss, WeightedMean
+from hub.tasks.base import Arrays, Loss, WeightedMean, terms_of, weights_of
 
 Row = dict[str, Any]
 
@@ -189,10 +189,15 @@ class Trainer:
 
     def _gradients(self, inputs: Arrays, targets: Arrays, size: int) -> float:
         """Leave the gradients of a step in the parameters and give its loss, over all processes."""
-        whole: float = size
-        if isinstance(self.loss, WeightedMean):  # of which each part of the step has its share
-            own = float(self.loss.weight(each(paddle.to_tensor, targets))) if length(inputs) else 0.0
-            whole = float(self.group.sum([own])[0])
+        terms = terms_of(self.loss)
+        whole = np.full(len(terms), float(size))
+        if any(
+            isinstance(term, WeightedMean) for term in terms
+        ):  # each part of the step has its share of these
+            own = np.zeros(len(terms))
+            if length(inputs):
+                own = weights_of(self.loss, each(paddle.to_tensor, targets), length(inputs))
+            whole = self.group.sum(own)
         while True:
             try:
                 loss = self._forward_backward(inputs, targets, whole)
@@ -209,16 +214,19 @@ class Trainer:
             raise self._not_finite(total, inputs)
         return total
 
-    def _forward_backward(self, inputs: Arrays, targets: Arrays, whole: float) -> float:
+    def _forward_backward(self, inputs: Arrays, targets: Arrays, whole: np.ndarray) -> float:
         own, total = length(inputs), 0.0
         pieces = min(max(self.pieces, self._parts(inputs)), own)
         for part in np.array_split(np.arange(own), pieces) if pieces > 1 else [slice(None)]:
             x, y = (each(lambda array: paddle.to_tensor(array[part]), given) for given in (inputs, targets))  # noqa: B023
             with self.precision.forward():
-                loss = self.loss(self.model(x), y)
-            share = float(self.loss.weight(y)) if isinstance(self.loss, WeightedMean) else length(x)
-            if share != whole:  # its share of the mean over the whole step
-                loss = loss * (share / max(whole, 1e-6))
+                outputs = self.model(x)
+                # Of each term its share of the mean over the whole step.
+                shares = weights_of(self.loss, y, length(x)) / np.maximum(whole, 1e-6)
+                first, *others = (
+                    term(outputs, y) * share for term, share in zip(terms_of(self.loss), shares, strict=True)
+                )
+                loss = sum(others, first)
             value = float(loss)
             total += value
             if not math.isfinite(value):
@@ -308,7 +316,8 @@ def measure(
     way through the model, such as a compiled one.
     """
     group = group or Group()
-    meter, loss, sums = task.meter(), task.loss(), np.zeros(2)
+    meter, loss = task.meter(), task.loss()
+    sums = np.zeros((2, len(terms_of(loss))))
     for inputs, given in data.epoch():
         parts = task.measured(run or partial(infer, model), inputs, given) if length(inputs) else ()
         for outputs, targets in parts:
@@ -316,12 +325,14 @@ def measure(
             if worst is not None:
                 worst.update(outputs, targets)
             right = each(paddle.to_tensor, targets)
-            share = float(loss.weight(right)) if isinstance(loss, WeightedMean) else length(targets)
-            sums += np.array([float(loss(each(paddle.to_tensor, outputs), right)), 1.0]) * share
+            answers = each(paddle.to_tensor, outputs)
+            found = np.array([float(term(answers, right)) for term in terms_of(loss)])
+            weight = weights_of(loss, right, length(targets))
+            sums += np.stack([found * weight, weight])
         between()
     group.sum_counts(meter)
-    loss_sum, shares = group.sum(sums)
-    return meter.compute(), float(loss_sum / max(shares, 1e-6))
+    loss_sums, weights = group.sum(sums)
+    return meter.compute(), float((loss_sums / np.maximum(weights, 1e-6)).sum())
 
 
 def _memory_ran_out(problem: BaseException) -> bool:

@@ -29,6 +29,30 @@ class WeightedMean:
         return self.loss(outputs, targets)
 
 
+class Sum:
+    """A loss that is the sum of others: a step that is cut into parts cuts each of them by its own weights."""
+
+    def __init__(self, *terms: Loss) -> None:
+        self.terms = terms
+
+    def __call__(self, outputs: Any, targets: Any) -> Tensor:
+        first, *others = (term(outputs, targets) for term in self.terms)
+        return sum(others, first)
+
+
+def terms_of(loss: Loss) -> tuple[Loss, ...]:
+    """Give the losses that a loss is the sum of: most are a single one."""
+    return loss.terms if isinstance(loss, Sum) else (loss,)
+
+
+def weights_of(loss: Loss, targets: Any, count: int) -> np.ndarray:
+    """Give for each of `terms_of(loss)` what `count` samples weigh in it, float64: their number, if nothing else."""
+    return np.array(
+        [float(one.weight(targets)) if isinstance(one, WeightedMean) else count for one in terms_of(loss)],
+        np.float64,
+    )
+
+
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Run = Callable[[Arrays], Any]
 """From a batch of inputs to a network's outputs as arrays."""
@@ -172,8 +196,8 @@ class Task(Protocol):
         """Give a fresh head from a backbone's features to this task's outputs."""
 
     def loss(self, *args: Any, **options: Any) -> Loss:
-        """Give the loss, a mean over the batch (a WeightedMean where samples differ in weight): without options the
-        one that is evaluated.
+        """Give the loss, a mean over the batch (a WeightedMean where samples differ in weight, a Sum where terms differ
+        in it): without options the one that is evaluated.
 
         The options are keywords, those of Classification.loss that mean something for this task; what its signature
         does not have is refused before a run begins.

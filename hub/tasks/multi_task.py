@@ -22,7 +22,7 @@ from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card, losses
 from hub.tasks.audio_classification import AudioClassification
-from hub.tasks.base import Examples, Loss, Meter, Plain, Run
+from hub.tasks.base import Examples, Loss, Meter, Plain, Run, WeightedMean
 from hub.tasks.classification import FOCAL_GAMMA, TOP_K, Classification
 from hub.tasks.classification_metrics import SingleLabelMeter
 from hub.tasks.image_classification import ImageClassification
@@ -107,17 +107,20 @@ class MultiTask(Plain):
         factor = _float32(task_weight)
         smooth = _float32((1 - label_smoothing) * np.eye(count) + label_smoothing * spread)
 
+        def shares_of(targets: Tensor) -> Tensor:
+            shares = targets if targets.ndim == 2 else F.one_hot(targets, count)
+            return shares.astype("float32") * own_weight
+
         def loss(logits: Tensor, targets: Tensor) -> Tensor:
             if offset is not None:
                 logits = logits + offset
             each = -paddle.concat([F.log_softmax(logits[:, part], axis=1) for part in parts], axis=1)
             if kind == "focal":
                 each = each * (-paddle.expm1(-each)).clip(min=losses.LEAST_DOUBT) ** focal_gamma
-            shares = targets if targets.ndim == 2 else F.one_hot(targets, count)
-            shares = shares.astype(each.dtype) * own_weight
+            shares = shares_of(targets)
             return (each * factor * (shares @ smooth)).sum() / shares.sum()
 
-        return loss
+        return loss if class_weight is None else WeightedMean(loss, lambda targets: shares_of(targets).sum())
 
     def class_weight(
         self, chosen: str | Mapping[str, float] | None, counts: Mapping[str, int]

@@ -20,7 +20,7 @@ from hub.modules.archs import FeatureSpec
 from hub.modules.map_layers import Conv2D, interpolated
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import segmentation_losses as losses
-from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample
+from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, Sum
 from hub.tasks.losses import named_weights
 from hub.tasks.segmentation_metrics import PixelMeter
 from hub.transforms import image, joint
@@ -173,7 +173,7 @@ class SemanticSegmentation(Plain):
         overlap = {"dice": losses.dice, "lovasz": losses.lovasz}.get(kind)
         if overlap is None:
             return entropy
-        return lambda logits, targets: entropy(logits, targets) + overlap(logits, targets)
+        return Sum(entropy, overlap)
 
     def meter(self) -> PixelMeter:
         """Give an empty meter."""
