@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import paddle
 import pytest
+from paddle import nn
 
 from hub.errors import UsageError
 from hub.finetune import freezing
 from hub.finetune.callbacks import Callback
-from hub.modules import weights
-from hub.modules.network import Network
+from hub.modules import archs, weights
+from hub.modules.network import Network, predicting
 from tests.pictures import samples, tiny_module
 
 
@@ -153,3 +156,22 @@ def test_the_number_of_trained_parameters_is_printed(
     module.finetune(samples(4), strategy="probe", epochs=1, output_dir=tmp_path / "run")
     head = sum(int(p.size) for p in module.network.head.parameters())
     assert f"training {head:,} of {total + head:,} parameters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("freeze", [None, 2, 4, "backbone"])
+@pytest.mark.parametrize("cached", [False, True])
+def test_in_training_frozen_groups_drop_nothing_and_the_others_do(freeze: Any, cached: bool) -> None:
+    """Whether all groups are run, or what stands before the trained ones was computed once."""
+    paddle.seed(0)
+    network = Network(archs.build("panns_cnn6"), nn.Linear(512, 3))
+    frozen = freezing.choose(network, freeze)
+    freezing.apply(network, frozen)
+    model = network.rest(frozen.groups) if cached and frozen.groups else network
+    freezing.train_mode(model, 1)  # of single samples no statistics are taken
+    x = paddle.randn([1, 1, 64, 64])
+    for number, (name, stage) in enumerate(network.backbone.stages()):
+        runs = [stage(x).numpy() for _ in range(2)]
+        if number >= frozen.groups or not cached:
+            assert np.array_equal(*runs) == (number < frozen.groups), name
+        with predicting(network):
+            x = stage(x)

@@ -126,9 +126,16 @@ def opened(network: Network, frozen: Frozen, groups: int) -> Frozen:
 
 
 def train_mode(model: nn.Layer, batch_size: int) -> None:
-    """Put the model into training, but normalization by moving statistics where it is frozen or the batch is small."""
+    """Put the model into training, but what is frozen predicts, and so does normalization where the batch is small.
+
+    A layer whose parameters are all frozen gives what it gives when it predicts: nothing in it is left out at random.
+    """
     model.train()
+    trained = {id(parameter): bool(parameter.trainable) for _, parameter in learnt(model)}
     for layer in model.sublayers(include_self=True):
+        own = [trained[id(parameter)] for parameter in layer.parameters() if id(parameter) in trained]
+        if own and not any(own):
+            layer.eval()  # with all that is in it, such as a dropout
         if isinstance(layer, NORMS):
             scale = layer.weight
             if batch_size < SMALLEST_BATCH_FOR_STATISTICS or (scale is not None and not scale.trainable):

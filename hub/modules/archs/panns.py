@@ -32,7 +32,7 @@ class _Block(nn.Layer):
         if self.double:
             self.conv2 = nn.Conv2D(channels_out, channels_out, kernel, padding=1, bias_attr=False)
             self.bn2 = nn.BatchNorm2D(channels_out)
-        self.pool, self.dropout = pool, dropout
+        self.pool, self.dropout = pool, nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
@@ -40,7 +40,7 @@ class _Block(nn.Layer):
             x = F.relu(self.bn2(self.conv2(x)))
         if self.pool > 1:
             x = F.avg_pool2d(x, self.pool)
-        return F.dropout(x, self.dropout, training=self.training)
+        return self.dropout(x)
 
 
 class Panns(Backbone):
@@ -60,7 +60,8 @@ class Panns(Backbone):
             block = _Block(*channels[number - 1 : number + 1], kernel=kernel, pool=pool, dropout=dropout)
             self.add_sublayer(f"conv_block{number}", block)
         self.fc1 = nn.Linear(channels[-1], channels[-1])
-        self.blocks, self.dropout = blocks, dropout
+        self.dropout = nn.Dropout(2.5 * dropout)
+        self.blocks = blocks
         self.smallest = 2 ** min(blocks, 5)
         """Frames that leave one cell after the last pooling."""
         self.feature_spec = FeatureSpec("pooled", (channels[-1],))
@@ -79,7 +80,11 @@ class Panns(Backbone):
         layers: dict[str, nn.Layer] = self._sub_layers
         names = [f"conv_block{number}" for number in range(1, self.blocks + 1)]
         groups = [(name, [layers[name]]) for name in names]
-        return [(names[0], [layers["bn0"], *groups[0][1]]), *groups[1:], ("fc1", [layers["fc1"]])]
+        return [
+            (names[0], [layers["bn0"], *groups[0][1]]),
+            *groups[1:],
+            ("fc1", [layers["fc1"], layers["dropout"]]),
+        ]
 
     def stages(self) -> list[tuple[str, Stage]]:
         first, *others = self.layer_groups()
@@ -89,13 +94,13 @@ class Panns(Backbone):
             return block(normalize(x.transpose([0, 3, 2, 1])).transpose([0, 3, 2, 1]))
 
         middle = [(name, layers[0]) for name, layers in others[:-1]]
-        return [(first[0], begin), *middle, ("fc1", partial(self._top, others[-1][1][0]))]
+        return [(first[0], begin), *middle, ("fc1", partial(_top, *others[-1][1]))]
 
-    def _top(self, layer: nn.Layer, x: Tensor) -> Tensor:
-        rows = mean_of_rows(x)
-        x = (rows.max(axis=1) + rows.mean(axis=1)).reshape([-1, x.shape[1]])
-        x = F.dropout(x, 2.5 * self.dropout, training=self.training)
-        return F.dropout(F.relu(layer(x)), 2.5 * self.dropout, training=self.training)
+
+def _top(layer: nn.Layer, dropout: nn.Layer, x: Tensor) -> Tensor:
+    rows = mean_of_rows(x)
+    x = (rows.max(axis=1) + rows.mean(axis=1)).reshape([-1, x.shape[1]])
+    return dropout(F.relu(layer(dropout(x))))
 
 
 @register("panns_cnn6")
