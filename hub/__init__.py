@@ -56,7 +56,9 @@ __all__ = [*sorted(_LAZY), "__version__"]
 
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
-        raise AttributeError(f"module 'hub' has no attribute {name!r}")
+        from hub.paddlehub_names import missing
+
+        raise missing("hub", name)
     path, attribute = _LAZY[name]
     try:
         module = importlib.import_module(path)

@@ -1075,6 +1075,26 @@ def test_the_trainer_inside_says_where_paddlehubs_is() -> None:
         Trainer(model, sgd, checkpoint_dir="ckpt", use_gpu=False)
 
 
+@pytest.mark.parametrize(
+    ("place", "name", "said"),
+    [
+        (hub, "vision", "hub.transforms"),
+        (hub, "BertTokenizer", "reads texts itself"),
+        (hub, "list", "hub.list_modules"),
+        (hub.datasets, "Flowers", 'by name: "Flowers"'),
+        (hub.datasets, "ChnSentiCorp", 'by name: "ChnSentiCorp"'),
+        (hub.datasets, "SegDataset", "folder"),
+    ],
+)
+def test_an_old_name_says_what_there_is_in_its_place(place: Any, name: str, said: str) -> None:
+    assert not hasattr(place, name)
+    with pytest.raises(AttributeError, match=f"(?s)has no attribute '{name}'.*{said}.*from_paddlehub"):
+        getattr(place, name)
+    for unknown in ("flavour", "__wrapped__"):
+        with pytest.raises(AttributeError, match=f"has no attribute '{unknown}'$"):
+            getattr(place, unknown)
+
+
 # ---- the log ----
 
 

@@ -31,3 +31,9 @@ __all__ = [
     "KINDS", "Checked", "Dataset", "Kind", "Origin", "Prepared", "Problem", "Sample", "Splits",
     "check", "load", "prepare", "prepare_evaluation", "split",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    from hub.paddlehub_names import missing
+
+    raise missing("hub.datasets", name)
