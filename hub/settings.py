@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hub.errors import UsageError
 
-# The table that `hub doctor` prints and docs/settings.md is made from: name, default, meaning.
+# The table that `hub doctor` prints and docs/reference/settings.md is made from: name, default, meaning.
 VARIABLES = {
     "HUB_HOME": ("the user's cache folder", "where installed modules, datasets and locks live"),
     "HUB_INDEX": (

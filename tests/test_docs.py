@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import io
 import re
 import shlex
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from hub.cli.main import main
+from hub.modules.text_preprocessor import SWITCHES
+from hub.transforms import audio, image, spectrogram
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -60,3 +63,20 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", text):
         assert (page.parent / target).exists(), f"{page.name} points at {target}"
+
+
+def test_the_page_on_module_folders_names_every_step_and_its_arguments() -> None:
+    steps = image.STEPS | image.RANDOM_STEPS | audio.STEPS | audio.RANDOM_STEPS | spectrogram.RANDOM_MASKS
+    arguments = {name: set(inspect.signature(step).parameters) for name, step in steps.items()}
+    arguments["log_mel"] = {*inspect.signature(spectrogram.log_mel).parameters, "mean", "std"}
+    arguments["tokenize"] = {"max_length", *SWITCHES}
+    arguments["normalize"] = {"mean", "std"}
+    text = (ROOT / "docs/module_folders.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    found = {
+        name: set(re.findall(r"`(\w+)`", row[2])) for row in rows for name in re.findall(r"`(\w+)`", row[1])
+    }
+    given = {"picture", "samples", "rate", "rng", "mel"}
+    for name, takes in arguments.items():
+        assert found.pop(name, None) == takes - given | ({"rate"} if name == "log_mel" else set()), name
+    assert not found
