@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ from hub.transforms.text import Tokens
 
 WINDOW = 50
 """Batches of texts that are read together and sorted by length, so that little is padded."""
+
+
+TOO_LARGE = "too large for the memory of this machine"
 
 
 @dataclass
@@ -55,17 +58,35 @@ def predict(
     every = expanded(given, task.inputs)
     run = kept.run(task.answering(network), network.backbone.feature_spec, len(every), precision=precision)
     task.answers([], [], run=run, preprocessor=preprocessor, **options)  # refuses bad ones at once
+
+    def answers(some: list[Input]) -> list[dict[str, Any]]:
+        sources, items = [one.source for one in some], [one.item for one in some]
+        return task.answers(sources, items, run=run, preprocessor=preprocessor, **options)
+
     results: list[dict[str, Any]] = [{} for _ in every]
     for batch in _batches(every, task.inputs, preprocessor, batch_size):
         good = [one for one in batch if one.problem is None]
-        sources, items = [one.source for one in good], [one.item for one in good]
-        found = task.answers(sources, items, run=run, preprocessor=preprocessor, **options) if good else []
-        for one, answer in zip(good, found, strict=True):
+
+        for one, answer in _each_answer(good, answers):
             results[one.position] = {"input": one.name, **answer}
         for one in batch:
             if one.problem is not None:
                 results[one.position] = {"input": one.name, "error": one.problem}
     return results
+
+
+def _each_answer(
+    batch: list[Input], answers: Callable[[list[Input]], list[dict[str, Any]]]
+) -> Iterator[tuple[Input, dict[str, Any]]]:
+    """Give the inputs with their answers. Where memory is too little for all at once, they are answered one by one."""
+    try:
+        yield from zip(batch, answers(batch) if batch else [], strict=True)
+    except MemoryError:
+        if len(batch) == 1:
+            batch[0].problem = TOO_LARGE
+            return
+        for one in batch:
+            yield from _each_answer([one], answers)
 
 
 def embed(
@@ -150,3 +171,5 @@ def _tried(preprocessor: Preprocessor, source: Any) -> Any:
         return preprocessor.read(source)
     except InputError as problem:
         return problem
+    except MemoryError:
+        return InputError(TOO_LARGE)

@@ -146,6 +146,23 @@ def test_a_picture_in_memory_that_cannot_be_read_is_an_error_of_its_own(
 
 
 @pytest.mark.parametrize(
+    ("step", "arguments"),
+    [
+        ("pad_square", {}),
+        ("resize", {"short": 128}),
+        ("center_crop", {"size": 1000}),
+        ("resize", {"size": 10_000}),
+    ],
+)
+@pytest.mark.parametrize("size", [(60_000, 1), (2, 100_000)])
+def test_a_step_that_would_make_a_picture_too_large_for_memory_is_refused(
+    size: tuple[int, int], step: str, arguments: dict[str, int]
+) -> None:
+    with pytest.raises(InputError, match=rf"{size[0]}×{size[1]} pixels would become .* at most 50,000,000"):
+        image.STEPS[step](Image.new("L", size), **arguments)
+
+
+@pytest.mark.parametrize(
     ("array", "message"),
     [
         (np.zeros((4, 4, 2), np.uint8), "found shape"),

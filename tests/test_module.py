@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
+from paddle import nn
 from PIL import Image
 
 import hub
@@ -61,6 +63,31 @@ def test_a_bad_input_gets_an_error_in_its_place(made: Path, tmp_path: Path) -> N
     assert "found int" in results[5]["error"]
     assert results[3]["input"] == "input 3"
     json.dumps(results)
+
+
+class Cramped(nn.Layer):
+    """A head with memory for so many inputs at once."""
+
+    def __init__(self, head: nn.Layer, most: int) -> None:
+        super().__init__()
+        self.head, self.most = head, most
+
+    def forward(self, features: paddle.Tensor) -> paddle.Tensor:
+        if len(features) > self.most:
+            raise MemoryError
+        return self.head(features)
+
+
+def test_inputs_for_which_memory_is_too_little_are_errors_in_their_place(made: Path) -> None:
+    module = hub.Module(made)
+    given = [picture for picture, _ in samples(3)]
+    expected = [result["label"] for result in module.predict(given)]
+    head = module.network.head
+    module.network.head = Cramped(head, 1)
+    assert [result["label"] for result in module.predict(given)] == expected
+    module.network.head = Cramped(head, 0)
+    error = "too large for the memory of this machine"
+    assert module.predict(given) == [{"input": f"input {n}", "error": error} for n in range(len(given))]
 
 
 def test_a_folder_without_pictures_and_a_glob_without_matches_are_errors(made: Path, tmp_path: Path) -> None:

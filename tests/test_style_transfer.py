@@ -294,6 +294,7 @@ def test_strength_mixes_and_styles_differ() -> None:
         ({"longest": 2}, "longest"),
         ({"style": 2}, "0 to 1, found 2"),
         ({"style": "nowhere.png"}, "style: nowhere.png: no such file"),
+        ({"style": Image.new("L", (60_000, 1))}, "style: 60000×1 pixels would become"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict[str, Any], says: str) -> None:

@@ -33,6 +33,8 @@ CLASS_SHARE = 0.02
 STOP = 1 / 8
 """A training picture shows n hints with probability (1 - STOP)ⁿ · STOP: none in one of eight, seven in the mean."""
 LARGEST_PATCH = 9
+ROWS = 64
+"""Rows of a picture that are coloured at once."""
 
 
 class GreyscaleError(InputError):
@@ -290,8 +292,18 @@ def _coloured(picture: Image.Image, ab: np.ndarray) -> np.ndarray:
         np.asarray(Image.fromarray(plane.astype(np.float32)).resize(picture.size, Image.Resampling.BILINEAR))
         for plane in ab
     ]
-    lightness = lab.from_rgb(np.asarray(picture))[..., 0]
-    return lab.to_pixels(np.stack([lightness, *planes], axis=-1))
+    coloured = np.empty_like(np.asarray(picture))
+    for top in range(
+        0, picture.height, ROWS
+    ):  # in double precision the whole would take many times its own memory
+        rows = slice(top, top + ROWS)
+        lightness = lab.from_rgb(
+            np.asarray(picture.crop((0, top, picture.width, min(top + ROWS, picture.height))))
+        )
+        coloured[rows] = lab.to_pixels(
+            np.stack([lightness[..., 0], *(plane[rows] for plane in planes)], axis=-1)
+        )
+    return coloured
 
 
 class ColourMeter:

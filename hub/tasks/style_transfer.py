@@ -290,10 +290,10 @@ def _loaded(folder: str | Path) -> tuple[Backbone, Preprocessor]:
 def style_picture(source: Any) -> np.ndarray:
     """Give uint8 [STYLE_SIDE, STYLE_SIDE, 3]: the middle of a style picture. Raises InputError or UsageError."""
     try:
-        picture = image.read(source).convert("RGB")
+        picture = image.resize(image.read(source).convert("RGB"), short=STYLE_SIDE)
     except InputError as problem:
         raise UsageError(f"style: {problem.message}", hint=problem.hint) from None
-    return np.asarray(image.center_crop(image.resize(picture, short=STYLE_SIDE), size=STYLE_SIDE))
+    return np.asarray(image.center_crop(picture, size=STYLE_SIDE))
 
 
 def _several(style: Any) -> list[Any]:

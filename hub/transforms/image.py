@@ -138,6 +138,7 @@ def resize(
     else:
         scale = short / min(picture.size) if short is not None else long / max(picture.size)  # type: ignore[operator]
         wanted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    _require_room(picture, *wanted)
     return picture if picture.size == wanted else picture.resize(wanted, Image.Resampling.BILINEAR)
 
 
@@ -154,9 +155,18 @@ def pad_square(picture: Picture) -> Picture:
     if picture.width == picture.height:
         return picture
     side = max(picture.size)
+    _require_room(picture, side, side)
     square = Image.new(picture.mode, (side, side), _border_colour(picture))
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return square
+
+
+def _require_room(picture: Picture, width: int, height: int) -> None:
+    """Refuse a long thin picture of few pixels that would become one of more than are read."""
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{picture.width}×{picture.height} pixels would become {width}×{height}; at most {MAX_PIXELS:,} are taken"
+        )
 
 
 def invert_light_background(picture: Picture) -> Picture:

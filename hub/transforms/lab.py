@@ -69,6 +69,12 @@ def colourfulness(rgb: np.ndarray) -> float:
 
     0 is grey; they call 15 slightly, 45 averagely, 82 highly and 109 extremely colourful.
     """
-    red, green, blue = (rgb[..., n].astype(np.float64) for n in range(3))
-    first, second = red - green, (red + green) / 2 - blue
-    return float(np.hypot(first.std(), second.std()) + 0.3 * np.hypot(first.mean(), second.mean()))
+    sums, squares = np.zeros(2), np.zeros(2)
+    for top in range(0, len(rgb), 64):  # some rows at a time: the whole would take many times its own memory
+        red, green, blue = rgb[top : top + 64].reshape(-1, 3).astype(np.int64).T
+        for n, opposed in enumerate((red - green, red + green - 2 * blue)):
+            sums[n] += opposed.sum()
+            squares[n] += (opposed**2).sum()
+    means = sums / rgb[..., 0].size / (1, 2)
+    variances = squares / rgb[..., 0].size / (1, 4) - means**2
+    return float(np.sqrt(variances.clip(0).sum()) + 0.3 * np.hypot(*means))
