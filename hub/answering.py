@@ -18,6 +18,7 @@ from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks import Task
+from hub.tasks.base import is_whole
 from hub.transforms.text import Tokens
 
 WINDOW = 50
@@ -128,7 +129,7 @@ def expanded(given: Any, kind: str) -> list[Any]:
 def _batches(
     every: list[Any], kind: str, preprocessor: Preprocessor, batch_size: int
 ) -> Iterator[list[Input]]:
-    if batch_size < 1:
+    if not is_whole(batch_size) or batch_size < 1:
         raise UsageError(f"batch_size: expected at least 1, found {batch_size!r}")
     of = KINDS.get(kind, PICTURES)
     step = batch_size * (WINDOW if of.is_text else 1)

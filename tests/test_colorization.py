@@ -278,7 +278,12 @@ def test_a_hint_changes_the_colours_and_the_colours_of_the_input_do_not() -> Non
         ({"hints": [(1, 2, "reddish")]}, "expected a colour"),
         ({"hints": [(99, 2, "red")]}, "outside of a picture of 32×32"),
         ({"hints": [(-1, 2, "red")]}, "outside"),
+        ({"hints": [(1, 2, (255, 0, 0))]}, "expected a colour such as"),
+        ({"hints": None}, "hints: expected a list of"),
+        ({"hints": "red"}, "hints: expected a list of"),
+        ({"hints": (1, 2, "red")}, "hints: expected"),
         ({"radius": -1}, "radius"),
+        ({"radius": 2.5, "hints": [(1, 2, "red")]}, "radius: expected a whole number of pixels.*found 2.5"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict[str, Any], says: str) -> None:

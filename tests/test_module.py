@@ -98,6 +98,8 @@ def test_a_folder_without_pictures_and_a_glob_without_matches_are_errors(made: P
         module.predict(str(tmp_path / "*.png"))
     with pytest.raises(UsageError, match="batch_size: expected at least 1, found 0"):
         module.predict([], batch_size=0)
+    with pytest.raises(UsageError, match="batch_size: expected at least 1, found 'abc'"):
+        module.predict([], batch_size="abc")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="top_k: expected at least 1, found 0"):
         module.predict([], top_k=0)
     assert module.predict([]) == []

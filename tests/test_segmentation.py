@@ -282,7 +282,17 @@ def test_tiles_answer_every_pixel(height: int, overlap: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"tile": 100}, {"tile": 0}, {"overlap": -1}, {"tile": 64, "overlap": 60}]
+    "options",
+    [
+        {"tile": 100},
+        {"tile": 0},
+        {"overlap": -1},
+        {"tile": 64, "overlap": 60},
+        {"tile": "big"},
+        {"tile": 64.0},
+        {"overlap": None},
+        {"overlap": 8.5},
+    ],
 )
 def test_tiles_that_mean_nothing_are_refused(options: dict[str, int]) -> None:
     preprocessor = PicturePreprocessor([Named("normalize")])

@@ -291,6 +291,10 @@ def test_strength_mixes_and_styles_differ() -> None:
     ("options", "says"),
     [
         ({"strength": 2}, "strength"),
+        ({"strength": "half"}, "strength: expected a number from 0 to 1, found 'half'"),
+        ({"longest": "big"}, "longest: .*found 'big'"),
+        ({"longest": 64.5}, "longest"),
+        ({"style": None}, "style: expected a path"),
         ({"longest": 2}, "longest"),
         ({"style": 2}, "0 to 1, found 2"),
         ({"style": "nowhere.png"}, "style: nowhere.png: no such file"),
@@ -306,8 +310,12 @@ def test_options_that_mean_nothing_are_refused(options: dict[str, Any], says: st
 def test_settings_that_mean_nothing_are_refused() -> None:
     with pytest.raises(UsageError, match="no labels"):
         tasks.create("style_transfer", ["a"])
-    with pytest.raises(UsageError, match="style_weight"):
-        StyleTransfer(style_weight=-1)
+    for wrong in (-1, "4", float("inf"), float("nan"), None):
+        with pytest.raises(UsageError, match="style_weight: expected a number from 0 on"):
+            StyleTransfer(style_weight=wrong)  # type: ignore[arg-type]
+    for none_or_many in ([], [stripes()] * (SLOTS + 1)):
+        with pytest.raises(UsageError, match=f"style: expected 1 to {SLOTS} pictures"):
+            StyleTransfer(style=none_or_many)
     with pytest.raises(UsageError, match="class_weight"):
         StyleTransfer().class_weight("balanced", {})
     with pytest.raises(SpecError, match="keeps styles"):

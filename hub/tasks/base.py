@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +58,16 @@ def weights_of(loss: Loss, targets: Any, count: int) -> np.ndarray:
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Run = Callable[[Arrays], Any]
 """From a batch of inputs to a network's outputs as arrays."""
+
+
+def is_whole(value: object) -> bool:
+    """Say whether an option is a whole number, of numpy too; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Say whether an option is a finite number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class Sample(Protocol):

@@ -20,7 +20,7 @@ from PIL import Image
 from hub.errors import InputError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
-from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample
+from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, is_whole
 from hub.tasks.picture_metrics import psnr, ssim
 from hub.transforms import image, lab
 
@@ -200,9 +200,11 @@ class Colorization(Plain):
         (None: a thirtieth of its side), and the network decides how far it reaches. Raises UsageError for a hint that
         is not of this form or lies outside of a picture.
         """
+        if isinstance(hints, str) or not isinstance(hints, Sequence):
+            raise UsageError(f"hints: expected a list of (x, y, colour), found {hints!r}")
         points = [_point(hint) for hint in hints]
-        if radius is not None and radius < 0:
-            raise UsageError(f"radius: expected a number of pixels from 0 on, found {radius!r}")
+        if radius is not None and (not is_whole(radius) or radius < 0):
+            raise UsageError(f"radius: expected a whole number of pixels from 0 on, found {radius!r}")
         if not sources:
             return []
         full = [image.read(source).convert("RGB") for source in sources]

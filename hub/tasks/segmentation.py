@@ -20,7 +20,7 @@ from hub.modules.archs import FeatureSpec
 from hub.modules.map_layers import Conv2D, interpolated
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import segmentation_losses as losses
-from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, Sum
+from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, Sum, is_whole
 from hub.tasks.losses import named_weights
 from hub.tasks.segmentation_metrics import PixelMeter
 from hub.transforms import image, joint
@@ -210,9 +210,9 @@ class SemanticSegmentation(Plain):
         A picture with a side above `tile` pixels is answered in tiles of that side, which share at least `overlap`
         pixels with their neighbours; there the answers fade into one another, so that no seam shows.
         """
-        if tile < MULTIPLE or tile % MULTIPLE:
+        if not is_whole(tile) or tile < MULTIPLE or tile % MULTIPLE:
             raise UsageError(f"tile: expected a multiple of {MULTIPLE}, found {tile!r}")
-        if not 0 <= overlap <= tile // 2:
+        if not is_whole(overlap) or not 0 <= overlap <= tile // 2:
             raise UsageError(f"overlap: expected 0 to {tile // 2}, half a tile, found {overlap!r}")
         results = []
         for source, item in zip(sources, items, strict=True):

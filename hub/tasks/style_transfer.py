@@ -20,9 +20,9 @@ from PIL import Image
 from hub.errors import InputError, SpecError, UsageError
 from hub.modules import bundle
 from hub.modules.archs import Backbone, FeatureSpec
-from hub.modules.archs.style import MULTIPLE, STYLE_SIDE, Stylizer, gram
+from hub.modules.archs.style import MULTIPLE, SLOTS, STYLE_SIDE, Stylizer, gram
 from hub.modules.preprocessor import Preprocessor
-from hub.tasks.base import Arrays, Examples, Loss, Plain, Run
+from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, is_number, is_whole
 from hub.transforms import image
 
 CONTENT_WEIGHT, STYLE_WEIGHT, SMOOTH_WEIGHT = 1.0, 4.0, 0.1
@@ -96,7 +96,7 @@ class StyleTransfer(Plain):
         for name, value in (
             ("content_weight", content_weight), ("style_weight", style_weight), ("smooth_weight", smooth_weight),
         ):  # fmt: skip
-            if not value >= 0:
+            if not is_number(value) or value < 0:
                 raise UsageError(f"{name}: expected a number from 0 on, found {value!r}")
         self.weights = content_weight, style_weight, smooth_weight
         self.styles = None if style is None else [style_picture(each) for each in _several(style)]
@@ -230,10 +230,12 @@ class StyleTransfer(Plain):
         painting with the input. Inputs longer than `longest` pixels are painted at that size and then enlarged, so
         that memory is bounded. Raises UsageError for an option that means nothing.
         """
-        if not 0 <= strength <= 1:
+        if not is_number(strength) or not 0 <= strength <= 1:
             raise UsageError(f"strength: expected a number from 0 to 1, found {strength!r}")
-        if longest < MULTIPLE:
-            raise UsageError(f"longest: expected at least {MULTIPLE} pixels, found {longest!r}")
+        if not is_whole(longest) or longest < MULTIPLE:
+            raise UsageError(
+                f"longest: expected a whole number, at least {MULTIPLE} pixels, found {longest!r}"
+            )
         chosen = self._chosen(style)
         return [
             {"picture": _painted(image.read(source).convert("RGB"), chosen, run, strength, longest)}
@@ -297,7 +299,11 @@ def style_picture(source: Any) -> np.ndarray:
 
 
 def _several(style: Any) -> list[Any]:
-    return list(style) if isinstance(style, list | tuple) else [style]
+    if not isinstance(style, list | tuple):
+        return [style]
+    if not 1 <= len(style) <= SLOTS:
+        raise UsageError(f"style: expected 1 to {SLOTS} pictures, found {len(style)}")
+    return list(style)
 
 
 def _painted(picture: Image.Image, style: np.ndarray, run: Run, strength: float, longest: int) -> np.ndarray:

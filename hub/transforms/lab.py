@@ -59,7 +59,7 @@ def ab_of(colour: str) -> np.ndarray:
     """Give float32 (a, b) of a colour as CSS writes it: "#c04030", "red". Raises UsageError for another text."""
     try:
         red, green, blue = ImageColor.getrgb(colour)[:3]
-    except (ValueError, TypeError) as problem:
+    except (ValueError, TypeError, AttributeError) as problem:  # the last one where it is no text
         raise UsageError(f"expected a colour such as '#c04030' or 'red', found {colour!r}") from problem
     return from_rgb(np.array([red, green, blue], np.uint8))[1:]
 
