@@ -298,13 +298,9 @@ def _coloured(picture: Image.Image, ab: np.ndarray) -> np.ndarray:
     for top in range(
         0, picture.height, ROWS
     ):  # in double precision the whole would take many times its own memory
-        rows = slice(top, top + ROWS)
-        lightness = lab.from_rgb(
-            np.asarray(picture.crop((0, top, picture.width, min(top + ROWS, picture.height))))
-        )
-        coloured[rows] = lab.to_pixels(
-            np.stack([lightness[..., 0], *(plane[rows] for plane in planes)], axis=-1)
-        )
+        rows = slice(top, min(top + ROWS, picture.height))
+        lightness = lab.from_rgb(np.asarray(picture.crop((0, top, picture.width, rows.stop))))[..., 0]
+        coloured[rows] = lab.to_pixels(np.stack([lightness, *(plane[rows] for plane in planes)], axis=-1))
     return coloured
 
 
