@@ -276,6 +276,11 @@ def test_a_misspelt_argument_is_corrected(name, arguments, hint):
         ("vgg", {"batch_norm": "yes"}, "arch.batch_norm: expected one of True, False, found 'yes'"),
         ("shufflenet_v2", {"scale": 0.75}, "arch.scale: expected one of 0.25, 0.33, 0.5, 1.0, 1.5, 2.0, found 0.75"),
         ("shufflenet_v2", {"act": "swich"}, "arch.act: expected one of relu, swish, found 'swich'"),
+        ("small_resnet", {"width": "16"}, "arch: small_resnet cannot be built from {width: '16'}: "),
+        ("small_resnet", {"width": -1}, "arch: small_resnet cannot be built from {width: -1}: "),
+        ("small_resnet", {"width": 10**15}, "arch: small_resnet cannot be built from {width: 1000000000000000}: "),
+        ("small_resnet", {"depth": 1.5}, "arch: small_resnet cannot be built from {depth: 1.5}: "),
+        ("small_audio_cnn", {"width": None}, "arch: small_audio_cnn cannot be built from {width: None}: "),
         ("squeezenet", {"version": 1.2}, "arch.version: expected one of 1.0, 1.1, found '1.2'"),
         *[
             (f"mobilenet_{version}", {"scale": scale}, "arch.scale: expected a number of at least 0.1, found")

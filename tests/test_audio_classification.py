@@ -51,6 +51,16 @@ def test_the_last_step_says_that_a_module_takes_sounds() -> None:
     [
         ([{"log_mel": {**MEL, "mels": 20.5}}], "log_mel.mels: expected a whole number, found 20.5"),
         ([{"log_mel": {**MEL, "hop": 0}}], "log_mel.hop: expected at least 1, found 0"),
+        (
+            [{"log_mel": {**MEL, "window": 10**9}}],
+            "log_mel.window: expected at most 65,536, found 1000000000",
+        ),
+        ([{"log_mel": {**MEL, "mean": float("nan")}}], "log_mel.mean: expected a finite number, found nan"),
+        ([{"clip": {}}, {"log_mel": MEL}], "preprocess.clip.seconds: missing"),
+        (
+            [{"clip": {"seconds": 1e9}}, {"log_mel": MEL}],
+            "clip.seconds: expected a number from 0.001 to 600.0",
+        ),
         ([{"log_mel": {**MEL, "low": "deep"}}], "log_mel.low: expected a number, found 'deep'"),
         ([{"log_mel": {**MEL, "std": 0}}], "std: expected a number above 0"),
         ([{"log_mel": {**MEL, "high": 5000}}], "expected 0 <= low < high <= 4000 Hz"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from PIL import Image
 from hub.errors import InputError, SpecError
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
-from hub.transforms import image
+from hub.transforms import audio, image, spectrogram
 
 NORMALIZE = Named("normalize", {"mean": [0.5], "std": [0.25]})
 
@@ -242,8 +244,29 @@ def test_pictures_of_different_sizes_in_a_batch_say_which_step_is_missing() -> N
         ),
         (
             [Named("resize", {"size": "3"}), NORMALIZE],
-            r"preprocess\.resize\.size: expected a number, found '3'",
+            r"preprocess\.resize\.size: expected a whole number from 1 to 4,096, found '3'",
         ),
+        ([Named("resize"), NORMALIZE], r"resize: expected one of size, short and long, found none"),
+        (
+            [Named("resize", {"size": 3, "long": 4}), NORMALIZE],
+            r"resize: expected one of size, short and long, found size, long",
+        ),
+        *[
+            (
+                [Named("resize", {"size": size}), NORMALIZE],
+                r"preprocess\.resize\.size: expected a whole number",
+            )
+            for size in (-5, 0, 32.5, True, 30_000, 10**12, None)
+        ],
+        ([Named("center_crop"), NORMALIZE], r"preprocess\.center_crop\.size: missing"),
+        ([Named("autocontrast", {"cutoff": 50}), NORMALIZE], "cutoff: expected a number from 0.0 to 49.0"),
+        ([Named("autocontrast", {"cutoff": float("nan")}), NORMALIZE], "cutoff: expected a number"),
+        (
+            [Named("grayscale"), Named("normalize", {"mean": [0.5] * 3})],
+            r"normalize\.mean: expected 1 numbers, found 3",
+        ),
+        ([Named("normalize", {"std": [0.5] * 2})], r"normalize\.std: expected 1 or 3 numbers, found 2"),
+        ([Named("normalize", {"mean": [float("inf")]})], "expected a number for each channel"),
         ([NORMALIZE, Named("grayscale")], "expected the last step to be normalize, found 'grayscale'"),
         ([Named("normalize", {"std": [0]})], "expected numbers above 0"),
         ([Named("normalize", {"mean": "x"})], "expected a number for each channel, found 'x'"),
@@ -253,3 +276,40 @@ def test_pictures_of_different_sizes_in_a_batch_say_which_step_is_missing() -> N
 def test_a_step_that_cannot_be_meant_is_refused(steps: list[Named], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         PicturePreprocessor(steps)
+
+
+def test_a_grey_picture_under_three_means_is_named() -> None:
+    steps = PicturePreprocessor([Named("normalize", {"mean": [0.5] * 3})])
+    assert steps.batch([np.zeros((4, 4, 3), np.uint8)]).shape == (1, 3, 4, 4)
+    with pytest.raises(InputError, match=r"pictures of 3 channels.*found grey ones\n.*rgb"):
+        steps.batch([np.zeros((4, 4, 1), np.uint8)])
+
+
+def test_a_line_is_not_blown_up_to_a_picture() -> None:
+    with pytest.raises(InputError, match="at most 50,000,000 are taken"):
+        image.resize(Image.new("L", (1_000_000, 1)), short=4096)
+
+
+@pytest.mark.parametrize(
+    ("steps", "bounds", "given"),
+    [
+        ({**image.STEPS, **image.RANDOM_STEPS}, image.BOUNDS, {"picture", "rng"}),
+        ({**audio.STEPS, **audio.RANDOM_STEPS}, audio.BOUNDS, {"samples", "rate", "rng"}),
+        (spectrogram.RANDOM_MASKS, spectrogram.BOUNDS, {"mel", "rng"}),
+    ],
+    ids=["pictures", "sounds", "masks"],
+)
+def test_every_argument_of_every_step_has_bounds(
+    steps: dict[str, Any], bounds: dict[str, Any], given: set[str]
+) -> None:
+    for name, step in steps.items():
+        parameters = {
+            key: parameter
+            for key, parameter in inspect.signature(step).parameters.items()
+            if key not in given
+        }
+        assert parameters.keys() == bounds.get(name, {}).keys(), name
+        for key, parameter in parameters.items():
+            least, most = bounds[name][key]
+            assert isinstance(least, int) == ("int" in str(parameter.annotation)), (name, key)
+            assert parameter.default in (parameter.empty, None) or least <= parameter.default <= most

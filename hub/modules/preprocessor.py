@@ -7,6 +7,7 @@ kept. `batch` puts such results together. The last step in module.yaml says whic
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -77,8 +78,15 @@ class PicturePreprocessor:
         refuse_unknown(last, {"mean", "std"}, "preprocess")
         self.steps = tuple(step.name for step in fixed)
         """The names of the fixed steps."""
-        self._steps = [look_up(step, image.STEPS, "preprocess", {"picture"}) for step in fixed]
-        self._random = [look_up(step, image.RANDOM_STEPS, "augment", {"picture", "rng"}) for step in augment]
+        self._steps = [look_up(step, image.STEPS, image.BOUNDS, "preprocess", {"picture"}) for step in fixed]
+        self._random = [
+            look_up(step, image.RANDOM_STEPS, image.BOUNDS, "augment", {"picture", "rng"}) for step in augment
+        ]
+        for step in fixed:
+            if step.name == "resize" and len(step.arguments) != 1:
+                found = ", ".join(step.arguments) or "none"
+                raise SpecError(f"preprocess.resize: expected one of size, short and long, found {found}")
+        _require_channels(last, self.steps)
 
     @property
     def augments(self) -> bool:
@@ -111,6 +119,12 @@ class PicturePreprocessor:
                 f"expected pictures of one size in a batch, found {', '.join(map(str, sorted(shapes)))}",
                 hint="add a step with a fixed size, such as {resize: {size: 224}}, to preprocess in module.yaml",
             )
+        numbers = max(len(self._mean), len(self._std))
+        if any(shape[2] < numbers for shape in shapes):
+            raise InputError(
+                f"expected pictures of {numbers} channels, for which normalize has numbers, found grey ones",
+                hint="add {rgb: {}} to preprocess in module.yaml",
+            )
         pixels = np.stack(pictures).astype(np.float32)
         pixels *= (1 / (255 * self._std)).astype(np.float32)
         pixels -= (self._mean / self._std).astype(np.float32)
@@ -122,17 +136,32 @@ class PicturePreprocessor:
 
 
 def look_up(
-    step: Named, table: Mapping[str, Callable[..., Any]], where: str, given: set[str]
+    step: Named,
+    table: Mapping[str, Callable[..., Any]],
+    bounds: Mapping[str, Mapping[str, tuple[float, float]]],
+    where: str,
+    given: set[str],
 ) -> Callable[..., Any]:
-    """Give the step of that name with its arguments filled in, but for the `given` ones. Raises SpecError."""
+    """Give the step of that name with its arguments filled in, but for the `given` ones.
+
+    Raises SpecError for an unknown step, an argument that it does not take, one that it needs and one out of bounds.
+    """
     if step.name not in table:
         hint = did_you_mean(step.name, table) or f"there are {', '.join(sorted(table))}"
         raise SpecError(f"{where}: no step is called {step.name!r}", hint=hint)
     function, arguments = table[step.name], dict(step.arguments)
-    refuse_unknown(step, set(inspect.signature(function).parameters) - given, where)
+    parameters = inspect.signature(function).parameters
+    refuse_unknown(step, set(parameters) - given, where)
     for key, value in arguments.items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise SpecError(f"{where}.{step.name}.{key}: expected a number, found {value!r}")
+        least, most = bounds[step.name][key]
+        whole = isinstance(least, int) and isinstance(most, int)
+        right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not (right and least <= value <= most):
+            what = f"a {'whole ' if whole else ''}number from {least:,} to {most:,}"
+            raise SpecError(f"{where}.{step.name}.{key}: expected {what}, found {value!r:.60}")
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in given | set(arguments):
+            raise SpecError(f"{where}.{step.name}.{key}: missing")
     return lambda *pictures: function(*pictures, **arguments)
 
 
@@ -144,11 +173,28 @@ def refuse_unknown(step: Named, allowed: set[str], where: str) -> None:
             raise SpecError(f"{where}.{step.name}.{key}: {step.name} takes no such argument", hint=hint)
 
 
+def _require_channels(last: Named, steps: Sequence[str]) -> None:
+    """Raise SpecError unless normalize has one number for all channels, or one for each that pictures can have."""
+    colour = next((name for name in reversed(steps) if name in ("grayscale", "rgb")), "")
+    fitting = [1] if colour == "grayscale" else [1, 3]
+    for key in ("mean", "std"):
+        value = last.arguments.get(key)
+        if isinstance(value, list) and len(value) not in fitting:
+            raise SpecError(
+                f"preprocess.normalize.{key}: expected {' or '.join(map(str, fitting))} numbers, found {len(value)}",
+                hint="pictures are grey behind {grayscale: {}}, and have three channels behind {rgb: {}}",
+            )
+
+
 def _channels(step: Named, key: str, default: float) -> np.ndarray:
     value = step.arguments.get(key, [default])
     numbers = value if isinstance(value, list) else [value]
-    if not numbers or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
-        raise SpecError(f"preprocess.normalize.{key}: expected a number for each channel, found {value!r}")
+    if not numbers or not all(
+        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers
+    ):
+        raise SpecError(
+            f"preprocess.normalize.{key}: expected a number for each channel, found {value!r:.60}"
+        )
     if key == "std" and min(numbers) <= 0:
-        raise SpecError(f"preprocess.normalize.std: expected numbers above 0, found {value!r}")
+        raise SpecError(f"preprocess.normalize.std: expected numbers above 0, found {value!r:.60}")
     return np.asarray(numbers, np.float64)

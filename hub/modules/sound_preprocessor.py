@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,6 @@ from hub.transforms import audio, spectrogram
 
 LAST = "log_mel"
 _SETTINGS = set(inspect.signature(spectrogram.log_mel).parameters) - {"samples"}
-_WHOLE = {"rate", "window", "hop", "mels"}
 
 
 class SoundPreprocessor:
@@ -43,11 +43,16 @@ class SoundPreprocessor:
         self.rate = int(settings["rate"])
         spectrogram.mel_bands(self.rate, *(settings[name] for name in ("window", "mels", "low", "high")))
         given = {"samples", "rate"}
-        self._steps = [look_up(step, audio.STEPS, "preprocess", given) for step in fixed]
+        self._steps = [look_up(step, audio.STEPS, audio.BOUNDS, "preprocess", given) for step in fixed]
         masks = [step for step in augment if step.name in spectrogram.RANDOM_MASKS]
         steps = [step for step in augment if step not in masks]
-        self._random = [look_up(step, audio.RANDOM_STEPS, "augment", {*given, "rng"}) for step in steps]
-        self._masks = [look_up(step, spectrogram.RANDOM_MASKS, "augment", {"mel", "rng"}) for step in masks]
+        self._random = [
+            look_up(step, audio.RANDOM_STEPS, audio.BOUNDS, "augment", {*given, "rng"}) for step in steps
+        ]
+        self._masks = [
+            look_up(step, spectrogram.RANDOM_MASKS, spectrogram.BOUNDS, "augment", {"mel", "rng"})
+            for step in masks
+        ]
         cuts = [step.arguments["seconds"] for step in fixed if step.name == "clip"]
         self.seconds: float | None = float(cuts[-1]) if cuts else None
         """The length that the network was made for, or None for any."""
@@ -104,11 +109,14 @@ class SoundPreprocessor:
 
 def _number(step: Named, name: str) -> float | int:
     value = step.arguments[name]
-    whole = name in _WHOLE
+    whole = name in spectrogram.MOST
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         raise SpecError(
             f"preprocess.{step.name}.{name}: expected a {'whole ' if whole else ''}number, found {value!r}"
         )
     if whole and value < 1:
         raise SpecError(f"preprocess.{step.name}.{name}: expected at least 1, found {value!r}")
+    if (whole and value > spectrogram.MOST[name]) or not math.isfinite(value):
+        most = f"at most {spectrogram.MOST[name]:,}" if whole else "a finite number"
+        raise SpecError(f"preprocess.{step.name}.{name}: expected {most}, found {value!r}")
     return value

@@ -289,3 +289,12 @@ STEPS: Mapping[str, Callable[..., Samples]] = {s.__name__: s for s in (clip, tri
 RANDOM_STEPS: Mapping[str, Callable[..., Samples]] = {
     step.__name__: step for step in (random_shift, random_noise, random_gain)
 }
+BOUNDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "clip": {"seconds": (0.001, 600.0)},
+    "trim_silence": {"db": (0.0, 200.0)},
+    "level": {"peak": (0.0, 1.0)},
+    "random_shift": {"seconds": (0.0, 600.0)},
+    "random_noise": {"low": (-100.0, 200.0), "high": (-100.0, 200.0)},
+    "random_gain": {"db": (0.0, 100.0)},
+}
+"""The least and the most of each argument of a step; whole numbers where both are."""

@@ -263,3 +263,18 @@ RANDOM_STEPS: Mapping[str, Callable[..., Picture]] = {
     step.__name__: step
     for step in (random_affine, random_flip, random_resized_crop, random_brightness, random_blur)
 }
+MAX_SIDE = 4096
+"""Of what `resize` and `center_crop` make."""
+BOUNDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "resize": {"size": (1, MAX_SIDE), "short": (1, MAX_SIDE), "long": (1, MAX_SIDE)},
+    "center_crop": {"size": (1, MAX_SIDE)},
+    "autocontrast": {"cutoff": (0.0, 49.0)},
+    "random_affine": {
+        "degrees": (0.0, 360.0), "translate": (0.0, 1.0), "scale": (0.0, 0.9), "shear": (0.0, 80.0)
+    },
+    "random_flip": {"probability": (0.0, 1.0)},
+    "random_resized_crop": {"scale": (0.01, 1.0)},
+    "random_brightness": {"brightness": (0.0, 1.0), "contrast": (0.0, 1.0)},
+    "random_blur": {"radius": (0.0, 100.0)},
+}  # fmt: skip
+"""The least and the most of each argument of a step; whole numbers where both are."""

@@ -111,6 +111,12 @@ def mask_spectrogram(
 
 
 RANDOM_MASKS: Mapping[str, Callable[..., np.ndarray]] = {mask_spectrogram.__name__: mask_spectrogram}
+BOUNDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "mask_spectrogram": {"times": (0, 100), "frames": (0.0, 1.0), "bands": (0.0, 1.0)},
+}
+"""The least and the most of each argument of a mask; whole numbers where both are."""
+MOST = {"rate": 768_000, "window": 1 << 16, "hop": 1 << 20, "mels": 1024}
+"""Of the whole numbers that `log_mel` takes."""
 
 SHOWN_DB = 70.0
 _COLOURS = np.array(

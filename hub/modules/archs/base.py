@@ -165,6 +165,9 @@ _FAMILIES = {
     "static_text": "static_text",
 }
 _BUILDERS: dict[str, Callable[..., Backbone]] = {}
+# How Python and paddle refuse an argument that an architecture does not check itself: a text for a number, a width of
+# -1 or 10**15.
+_REFUSALS = (TypeError, ValueError, AssertionError, ArithmeticError, LookupError, RuntimeError, MemoryError)
 
 
 def register(name: str) -> Callable[[Callable[..., Backbone]], Callable[..., Backbone]]:
@@ -243,5 +246,10 @@ def build(name: str, *, drop_groups: int = 0, drop_channels: int = 0, **argument
         if argument not in allowed:
             hint = did_you_mean(argument, allowed) or f"it takes {', '.join(allowed) or 'no arguments'}"
             raise SpecError(f"arch.{argument}: {name} takes no such argument", hint=hint)
-    backbone = builder(**arguments)
+    try:
+        backbone = builder(**arguments)
+    except _REFUSALS as problem:
+        given = ", ".join(f"{key}: {value!r:.60}" for key, value in arguments.items())
+        why = " ".join(str(problem).split())[-200:] or type(problem).__name__
+        raise SpecError(f"arch: {name} cannot be built from {{{given}}}: {why}") from problem
     return Shortened(backbone, drop_groups, drop_channels) if drop_groups else backbone
