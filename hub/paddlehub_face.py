@@ -49,7 +49,7 @@ MEANINGLESS = {
     "branch": 'hub.Module("git+https://host/repository@branch") takes a module folder from git',
     "update": "hub install NAME fetches the newest version",
     "ignore_env_mismatch": "leave it out: a module holds no code that could need another environment",
-    "suffix": "leave it out: the scheme of tags is read from their names, B-PER or PER-B",
+    "suffix": "leave it out, and write tags with the prefix first: B-PER, I-PER, O",
 }
 """Arguments of PaddleHub's that nothing here corresponds to, and what to do instead."""
 
