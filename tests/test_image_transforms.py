@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
-import inspect
 from pathlib import Path
 from typing import Any
 
