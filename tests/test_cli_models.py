@@ -385,6 +385,36 @@ def test_options_have_the_defaults_of_the_method(
     }
 
 
+def test_finetune_takes_what_the_task_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for n in range(3):
+        Path("content").mkdir(exist_ok=True)
+        Image.effect_noise((64, 64), 50).convert("RGB").save(f"content/{n}.png")
+    Image.new("RGB", (128, 128), "red").save("red.png")
+    words = [
+        "finetune",
+        "textures_stylizer",
+        "content",
+        "--epochs",
+        "1",
+        "--output",
+        "run",
+        "--valid",
+        "none",
+    ]
+    assert main([*words, "--option", "style=red.png", "--option", "style_weight=2"]) == 0
+    painted = Module("./run/best").predict(Path("content/0.png"), style=0)[0]["picture"]
+    other = Module("./run/best").predict(Path("content/0.png"), style="red.png")[0]["picture"]
+    assert np.array_equal(painted, other), "the style that was named is the one that is kept"
+    capsys.readouterr()
+    assert main([*words, "--option", "epochs=2"]) == 2
+    assert "expected what the module's task takes, found epochs" in capsys.readouterr().err
+    assert main([*words, "--option", "stile=red.png"]) == 2
+    assert "did you mean 'style'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "weights"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any
 
 from hub.cli.evaluate import metric_table
 from hub.cli.output import say, write, write_json
-from hub.cli.parser import add_data, choice, data_of
+from hub.cli.parser import add_data, add_options, choice, data_of
 from hub.errors import TrainingError, UsageError
 from hub.files import read_text
 
@@ -170,6 +171,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task", metavar="NAME", help="what an encoder of texts learns (default: what it does)"
     )
+    add_options(parser)
     often, more = parser.add_argument_group("training"), parser.add_argument_group("more about training")
     for group, options in ((often, OPTIONS), (more, MORE)):
         for name, how in options.items():
@@ -194,6 +196,13 @@ def run(arguments: argparse.Namespace) -> int:
         from hub.module import Module
 
         chosen = {name: getattr(arguments, name) for name in (*OPTIONS, *MORE) if hasattr(arguments, name)}
+        for name, value in arguments.options:
+            if name in inspect.signature(Module.finetune).parameters or name in MORE:
+                raise UsageError(
+                    f"--option: expected what the module's task takes, found {name}",
+                    hint="hub finetune --help lists what has an option of its own",
+                )
+            chosen[name] = value
         module = Module(arguments.name, device=chosen.get("device"), task=arguments.task)
         record = module.finetune(data_of(arguments.train), **chosen).run
         assert record is not None, "finetune leaves a record of what it did"

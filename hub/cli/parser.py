@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -83,6 +84,24 @@ def data_of(words: Sequence[str]) -> str | dict[str, str]:
             )
         sets[question] = place
     return sets
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add --option, whose values are (name, value) pairs, for what a task takes and no flag has."""
+    parser.add_argument(
+        "--option", type=_option, action="append", default=[], metavar="NAME=VALUE", dest="options",
+        help="what else this module's task takes; a value is JSON, or text",
+    )  # fmt: skip
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--option: expected NAME=VALUE, found {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:

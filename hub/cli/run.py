@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.cli.output import say, table, write, write_json
-from hub.cli.parser import add_precision
+from hub.cli.parser import add_options, add_precision
 from hub.errors import UsageError
 from hub.files import write_file
 
@@ -37,10 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a file, a folder, a glob, a text, or - for one of them a line on stdin",
     )
     parser.add_argument("--top-k", type=int, metavar="N", help="labels for each input (default 5)")
-    parser.add_argument(
-        "--option", type=_option, action="append", default=[], metavar="NAME=VALUE", dest="options",
-        help="what else this module's task takes; a value is JSON, or text",
-    )  # fmt: skip
+    add_options(parser)
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="inputs at once (default 32)")
     parser.add_argument("--device", help="cpu, gpu or gpu:1 (default: the best one there is)")
     add_precision(parser)
@@ -82,16 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         say(f"{failed} of {len(results)} inputs failed")
     return 1 if failed else 0
-
-
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise UsageError(f"--option: expected NAME=VALUE, found {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _stem(source: object) -> str | None:
