@@ -249,6 +249,21 @@ def test_the_command_line_goes_from_files_to_masks(
         assert int(np.asarray(mask).max()) < len(LABELS)
 
 
+@pytest.mark.parametrize("names", [("x", "x-mask"), ("x-mask", "x")])
+def test_files_of_one_result_have_one_number(
+    names: tuple[str, str], data: Path, folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    for name in names:
+        (tmp_path / f"{name}.png").write_bytes((data / "test" / "images" / "0.png").read_bytes())
+    inputs = [str(tmp_path / f"{name}.png") for name in names]
+    assert main(["run", folder, *inputs, "--save", str(tmp_path / "out"), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [(Path(each["saved"]).name, Path(each["mask"]).name) for each in results] == {
+        "x": [("x.png", "x-mask.png"), ("x-mask-2.png", "x-mask-2-mask.png")],
+        "x-mask": [("x-mask.png", "x-mask-mask.png"), ("x-2.png", "x-2-mask.png")],
+    }[names[0]]
+
+
 def test_the_bundled_module_finds_writing_on_a_photograph_that_it_has_never_seen() -> None:
     picture = load_sample_image("flower.jpg")[:56, 500:556].copy()
     digit = Image.fromarray(np.uint8(load_digits().images[3] * 15)).resize((40, 40), Image.Resampling.BICUBIC)

@@ -183,17 +183,21 @@ def _has_arrays(result: Mapping[str, Any]) -> bool:
 def _save_all(
     result: dict[str, Any], drawn: Image.Image, files: Mapping[str, Image.Image], path: Path
 ) -> None:
-    """Write the picture with the answer and what else is a file; the result has their paths in place of arrays."""
+    """Write the picture with the answer and what else is a file; the result has their paths in place of arrays.
+
+    They are path.png and path-mask.png, or path-2.png and path-2-mask.png and so on where one of them is taken:
+    nothing is ever overwritten, and what belongs together has one number.
+    """
     for name in [name for name, value in result.items() if hasattr(value, "shape")]:
         del result[name]
-    result["saved"] = str(_save(drawn, path.parent, path.name))
-    for name, picture in files.items():
-        result[name] = str(_save(picture, path.parent, f"{path.name}-{name}"))
-
-
-def _save(picture: Image.Image, folder: Path, stem: str) -> Path:
-    """Write the picture as stem.png, or stem-2.png and so on where that is taken: nothing is ever overwritten."""
-    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    path = next(path for name in names if not (path := folder / f"{name}.png").exists())
-    write_file(path, lambda temporary: picture.save(temporary, "PNG"))
-    return path
+    pictures = {"saved": drawn, **files}
+    stems = itertools.chain(
+        [path], (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    )
+    for stem in stems:
+        targets = {name: Path(f"{stem}{'' if name == 'saved' else f'-{name}'}.png") for name in pictures}
+        if not any(target.exists() for target in targets.values()):
+            break
+    for name, picture in pictures.items():
+        write_file(targets[name], lambda temporary, picture=picture: picture.save(temporary, "PNG"))  # type: ignore[misc]
+        result[name] = str(targets[name])
