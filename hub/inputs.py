@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hub.datasets.folders import is_litter
 from hub.datasets.kinds import PICTURES, TAGGED, Kind
 from hub.datasets.texts import read_file
 from hub.errors import InputError
@@ -26,6 +27,8 @@ def expand(given: Any, kind: Kind = PICTURES) -> list[Any]:
     empty ones left out. A pair is a tuple of two str, or a str with a tab in the middle; where words are
     tagged, a list of str is several texts and a list of lists of words several sentences.
     """
+    if isinstance(given, bytes | bytearray | memoryview):
+        return [given]  # one input, which is refused: not as many as it has bytes
     if kind.is_text:
         return _expand_texts(given, kind)
     if isinstance(given, str | Path):
@@ -54,16 +57,28 @@ def describe(given: Any, position: int, kind: Kind = PICTURES) -> str:
 def _expand_path(given: str | Path, kind: Kind) -> list[str | Path]:
     path = Path(given)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in kind.suffixes and p.is_file())
+        found = _files(path, kind)
         if not found:
             raise InputError(f"{path}: no {kind.name} in this folder ({', '.join(sorted(kind.suffixes))})")
         return list(found)
     if not path.exists() and any(sign in str(given) for sign in "*?["):
         matches = sorted(Path(match) for match in glob.glob(str(given), recursive=True))
-        if not matches:
+        found = [file for match in matches for file in (_files(match, kind) if match.is_dir() else [match])]
+        if not found:
             raise InputError(f"{given}: no file matches")
-        return list(matches)
+        return list(dict.fromkeys(found))  # **/* has folders and what is in them
     return [given]
+
+
+def _files(folder: Path, kind: Kind) -> list[Path]:
+    """Give the files of the kind in a folder and all folders in it, without what operating systems leave there."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in kind.suffixes
+        and path.is_file()
+        and not any(map(is_litter, path.relative_to(folder).parts))
+    )
 
 
 def _expand_texts(given: Any, kind: Kind) -> list[Any]:

@@ -63,6 +63,31 @@ def test_a_bad_input_gets_an_error_in_its_place(made: Path, tmp_path: Path) -> N
     assert "found int" in results[5]["error"]
     assert results[3]["input"] == "input 3"
     json.dumps(results)
+    [refused] = hub.Module(made).predict(good.read_bytes())
+    assert "found bytes" in refused["error"]
+
+
+def test_folders_and_globs_are_their_pictures_without_what_systems_leave_there(
+    made: Path, tmp_path: Path
+) -> None:
+    for place in (
+        "b/2.png",
+        "a/1.png",
+        "a/.ipynb_checkpoints/1-checkpoint.png",
+        "a/__MACOSX/._1.png",
+        "._3.png",
+    ):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(samples(1)[0][0]).save(tmp_path / place)
+    (tmp_path / "empty").mkdir()
+    module = hub.Module(made)
+    for given in (tmp_path, f"{tmp_path}/*", f"{tmp_path}/**/*"):
+        assert [result["input"] for result in module.predict(given)] == [
+            str(tmp_path / place) for place in ("a/1.png", "b/2.png")
+        ]
+    assert len(module.predict(f"{tmp_path}/*/*.png")) == 2
+    with pytest.raises(InputError, match="no file matches"):
+        module.predict(f"{tmp_path}/empt*")
 
 
 class Cramped(nn.Layer):
