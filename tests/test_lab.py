@@ -50,6 +50,24 @@ def test_what_no_screen_shows_is_clipped_as_scikit_image_does(
     assert lab.to_rgb(np.array(colour, np.float32)) == pytest.approx(expected, abs=TOLERANCE)
 
 
+@given(
+    arrays(np.float32, (6, 1), elements=st.floats(0, 100, width=32)),
+    arrays(np.float32, (6, 2), elements=st.floats(-110, 110, width=32)),
+)
+def test_what_no_screen_shows_keeps_its_lightness_and_hue(lightness: np.ndarray, ab: np.ndarray) -> None:
+    wanted = np.concatenate([lightness, ab], axis=1)
+    found = lab.from_rgb(lab.to_pixels(wanted))
+    assert np.abs(found[:, 0] - wanted[:, 0]).max() < 1.2  # whole numbers of red, green and blue
+    paler = lab.shown(wanted)
+    assert np.array_equal(paler[:, 0], wanted[:, 0])
+    assert np.abs(paler[:, 1] * ab[:, 1] - paler[:, 2] * ab[:, 0]).max() < 1e-2
+    assert (np.abs(paler[:, 1:]) <= np.abs(ab)).all()
+    # A little stronger, and it would be clipped.
+    lowered = np.flatnonzero((paler[:, 1:] != ab).any(axis=1) & (np.abs(paler[:, 1:]).max(axis=1) > 1))
+    stronger = paler[lowered] * np.array([1, 1.3, 1.3], np.float32)
+    assert (lab.shown(stronger) != stronger).any(axis=1).all()
+
+
 @given(arrays(np.uint8, (3, 4, 3), elements=st.integers(0, 255)))
 def test_every_colour_comes_back(pixels: np.ndarray) -> None:
     assert np.array_equal(lab.to_pixels(lab.from_rgb(pixels)), pixels)

@@ -18,6 +18,9 @@ _TO_XYZ = np.array(
 _FROM_XYZ = np.linalg.inv(_TO_XYZ)
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 
+HALVINGS, ROUNDING = 12, 1e-4
+"""How near to the strongest colour that can be shown is looked for, and the light by which float32 may miss it."""
+
 GREY = 4.0
 """A picture in which hardly a pixel is further than this from grey has no colours to learn (in a, b; a scan's noise and
 JPEG stay below it)."""
@@ -35,18 +38,46 @@ def from_rgb(rgb: np.ndarray) -> np.ndarray:
 
 def to_rgb(lab: np.ndarray) -> np.ndarray:
     """Give float32 [..., 3] of red, green and blue from 0 to 1; what a screen cannot show is clipped."""
-    lightness, a, b = (lab[..., n].astype(np.float64) for n in range(3))
-    y = (lightness + 16) / 116
-    f = np.stack([y + a / 500, y, np.maximum(y - b / 200, 0)], axis=-1)
-    xyz = np.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787) * _WHITE
-    linear = xyz @ _FROM_XYZ.T
+    linear = _linear(lab.astype(np.float64))
     above = np.maximum(linear, 0.0031308) ** (1 / 2.4) * 1.055 - 0.055
     return np.where(linear > 0.0031308, above, linear * 12.92).clip(0, 1).astype(np.float32)
 
 
 def to_pixels(lab: np.ndarray) -> np.ndarray:
-    """Give uint8 [..., 3] for L, a, b."""
-    return np.rint(to_rgb(lab) * 255).astype(np.uint8)
+    """Give uint8 [..., 3] for L, a, b; a colour that a screen cannot show is paler, of the same lightness and hue."""
+    return np.rint(to_rgb(shown(lab)) * 255).astype(np.uint8)
+
+
+def shown(lab: np.ndarray) -> np.ndarray:
+    """Give L, a, b of the same shape, where a and b are made smaller until a screen can show the colour."""
+    outside = ~_can_be_shown(lab.astype(np.float64))
+    if not outside.any():
+        return lab
+    colours = lab[outside].astype(np.float64)
+    low, high = np.zeros((len(colours), 1)), np.ones((len(colours), 1))  # grey can be shown
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        fits = _can_be_shown(colours * np.concatenate([np.ones_like(middle), middle, middle], axis=1))[
+            :, None
+        ]
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    found = lab.copy()
+    found[outside, 1:] = colours[:, 1:] * low
+    return found
+
+
+def _can_be_shown(lab: np.ndarray) -> np.ndarray:
+    linear = _linear(lab)
+    return np.asarray(((linear > -ROUNDING) & (linear < 1 + ROUNDING)).all(axis=-1))
+
+
+def _linear(lab: np.ndarray) -> np.ndarray:
+    """Give light of red, green and blue, within 0 and 1 for what a screen can show."""
+    lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
+    y = (lightness + 16) / 116
+    f = np.stack([y + a / 500, y, np.maximum(y - b / 200, 0)], axis=-1)
+    xyz = np.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787) * _WHITE
+    return np.asarray(xyz @ _FROM_XYZ.T)
 
 
 def is_grey(lab: np.ndarray) -> bool:
