@@ -89,9 +89,12 @@ def test_lists_hold_paths_pictures_arrays_or_pairs(tmp_path: Path) -> None:
     assert [type(found[i].input).__name__ for i in range(2, 5)] == ["Image", "ndarray", "ndarray"]
     assert found[1].input == folder / "01.png"
     names = tmp_path / "names.txt"
-    names.write_text("00.png\n\n02.png\tanything\n", encoding="utf-8")
+    (folder / "01.png").rename(folder / "one of them.png")
+    names.write_text("00.png\n\n02.png\tanything\n00.png 3\none of them.png\nnone.png 3", encoding="utf-8")
     listed = load_pictures(names)
-    assert [listed[i].input for i in range(2)] == [folder / "00.png", folder / "02.png"]
+    assert [sample.input.name for sample in (listed[i] for i in range(5))] == [  # type: ignore[union-attr]
+        "00.png", "02.png", "00.png", "one of them.png", "none.png 3",
+    ]  # fmt: skip
     assert str(listed.origin(1)) == f"{names}, row 3"
 
 
@@ -106,11 +109,17 @@ def test_a_damaged_picture_is_named_and_a_repeat_is_a_repeat(tmp_path: Path) -> 
     assert len(prepare_unlabelled(paths, on_bad="skip", valid=False).train) == 2
 
 
+def table(folder: Path) -> Path:
+    (folder / "pictures.csv").write_text("path,label\n00.png,3\n", encoding="utf-8")
+    return folder / "pictures.csv"
+
+
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
         (lambda folder: folder / "nowhere", DataError, "no such file"),
         (lambda folder: folder, DataError, "expected pictures"),
+        (lambda folder: table(folder), DataError, "expected a list of paths .*found a table"),
         (lambda folder: [], DataError, "found none"),
         (lambda folder: [3], DataError, "item 0"),
         (lambda folder: 3, UsageError, "found int"),

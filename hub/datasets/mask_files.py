@@ -195,7 +195,7 @@ def _require_names(names: Sequence[str], where: object) -> None:
 
 
 def _from_list(path: Path) -> MaskPart:
-    """Read "picture mask" a line, parted by a tab or by the space between two existing endings."""
+    """Read "picture mask" a line, parted by a tab or by the last blank: names that have blanks need tabs."""
     numbers: list[int] = []
     part = MaskPart(Rows(str(path), file=str(path), numbers=numbers), [])
     for number, line in enumerate(read_text(path, part.rows.problems).splitlines(), 1):

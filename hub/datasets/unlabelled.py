@@ -162,7 +162,14 @@ def _from_folder(folder: Path) -> Pictures:
 
 
 def _from_list_file(path: Path) -> Pictures:
-    """Read one path a line, relative to the file; what follows a tab or stands as a label behind it is no path."""
+    """Read one path a line, relative to the file; what follows a tab, or as a label behind it, is no path.
+
+    Raises DataError for a table, whose columns nobody has named.
+    """
+    if path.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl"):
+        raise DataError(
+            f"{path}: expected a list of paths (.txt), found a table", hint="pass a list of its paths"
+        )
     rows = Rows(str(path), file=str(path), numbers=[])
     assert rows.numbers is not None, "set one line above"
     try:
@@ -171,11 +178,17 @@ def _from_list_file(path: Path) -> Pictures:
         raise DataError(f"{path}: expected a list of paths as UTF-8 text: {problem}") from problem
     for number, line in enumerate(lines, 1):
         if text := line.split("\t")[0].strip():
-            rows.paths.append(str(path.parent / Path(text).expanduser()))
+            rows.paths.append(str(_listed(path.parent, text)))
             rows.numbers.append(number)
     if not rows.paths:
         raise DataError(f"{path}: expected one path a line, found no lines")
     return Pictures(rows)
+
+
+def _listed(folder: Path, text: str) -> Path:
+    """Give the path in a line: all of it, or what stands before its last word where that alone is a file."""
+    whole, before = (folder / Path(each).expanduser() for each in (text, text.rsplit(maxsplit=1)[0]))
+    return before if before.is_file() and not whole.is_file() else whole
 
 
 def _from_items(name: str, items: Any) -> Pictures:
