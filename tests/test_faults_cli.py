@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -391,6 +392,25 @@ def test_F63_ctrl_c_during_a_download_keeps_what_has_arrived(
         client.install("nets")
         assert server.sent(path) <= 3_000_000 + 2**20
     assert housekeeping.verify().findings == []
+
+
+@linux
+def test_F63_ctrl_c_while_a_server_is_silent_about_small_files_ends_the_process(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"/hub/{name}": content for name, content in tree(index).items()}
+    with FaultServer(files) as server:
+        monkeypatch.setenv("HUB_INDEX", f"{server.url}/hub")
+        child = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, "install", "nets"], stderr=subprocess.PIPE, text=True
+        )
+        last = threading.Barrier(4, action=lambda: child.send_signal(signal.SIGINT))  # all four have begun
+        for name in ("README.md", "labels.txt", "golden/input.npz", "module.yaml"):
+            server.script(f"/hub/files/nets/1.0.0/{name}", Reply(at=(1, last.wait), stall=1))
+        said = child.communicate(timeout=15)[1]  # by itself a request waits for 30 s, five times
+        assert (child.returncode, said) == (130, "interrupted\n")
+        client.install("nets")
+    assert [path for path in tree(settings.home()) if path.startswith("tmp/")] == []
 
 
 # ---- F64, F66: many rows ----

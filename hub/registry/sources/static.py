@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from hub import settings
@@ -91,18 +93,14 @@ class StaticSource:
                 yield file, self._copy(self.folder(name, version) / file.path, to / file.sha256)
                 advance(file.size)
             return
-        from concurrent.futures import ThreadPoolExecutor, as_completed
-
+        self._network()  # made here, so that all threads use one
         small = [file for file in files if file.size < SMALL_BYTES]
         # Many small files wait for the server one after the other, so several are asked for at once. Large ones
         # use several connections each, and in this thread Ctrl-C ends them.
-        with ThreadPoolExecutor(SMALL_AT_ONCE) as pool:
-            waiting = {pool.submit(self._download, name, version, file, to, advance): file for file in small}
-            try:
-                for done in as_completed(waiting):
-                    yield waiting[done], done.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        with closing(
+            _side_by_side(lambda file: self._download(name, version, file, to, advance), small)
+        ) as done:
+            yield from done
         for file in files:
             if file.size >= SMALL_BYTES:
                 yield file, self._download(name, version, file, to, advance)
@@ -214,6 +212,41 @@ class _Kept:
     def forget(self) -> None:
         with suppress(OSError):
             self._path.unlink()
+
+
+def _side_by_side(
+    do: Callable[[File], Path], files: Sequence[File]
+) -> Generator[tuple[File, Path], None, None]:
+    """Give each file and what is done with it as soon as it is; nothing is waited for any more once it is closed.
+
+    A pool of threads is joined when Python ends, so that after Ctrl-C a silent server would hold the process until its
+    requests time out, over and over. These threads end with the process.
+    """
+    waiting: SimpleQueue[File] = SimpleQueue()
+    done: SimpleQueue[tuple[File, Path | BaseException]] = SimpleQueue()
+    over = threading.Event()
+
+    def work() -> None:
+        with suppress(Empty):
+            while not over.is_set():
+                file = waiting.get_nowait()
+                try:
+                    done.put((file, do(file)))
+                except BaseException as problem:
+                    done.put((file, problem))
+
+    for file in files:
+        waiting.put(file)
+    for _ in range(min(SMALL_AT_ONCE, len(files))):
+        threading.Thread(target=work, name="hub-small-files", daemon=True).start()
+    try:
+        for _ in files:
+            file, result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield file, result
+    finally:
+        over.set()
 
 
 def _read_file(path: Path, most: int) -> bytes | None:
