@@ -464,6 +464,14 @@ def test_a_backbone_without_its_last_groups_is_what_comes_before_them(
     assert np.array_equal(infer(again, x), infer(short, x))
 
 
+def test_more_groups_are_taken_off_what_is_short_already() -> None:
+    backbone = archs.build("panns_cnn6")
+    backbone.eval()
+    twice = archs.shortened(archs.shortened(backbone, 1), 1)
+    x = noise(2, 1, 64, 64).numpy()
+    np.testing.assert_allclose(infer(twice, x), infer(archs.shortened(backbone, 2), x), rtol=1e-5)
+
+
 def test_dropping_too_many_groups_is_refused() -> None:
     with pytest.raises(SpecError, match="expected 1 to 4, found 5"):
         archs.shortened(archs.build("small_resnet", width=2), 5)

@@ -221,3 +221,12 @@ def test_without_paddlenlp_an_encoder_says_how_to_get_it(monkeypatch: pytest.Mon
         paddlenlp_models.build("bert")
     expected = "hubtune[text]" if sys.version_info < (3, 13) else "Python 3.10 to 3.12"
     assert expected in (caught.value.hint or "")
+
+
+def test_without_its_matrix_the_mean_of_the_vectors_is_left(module: hub.Module, tmp_path: Path) -> None:
+    texts = [("good and warm", "yes"), ("bad and cold", "no")] * 8
+    settings = {"epochs": 1, "strategy": "full", "output_dir": tmp_path, "progress": False}
+    module.finetune(texts, drop_groups=1, valid=False, **settings)
+    again = hub.Module(tmp_path / "best")
+    assert [name for name, _ in again.network.backbone.layer_groups()] == ["embeddings"]
+    assert again.predict("good and warm") == module.predict("good and warm")

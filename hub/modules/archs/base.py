@@ -206,17 +206,24 @@ class Shortened(Backbone):
             self.add_sublayer(name, nn.LayerList(layers))
         self._kept = [name for name, _ in groups[:-drop]]
         self._run = backbone.stages()[:-drop]
-        self._refuse, self._pool = backbone.check, backbone.pooled
+        # Not the backbone itself: its last groups would be parameters of this one.
+        self._refuse, self._pool, self._example = backbone.check, backbone.pooled, backbone.example
 
     def check(self, x: Any) -> None:
         self._refuse(x)
+
+    def example(self) -> Any:
+        return self._example()
+
+    def pooled(self, x: Any) -> Tensor:
+        return self._pool(x)
 
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         return [(name, list(self._sub_layers[name])) for name in self._kept]
 
     def stages(self) -> list[tuple[str, Stage]]:
         *first, (name, last) = self._run
-        return [*first, (name, lambda x: self._pool(last(x)))]
+        return [*first, (name, lambda x: self.pooled(last(x)))]
 
 
 def shortened(backbone: Backbone, drop: int) -> Backbone:

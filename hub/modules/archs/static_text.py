@@ -82,6 +82,11 @@ class StaticText(Backbone):
         if shapes[0] != shapes[1] or shapes[0] != shapes[2] or len(shapes[0]) not in (2, 3):
             raise InputError(f"expected ids, segments and mask as [N, L] or [N, K, L], found {shapes}")
 
+    def example(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Give a batch of one text of four pieces."""
+        ids = paddle.zeros([1, 4], "int64")
+        return ids, ids, paddle.ones_like(ids)
+
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         return [("embeddings", [self.table]), ("projection", [self.projection])]
 
