@@ -46,6 +46,9 @@ from hub.registry import client
 from hub.registry.reference import Reference
 from hub.tasks import Task
 
+FINETUNED = "_finetuned"
+"""What is put behind a module's name when it learns something else, until somebody names it."""
+
 
 class Module(PaddleHubFace):
     """A pretrained module in memory.
@@ -123,12 +126,14 @@ class Module(PaddleHubFace):
 
         `arch`, `preprocess` and `augment` are written as in module.yaml: arch={"name": "small_resnet", "width": 16}.
         `files` are the contents of those that the preprocessing reads, by name: {"vocab.txt": b"…"} for texts. Without
-        labels the module has features and no head.
+        labels the module has features and no head. Raises UsageError for labels that are not names of one line, each
+        once, and SpecError for what module.yaml could not say.
         """
         module = cls.__new__(cls)
         module.device, module._why_device = devices.choose(device)
         paddle.set_device(module.device)
         content = dict(files or {})
+        bundle.require_labels(labels)
         has_head = tasks.kind(task).has_labels and bool(labels)
         spec = ModuleSpec.create(
             name=name, task=task, arch=arch, preprocess=preprocess, augment=augment, license=license, files=content,
@@ -468,7 +473,8 @@ class Module(PaddleHubFace):
         """
         path = Path(folder).expanduser().absolute()
         if name is None:
-            name = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower()).strip("_-") if self.run else self.name
+            nobodys = self.run or self.name.endswith(FINETUNED)
+            name = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower()).strip("_-") if nobodys else self.name
         spec = replace(self.spec, name=name[:64])
         text = self._base.card
         if self.run:
@@ -541,7 +547,7 @@ class Module(PaddleHubFace):
             self.spec,
             arch=arch,
             task=task.name,
-            name=self.name if self.run else f"{self.name[:54]}_finetuned",
+            name=self.name if self.run else f"{self.name[:54]}{FINETUNED}",
             version="1.0.0",
             head=Head(bundle.LABELS_FILE, many) if task.labels else None,
             golden=None,
@@ -550,7 +556,10 @@ class Module(PaddleHubFace):
         )
         self._task, self._corpus = task, None
         self._answers_by, self._vectors_by = Kept(), Kept()
-        self._base = replace(self._base, spec=spec, backbone=backbone, labels=task.labels, head_state={})
+        # The card tells of what was trained before: of a run `save` writes another one.
+        self._base = replace(
+            self._base, spec=spec, backbone=backbone, labels=task.labels, head_state={}, card=""
+        )
 
 
 def _reference(name: str | Path | None, version: str | None) -> str | Path:

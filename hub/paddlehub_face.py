@@ -17,7 +17,7 @@ from hub.errors import UsageError, WeightsError, one_of
 from hub.finetune.config import Config
 from hub.modules import weights
 from hub.modules.archs import Backbone
-from hub.modules.bundle import Bundle
+from hub.modules.bundle import Bundle, require_labels
 from hub.modules.network import Network
 from hub.tasks import Task
 
@@ -208,8 +208,8 @@ def chosen_labels(
 ) -> tuple[str, ...] | None:
     """Give the labels that were asked for, None when none were.
 
-    Without names `num_classes` makes "0", "1", …. Raises UsageError for a map whose numbers do not count from 0, and
-    for arguments that contradict each other.
+    Without names `num_classes` makes "0", "1", …. Raises UsageError for a map whose numbers do not count from 0, for
+    no names, two that are equal or one of several lines, and for arguments that contradict each other.
     """
     found: dict[str, tuple[str, ...]] = {}
     if label_list is not None:
@@ -235,6 +235,10 @@ def chosen_labels(
         found.setdefault("num_classes", tuple(map(str, range(num_classes))))
     if {"label_list", "label_map"} <= set(found) and found["label_list"] != found["label_map"]:
         raise UsageError("label_list and label_map contradict each other", hint="pass one of them")
+    for name, labels in found.items():
+        if not labels:
+            raise UsageError(f"{name}: expected the names of classes, found none")
+        require_labels(labels, name)
     return next(iter(found.values()), None)
 
 

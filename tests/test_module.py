@@ -185,6 +185,25 @@ def test_saving_takes_the_folders_name_and_a_card_that_says_where_it_comes_from(
     assert module.verify().ok
 
 
+def test_a_module_that_learns_something_else_does_not_keep_its_card_and_name(
+    made: Path, tmp_path: Path
+) -> None:
+    module = hub.Module(made, label_list=["dog", "cat"])
+    saved = module.save(tmp_path / "my_pets")
+    assert hub.Module(saved).name == "my_pets"
+    assert not (saved / "README.md").exists()
+    assert hub.Module(hub.Module(made).save(tmp_path / "copy")).name == "shapes"
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", "a"], ["a", ""], ["New\nYork", "b"], ["a", "b\u2028c"], ["a\x0b", "b"]]
+)
+def test_labels_that_could_not_be_read_back_are_refused(labels: list[str]) -> None:
+    arch, preprocess = {"name": "small_resnet", "width": 2}, [{"resize": {"size": 8}}, {"normalize": {}}]
+    with pytest.raises(UsageError, match="labels: expected names of one line, each once, found"):
+        hub.Module.create("x", task="image_classification", arch=arch, preprocess=preprocess, labels=labels)
+
+
 def test_saving_over_something_else_is_refused(made: Path, tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "notes.txt").write_text("mine", encoding="utf-8")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import paddle
 
-from hub.errors import IntegrityError, SpecError, StorageError, WeightsError
+from hub.errors import IntegrityError, SpecError, StorageError, UsageError, WeightsError
 from hub.files import read_text, sha256_of, staged_folder, write_text
 from hub.modules import archs, huggingface, preprocessor, weights
 from hub.modules.archs import Backbone
@@ -117,8 +118,10 @@ def save(
     """Write a module folder in one step: it appears whole or not at all.
 
     A folder that is a module already is replaced; any other that holds something is refused (StorageError).
-    `golden` is (input, output), stored beside the weights and named in module.yaml. Gives the folder.
+    `golden` is (input, output), stored beside the weights and named in module.yaml. Gives the folder. Raises UsageError
+    for labels that could not be read back.
     """
+    require_labels(bundle.labels)
     if folder.exists() and not (folder / FILE_NAME).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise StorageError(f"{folder}: exists and is no module folder", hint="choose a new folder")
     with staged_folder(folder) as staging:
@@ -192,8 +195,18 @@ def _split(
     return parts["backbone"], parts["head"]
 
 
+def require_labels(labels: Sequence[str], what: str = "labels") -> None:
+    """Raise UsageError for names of classes that labels.txt cannot hold: each is a line of its own, and stands once."""
+    broken = next((label for label in labels if label.splitlines() != [label]), None)
+    repeated = next((label for label, count in Counter(labels).items() if count > 1), None)
+    found = broken if broken is not None else repeated
+    if found is not None:
+        raise UsageError(f"{what}: expected names of one line, each once, found {found!r}")
+
+
 def _read_labels(folder: Path, head: Head) -> tuple[str, ...]:
-    labels = tuple(read_text(folder / head.labels).splitlines())
+    text = read_text(folder / head.labels)
+    labels = tuple(text.removesuffix("\n").split("\n")) if text else ()
     repeated = sorted({label for label in labels if labels.count(label) > 1}) if len(labels) < 5000 else []
     if not labels or "" in labels or repeated:
         found = "no lines" if not labels else "an empty line" if "" in labels else f"{repeated[0]!r} twice"
