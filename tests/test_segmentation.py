@@ -320,6 +320,41 @@ def test_a_mask_comes_back_at_the_pictures_own_size() -> None:
     assert drawn.getpixel((5, 5)) == picture.getpixel((5, 5)), "the ground is not painted"
 
 
+def test_a_first_class_that_is_a_thing_is_painted_and_named() -> None:
+    picture, mask = Image.new("RGB", (80, 60), "white"), np.zeros((60, 80), np.uint8)
+    for labels, painted in (
+        (("road", "sky"), True),
+        (("_background_", "sky"), False),
+        (("Ground", "sky"), False),
+    ):
+        result = {"mask": mask, "areas": {labels[0]: 1.0, labels[1]: 0.0}}
+        drawn = SemanticSegmentation(labels).draw(picture, result)
+        assert (drawn.getpixel((5, 5)) != (255, 255, 255)) is painted
+        assert (drawn.height > 60) is painted
+
+
+def written(label: str, width: int = 300) -> np.ndarray:
+    """Give the legend of a picture that is all of one class."""
+    result = {"mask": np.zeros((200, width), np.uint8), "areas": {label: 1.0}}
+    drawn = SemanticSegmentation((label, "other")).draw(Image.new("RGB", (width, 200)), result)
+    return np.asarray(drawn)[200:, 30:]
+
+
+def test_a_name_is_cut_to_the_card_and_its_share_is_there() -> None:
+    for label in ("a" * 300, "a b " * 80, "W" * 300):
+        legend = written(label)
+        assert (legend[:, -4:] == 255).all(), "nothing reaches the edge"
+        assert (legend[:, 180:] < 128).any(), "the share stands at its end"
+
+
+def test_names_of_other_signs_are_no_boxes() -> None:
+    first, second, none = written("\u0159eka"), written("\u0161eka"), written("\uffff\ue123")
+    assert np.array_equal(none, written("??"))
+    assert np.array_equal(written("e\u0301"), written("\u00e9"))
+    if not np.array_equal(first, written("?eka")):  # this machine has a font for them
+        assert not np.array_equal(first, second)
+
+
 def test_a_saved_mask_reads_back_as_its_numbers(tmp_path: object) -> None:
     mask = random_masks((7, 9), ignored=0.1).astype(np.uint8)
     picture = palette_picture(mask)

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 from paddle import Tensor, nn
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.map_layers import Conv2D, interpolated
 from hub.modules.preprocessor import Preprocessor
+from hub.tasks import answer_card
 from hub.tasks import segmentation_losses as losses
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, Sum, is_whole
 from hub.tasks.losses import named_weights
@@ -28,6 +29,9 @@ from hub.transforms.joint import IGNORED
 
 MULTIPLE = 32
 """Sides are padded to multiples of this: the coarsest map of every encoder then has whole cells."""
+GROUNDS = ("background", "ground")
+"""Names of a first label that stands for everything else, and is not painted."""
+
 TILE, OVERLAP = 512, 64
 """Pixels of a tile's side, and of what it shares with the next one."""
 
@@ -228,23 +232,30 @@ class SemanticSegmentation(Plain):
         return {"mask": palette_picture(result["mask"])}
 
     def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
-        """Give the picture with half-transparent colours of the labels, and a legend of those that occur."""
+        """Give the picture with half-transparent colours of the labels, and a legend of those that occur.
+
+        A first label that is called background or ground is left as it is.
+        """
         colours = palette(len(self.labels))
         mask = np.asarray(result["mask"])
         paint = Image.fromarray(colours[mask])
-        where = Image.fromarray(np.where(mask == 0, 0, 140).astype(np.uint8))  # label 0 is the ground
+        ground = 0 if self.labels[0].lower().strip("_") in GROUNDS else -1
+        where = Image.fromarray(np.where(mask == ground, 0, 140).astype(np.uint8))
         drawn = Image.composite(paint, picture.convert("RGB"), Image.new("L", picture.size))
         drawn = Image.composite(paint, drawn, where)
         size = max(12, min(picture.size) // 20)
-        there = [number for number in np.unique(mask).tolist() if number]
+        there = [number for number in np.unique(mask).tolist() if number != ground]
         card = Image.new("RGB", (drawn.width, drawn.height + round(size * 1.5) * len(there)), "white")
         card.paste(drawn)
-        pen, font = ImageDraw.Draw(card), ImageFont.load_default(size)
+        pen = ImageDraw.Draw(card)
         for row, number in enumerate(there):
             top = drawn.height + round(size * 1.5) * row
             pen.rectangle((4, top + 3, 4 + size, top + 3 + size), tuple(colours[number].tolist()))
-            text = f"{self.labels[number]}  {result['areas'][self.labels[number]]:.1%}"
-            pen.text((size + 10, top + 3 + size // 2), text, "black", font, anchor="lm")
+            label = self.labels[number]
+            place = (size + 10, top + 3 + size // 2)
+            answer_card.write(
+                pen, place, label, f"{result['areas'][label]:.1%}", size, drawn.width - size - 14
+            )
         return card
 
 
