@@ -74,6 +74,16 @@ def test_publish_refuses_a_module_that_is_not_what_it_says(
     assert not (tmp_path / "index").exists()
 
 
+def test_publish_to_a_url_makes_no_folder_of_that_name(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = card(tiny_module().save(tmp_path / "made"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["publish", str(made), "--to", "http://host/index"]) == 2
+    assert "expected an index folder, found http://host/index" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
 # ---- list, search ----
 
 

@@ -205,6 +205,16 @@ def test_a_file_that_install_would_not_take_is_refused(
     assert hint in caught.value.hint
 
 
+def test_a_url_is_no_file_to_export_to(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = tree(tmp_path)
+    assert main(["export", "glyphs", "--to", "https://host/glyphs.tar.gz"]) == 2
+    with pytest.raises(UsageError, match=r"expected a file, found https://host/x\.tar\.gz") as caught:
+        export("glyphs", "https://user:secret@host/x.tar.gz")
+    assert "secret" not in str(caught.value)
+    assert tree(tmp_path) == before
+
+
 def test_code_and_links_are_refused(tmp_path: Path) -> None:
     made = module_folder(tmp_path / "made")
     (made / "run.py").write_text("print()", encoding="utf-8")

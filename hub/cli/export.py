@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hub.cli.output import human_size, say, table, write, write_json
 
@@ -19,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Pack the module and print what the file is."""
     from hub.registry.export import export
 
-    done = export(arguments.reference, Path(arguments.to))
+    done = export(arguments.reference, arguments.to)
     if arguments.json:
         write_json({**done._asdict(), "file": str(done.file)})
     else:

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise IntegrityError(
             f"{folder}: {report}", hint="save the module again: Module.save() writes a new golden example"
         )
-    record = publish(folder, Path(arguments.to))
+    record = publish(folder, arguments.to)  # a Path would make a folder of a URL
     print_records([record], as_json=arguments.json)
     say(f"{record.name} {record.version} is in {arguments.to}")
     return 0

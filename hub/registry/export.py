@@ -16,6 +16,7 @@ from typing import NamedTuple
 from hub.errors import IndexFormatError, IntegrityError, StorageError, UsageError
 from hub.files import dump_json, sha256_of, storage_errors, write_text
 from hub.registry import client, owner, resolve
+from hub.registry.credentials import redact
 from hub.registry.index import MAX_MODULE_BYTES, Module
 from hub.registry.manifest import Manifest, list_files, problem, problems, refuse_code
 
@@ -33,12 +34,18 @@ class Exported(NamedTuple):
     size_bytes: int
 
 
-def export(reference: str | Path, to: Path) -> Exported:
+def export(reference: str | Path, to: str | Path) -> Exported:
     """Pack a module into the file `to`, which is replaced: a name (installed first when it is not here) or a folder.
 
     Raises what client.locate raises, IntegrityError for a module whose bytes are not the promised ones, UsageError
-    for a file that `hub install` would not take, UnsafeFileError for a module with code or links, StorageError.
+    for a URL and for a file that `hub install` would not take, UnsafeFileError for a module with code or links,
+    StorageError.
     """
+    if "://" in str(to):
+        raise UsageError(
+            f"--to: expected a file, found {redact(str(to))}",
+            hint="export into a file, then copy it to the server",
+        )
     to = Path(os.path.expanduser(to)).absolute()
     if not to.name.endswith(SUFFIXES):
         raise UsageError(
