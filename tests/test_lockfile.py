@@ -275,6 +275,42 @@ def test_a_changed_file_is_put_right_and_not_given_out(locked: Path) -> None:
     assert path.read_text(encoding="utf-8") == "a\nb\n"
 
 
+@pytest.mark.parametrize("repair", [False, True])
+@pytest.mark.parametrize("line", [["--locked"], ["glyphs@1.0.0"], ["glyphs"]], ids=" ".join)
+def test_what_came_from_an_archive_is_put_right_from_there(
+    line: list[str], repair: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    packed = tmp_path / "packed.tar.gz"
+    pack(module_folder(tmp_path / "made"), packed)
+    assert main(["install", "./packed.tar.gz", "--lock", "hub.lock"]) == 0
+    record = cache.read("glyphs", "1.0.0")
+    weights = record.folder / "weights.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(b"Weights")
+    if repair:
+        assert main(["cache", "verify", "--repair"]) == 1
+    capsys.readouterr()
+    moved = packed.rename(tmp_path / "moved.tar.gz")
+    assert main(["install", *line]) == 1  # and where its source is gone, it says which that was
+    assert str(packed) in capsys.readouterr().err
+    moved.rename(packed)
+    assert main(["install", *line]) == 0
+    assert weights.read_bytes() == b"weights"
+    assert cache.read("glyphs", "1.0.0").source == record.source
+
+
+def test_a_changed_module_is_not_put_right_with_other_files(tmp_path: Path) -> None:
+    made = module_folder(tmp_path / "made")
+    client.install(made)
+    record = cache.read("glyphs", "1.0.0")
+    (record.folder / "labels.txt").unlink()
+    module_folder(made, weights=b"trained since")
+    with pytest.raises(IntegrityError, match=r"labels\.txt: missing") as caught:
+        client.install("glyphs")
+    assert f"{made} still has these files" in caught.value.hint
+
+
 def test_what_no_index_has_is_told_with_where_it_came_from(
     locked: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

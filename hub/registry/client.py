@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hub.errors import BadReferenceError, NotFoundError, StorageError, TransferError, UsageError, did_you_mean
-from hub.registry import cache, published, resolve
+from hub.registry import cache, origins, published, resolve
 from hub.registry.index import Module, Release, Summary
 from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
 from hub.registry.notice import warn
@@ -270,6 +270,8 @@ def _install_by_name(reference: Reference) -> Located:
     here = resolve.here(reference)
     wrong = here.wrong() if here else []
     if here and wrong:  # put right what is here before anything newer
+        if again := _from_its_origin(here):
+            return again
         reference = Reference("name", name=reference.name, versions=f"=={here.release.version}")
     elif here and reference.exact_version:
         return _located(here)
@@ -286,6 +288,24 @@ def _install_by_name(reference: Reference) -> Located:
         if newest(both, within=reference.versions) == here.release.version:
             return _located(here)
     return _install(source, module, release, reference)
+
+
+def _from_its_origin(here: Here) -> Located | None:
+    """Install once more what came from an archive, a folder or by a reference; None when that place has other files."""
+    from hub.registry.install import install_release
+
+    origin = origins.origin_of(here.source)
+    if origin is None or here.record is None:
+        return None
+    with origins.fetched(origin) as folder:
+        release = origins.release_of(
+            folder.module, here.module.name, here.release.version, here.release.files
+        )
+        if release is None:
+            return None
+        resolve.refuse_unmet(here.module.name, release)
+        record = install_release(folder, folder.module, release, reference=here.record.reference)
+    return Located(record.name, record.version, record.folder, record.source, verified=True)
 
 
 def _install_folder(folder: Path, reference: Reference, *, origin: str = "") -> Located:

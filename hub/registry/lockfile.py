@@ -9,30 +9,27 @@ One version of each module, sorted, one fact a line, so that a change reads well
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from hub.errors import BadReferenceError, IntegrityError, NotFoundError, StorageError
+from hub.errors import IntegrityError, NotFoundError, StorageError
 from hub.files import dump_json, write_text
-from hub.registry import published, resolve
+from hub.registry import resolve
 from hub.registry.catalog.entry import WEIGHTS_FILE
 from hub.registry.client import Located, install
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, read_files
 from hub.registry.install import install_release
-from hub.registry.manifest import FILE_NAME as MANIFEST
 from hub.registry.notice import warn
-from hub.registry.reference import Reference, is_module_name
+from hub.registry.origins import fetched, origin_of, release_of
+from hub.registry.reference import is_module_name
 from hub.registry.sources.base import Source
 from hub.registry.sources.catalog import CatalogSource
-from hub.registry.sources.folder import FolderSource
 from hub.registry.strict import SCHEMA, Place, check_schema, load_json
 from hub.registry.workspace import locked as held
-from hub.registry.workspace import temporary
 
 FILE_NAME = "hub.lock"
 MAX_BYTES = 10 * MAX_MODULE_BYTES
@@ -113,8 +110,9 @@ def lock(module: Located) -> Locked:
 def install_locked(module: Locked, *, lock_file: Path) -> Located:
     """Put exactly this module on this machine; without a network and a word when it is here already.
 
-    Any source will do that has the locked bytes: the bundled modules, the indexes of HUB_INDEX in order, the catalog,
-    then the place that the lock names (hf://, git+https://, paddlehub://, an archive, a folder).
+    What was changed here is put right. Any source will do that has the locked bytes: the bundled modules, the
+    indexes of HUB_INDEX in order, the catalog, then the place that the lock names (hf://, git+https://,
+    paddlehub://, an archive, a folder).
     Raises IntegrityError when what is here, or what every source has, are other bytes; NotFoundError when no source
     has this version; and what client.install raises. Nothing is visible before its digest agreed.
     """
@@ -126,7 +124,8 @@ def install_locked(module: Locked, *, lock_file: Path) -> Located:
                 f"{where} is on this machine with other files: {_differing(module, here.release.files)}",
                 hint=f"hub uninstall {module.name}@{module.version}, then try again",
             )
-        return install(f"{module.name}@{module.version}")  # which puts right what was changed
+        if not here.wrong():
+            return install(f"{module.name}@{module.version}")
     others = []
     for source, offer in resolve.known(module.name):
         if (release := _release(source, offer, module)) is None:
@@ -136,12 +135,11 @@ def install_locked(module: Locked, *, lock_file: Path) -> Located:
                 offer = source.pin(module.name, weights=_weights(module), others=module.files)
             return _install(source, offer, release)
         others.append(f"{source.name} has other {_differing(module, release.files)}")
-    if origin := _origin(module):
-        with _fetched(origin) as folder:
+    if origin := origin_of(module.source):
+        with fetched(origin) as folder:
             found = folder.module
-            same = (found.name, found.releases[0].version) == (module.name, module.version)
-            if same and set(found.releases[0].files) == set(module.files):
-                return _install(folder, found, found.releases[0])
+            if locked := release_of(found, module.name, module.version, module.files):
+                return _install(folder, found, locked)
             others.append(f"{folder.name} has other {_differing(module, found.releases[0].files)}")
     if others:
         raise IntegrityError(
@@ -168,34 +166,6 @@ def _release(source: Source, offer: Module, module: Locked) -> Release | None:
 def _weights(module: Locked) -> File | None:
     """Give the checkpoint of a module from the catalog."""
     return next((file for file in module.files if file.path == WEIGHTS_FILE), None)
-
-
-def _origin(module: Locked) -> Reference | None:
-    """Give where a module came from, if that is one place that can be gone to again and not an index."""
-    try:
-        reference = Reference.parse(module.source)
-        if reference.kind == "url":  # an index has a URL too
-            name = urlsplit(reference.location).path.rpartition("/")[2]
-            return reference if Reference.parse(f"./{name}").kind == "archive" else None
-    except BadReferenceError:
-        return None
-    path = Path(reference.location)
-    is_module = (path / MANIFEST).is_file() or published.is_published_folder(path)
-    is_there = {"name": False, "folder": is_module, "archive": path.is_file()}
-    return reference if is_there.get(reference.kind, True) else None
-
-
-@contextmanager
-def _fetched(origin: Reference) -> Iterator[FolderSource]:
-    """Give the module of one place as a source, for as long as the block lasts."""
-    if origin.kind == "folder":
-        yield FolderSource(Path(origin.location))
-        return
-    from hub.registry.sources import afar
-
-    with temporary(origin.kind) as work:
-        found = afar.fetch(origin, work)
-        yield FolderSource(found.folder, name=found.origin)
 
 
 def _install(source: Source, offer: Module, release: Release) -> Located:

@@ -39,7 +39,8 @@ class Here:
             name = f"{self.module.name}@{self.release.version}"
             raise IntegrityError(
                 f"{name} was changed in {self.folder}: {'; '.join(wrong[:3])}",
-                hint=f"hub install {name} puts it right, if its source still has it",
+                hint=f"hub install {name} puts it right, if {self.source} still has these files; "
+                f"hub uninstall {name} removes it",
             )
 
 
