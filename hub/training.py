@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,8 +18,8 @@ from hub import tasks
 from hub.datasets import Dataset, Sample
 from hub.datasets.by_task import prepare_for
 from hub.datasets.grouped import is_grouped
-from hub.errors import UsageError
-from hub.files import storage_errors
+from hub.errors import SpecError, UsageError
+from hub.files import read_text, storage_errors
 from hub.finetune import plan as planning
 from hub.finetune import resume
 from hub.finetune.batches import Batches, ItemCache, Read
@@ -194,14 +195,17 @@ def run_folder(
     `last` is what the module was trained in last: where that is the run to go on with, the module has weights of its
     middle, and those that it began with are the ones to compare.
 
-    Raises UsageError for a run that was broken off and is not to be gone on with, or that was another one; what is in
-    the folder then stays as it is. What a finished run left there is removed.
+    Raises UsageError for a run that was broken off and is not to be gone on with, or that was another one, and for
+    files of another kind that have the names of a run's; what is in the folder then stays as it is. What a finished
+    run left there is removed.
     """
     folder = _folder(chosen, name, ranks=group.size)
+    if group.first:
+        _require_own(folder)
     checkpoints = Checkpoints(folder / "checkpoints", say=say)
     with checkpoints.owned() if group.first else nullcontext():
         if group.first and not resuming:
-            _require_finished(folder, checkpoints)
+            _require_finished(folder, checkpoints, say)
         start = checkpoints.newest() if resuming else None
         same = start is not None and last is not None and last.folder == folder
         identity = job.plan.identity(
@@ -213,12 +217,30 @@ def run_folder(
         yield folder, Store(checkpoints, start, identity)
 
 
-def _require_finished(folder: Path, checkpoints: Checkpoints) -> None:
+def _require_own(folder: Path) -> None:
+    """Raise UsageError where files have the names of a run's and are none, since they would be replaced."""
+    found = [name for name in ("config.json", "metrics.json", "history.json") if (folder / name).exists()]
+    if not found:
+        return
+    try:  # a run begins with writing config.json, so that the others are never without it
+        config = json.loads(read_text(folder / "config.json"))
+    except (SpecError, ValueError):
+        config = None
+    if not isinstance(config, dict) or not {"environment", "command"} <= set(config):
+        raise UsageError(
+            f"{folder / found[0]}: expected {found[0]} of a run, found another file, which would be replaced",
+            hint="choose another output_dir, or move the file away",
+        )
+
+
+def _require_finished(folder: Path, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:
     if checkpoints.newest() is not None and not (folder / "metrics.json").is_file():
         raise UsageError(
             f"{folder} holds a run that was broken off",
             hint="go on with resume=True, or choose another output_dir, or remove it",
         )
+    if (folder / "metrics.json").is_file():
+        say(f"{folder}: the finished run that is there is replaced")
     checkpoints.clear()
     (folder / "metrics.json").unlink(missing_ok=True)
 

@@ -340,6 +340,31 @@ def test_a_run_that_was_broken_off_is_not_overwritten_by_mistake(tmp_path: Path)
     assert "resume=True" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", '{"model_type": "bert"}'),
+        ("config.json", "no JSON"),
+        ("metrics.json", '{"best_epoch": 1, "accuracy": 0.9}'),
+        ("history.json", "[]"),
+    ],
+)
+def test_files_that_are_no_runs_are_not_replaced(tmp_path: Path, name: str, text: str, resume: bool) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{name}: expected .* of a run, found another"):
+        run(tmp_path, resume=resume)
+    assert (tmp_path / name).read_text(encoding="utf-8") == text
+    assert not (tmp_path / "best").exists()
+
+
+def test_a_finished_run_is_replaced_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, epochs=1, progress=True)
+    assert "replaced" not in capsys.readouterr().err
+    run(tmp_path, epochs=1, progress=True)
+    assert f"{tmp_path}: the finished run that is there is replaced" in capsys.readouterr().err
+
+
 def test_f49_a_damaged_checkpoint_is_passed_over_and_the_one_before_it_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
