@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import warnings
@@ -121,6 +122,16 @@ def test_formats_are_read(tmp_path: Path, name: str, how: dict[str, str], tolera
     else:
         assert len(found) == 8000
         np.testing.assert_allclose(found[middle], TONE[middle], atol=tolerance)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_a_file_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
+    path = sounds.write(tmp_path / "a.wav", TONE, 8000)
+    latin = path.rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    assert len(audio.read(latin, rate=8000)) == len(TONE)
+    write_bytes(latin, b"just some text")
+    with pytest.raises(InputError, match="14 bytes that cannot be decoded"):
+        audio.read(latin, rate=8000)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])

@@ -8,6 +8,7 @@ soundfile, soxr and librosa (the audio extra) are imported when a sound is read,
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -80,12 +81,16 @@ def _opened(path: Path) -> Any:
     if path.is_dir():
         raise InputError("expected a sound, found a folder")
     try:
-        return soundfile.SoundFile(str(path))
-    except (soundfile.LibsndfileError, TypeError, OSError) as problem:  # TypeError: a .raw without a format
+        # Bytes, because a path need not be text in UTF-8, as which soundfile would write it.
+        return soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
+    except (  # TypeError: a .raw without a format
+        soundfile.LibsndfileError, TypeError, OSError, UnicodeError,
+    ) as problem:  # fmt: skip
         size = path.stat().st_size
         found = "an empty file" if size == 0 else f"{size:,} bytes that cannot be decoded"
         raise InputError(
-            f"expected a sound ({', '.join(sorted(DECODED))}), found {found}: {problem}"
+            f"expected a sound ({', '.join(sorted(DECODED))}), found {found}: "
+            f"{getattr(problem, 'error_string', problem)}"
         ) from None
 
 
