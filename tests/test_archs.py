@@ -39,7 +39,7 @@ SMALL = {
 CASES = [
     (name, SMALL.get(name, {}))
     for name in archs.names()
-    if _FAMILIES[name] in ("small_resnet", "vision", "resnet_vd", "mobile")
+    if _FAMILIES.get(name) in ("small_resnet", "vision", "resnet_vd", "mobile")
 ]
 CASES += [("squeezenet", {"version": "1.0"}), ("resnet", {"depth": 50, "width": 4, "groups": 32})]
 
@@ -462,6 +462,22 @@ def test_a_backbone_without_its_last_groups_is_what_comes_before_them(
     weights.give(again, weights.state_of(short), what="the same architecture")
     again.eval()
     assert np.array_equal(infer(again, x), infer(short, x))
+
+
+def test_an_architecture_of_ones_own_is_found_once_it_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hub.modules.archs import base
+
+    monkeypatch.setattr(base, "_BUILDERS", dict(base._BUILDERS))
+    with pytest.raises(UsageError, match="found 'mine'"):
+        archs.build("mine")
+    base.register("mine")(lambda *, width=2: archs.build("small_resnet", width=width))
+    assert archs.build("mine", width=3).feature_spec.channels == 36
+    assert "mine" in archs.names()
+
+
+def test_pictures_of_other_channels_are_refused() -> None:
+    with pytest.raises(InputError, match=r"expected pictures as \[N, 3, H, W\], found \[1, 1, 8, 8\]"):
+        archs.build("small_resnet", width=2, in_channels=3).features(paddle.zeros([1, 1, 8, 8]))
 
 
 def test_more_groups_are_taken_off_what_is_short_already() -> None:

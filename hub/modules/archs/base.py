@@ -171,7 +171,10 @@ _REFUSALS = (TypeError, ValueError, AssertionError, ArithmeticError, LookupError
 
 
 def register(name: str) -> Callable[[Callable[..., Backbone]], Callable[..., Backbone]]:
-    """Register a backbone class or a function that builds one under the name that module.yaml uses."""
+    """Register a backbone class or a function that builds one under the name that module.yaml uses.
+
+    Yours too: a module of it can be loaded by whoever has registered it before.
+    """
 
     def remember(builder: Callable[..., Backbone]) -> Callable[..., Backbone]:
         _BUILDERS[name] = builder
@@ -181,8 +184,8 @@ def register(name: str) -> Callable[[Callable[..., Backbone]], Callable[..., Bac
 
 
 def names() -> list[str]:
-    """Give the name of every architecture, sorted."""
-    return sorted(_FAMILIES)
+    """Give the name of every architecture, sorted: those here, and those that were registered elsewhere."""
+    return sorted({*_FAMILIES, *_BUILDERS})
 
 
 class Shortened(Backbone):
@@ -244,9 +247,10 @@ def build(name: str, *, drop_groups: int = 0, drop_channels: int = 0, **argument
     With `drop_groups` it comes without its last groups; `drop_channels` is then the length of its features. Raises
     UsageError for a name that no family has, SpecError for arguments that the architecture does not take.
     """
-    if name not in _FAMILIES:
-        raise one_of("arch.name", name, _FAMILIES)
-    importlib.import_module(f"hub.modules.archs.{_FAMILIES[name]}")
+    if name in _FAMILIES:
+        importlib.import_module(f"hub.modules.archs.{_FAMILIES[name]}")
+    elif name not in _BUILDERS:
+        raise one_of("arch.name", name, names())
     builder = _BUILDERS[name]
     allowed = inspect.signature(builder).parameters
     for argument in arguments:

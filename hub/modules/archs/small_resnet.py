@@ -12,6 +12,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from hub.errors import InputError
 from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
 from hub.modules.map_layers import mean_of_map
 
@@ -61,6 +62,11 @@ class SmallResNet(Backbone):
             channels = wider
         self.add_sublayer("stages", stages)  # its name in the weights, which `stages()` has in Python
         self.feature_spec = FeatureSpec("pooled", (width * 4 + width * 8,))
+
+    def check(self, x: Tensor) -> None:
+        """Raise InputError for anything but [N, C, H, W] with the channels that it was built for."""
+        if paddle.in_dynamic_mode() and (x.ndim != 4 or x.shape[1] != self.input_channels):
+            raise InputError(f"expected pictures as [N, {self.input_channels}, H, W], found {list(x.shape)}")
 
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         return [("stem", [self.stem]), *((f"stage{n}", [stage]) for n, stage in enumerate(self._stages(), 1))]
