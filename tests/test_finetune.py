@@ -560,6 +560,38 @@ def test_every_setting_changes_the_run_and_the_module_still_learns(tmp_path: Pat
     assert hub.Module(module.run.best).predict(array) == module.predict(array)
 
 
+MOBILE = {
+    "arch": {"name": "mobilenet_v1", "scale": 0.25},
+    "preprocess": [{"normalize": {"mean": [0.3] * 3, "std": [0.3] * 3}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ({}, {"strategy": "full", "freeze": 2}),
+        ({}, {"strategy": "probe"}),
+        ({}, {"strategy": "gradual"}),
+        (MOBILE, {"strategy": "full", "freeze": 1}),
+        (MOBILE, {"strategy": "full"}),
+    ],
+    ids=["freeze", "probe", "gradual", "mobilenet, freeze", "mobilenet"],
+)
+def test_a_compiled_network_learns_what_it_does_otherwise_whatever_is_frozen(
+    tmp_path: Path, module: dict, options: dict
+) -> None:
+    """Also where more of it is opened from one epoch to the next."""
+    data = [(np.stack([array] * 3, axis=2), label) for array, label in samples(8)]
+    losses = []
+    for to_static in (False, True):
+        run = tiny_module(**module).finetune(
+            data, output_dir=tmp_path / str(to_static), epochs=4, learning_rate=0.003, batch_size=8, augment=False,
+            progress=False, to_static=to_static, **options,
+        ).run  # fmt: skip
+        losses.append([row["train_loss"] for row in run.history if row["epoch"]])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_a_teacher_is_learnt_from(tmp_path: Path) -> None:
     teacher = trained(tmp_path / "teacher", epochs=8, learning_rate=0.01, strategy="full")
     student = trained(

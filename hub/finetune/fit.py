@@ -227,8 +227,8 @@ def _trainer(network: Network, model: nn.Layer, plan: Plan, group: Group) -> Tra
         for name, layers in network.layer_groups()
     ]
     group.same_start(model)
-    return Trainer(
-        paddle.jit.to_static(model) if config.to_static else model,
+    trainer = Trainer(
+        model,
         plan.task,
         optimizer=optimizer.build(groups, config, config.learning_rate),
         loss=plan.loss,
@@ -245,6 +245,31 @@ def _trainer(network: Network, model: nn.Layer, plan: Plan, group: Group) -> Tra
         # Contrast is between all pairs of a batch: in parts it would be another loss.
         max_tokens=None if config.loss == "contrastive" else config.max_tokens,
     )
+    if config.to_static:
+        trainer.train_mode = _compiling(model)
+    return trainer
+
+
+def _compiling(model: nn.Layer) -> Callable[[int], None]:
+    """Give what puts the model into training and compiles it, anew whenever something else of it is frozen.
+
+    It is traced as a whole: which parameters are trained, and what normalizes by moving statistics, stays as it was
+    then. (paddle's other way, piece by piece, notices by itself, but cannot follow every stage of a network.)
+    """
+    compiled_for: list[bool] = []
+
+    def begin(batch_size: int) -> None:
+        freezing.train_mode(model, batch_size)
+        modes = [part.training for part in model.sublayers()] + [
+            each.trainable for each in model.parameters()
+        ]
+        if modes != compiled_for:
+            if compiled_for:
+                model.forward.rollback()
+            paddle.jit.to_static(model, full_graph=True)
+            compiled_for[:] = modes
+
+    return begin
 
 
 def _training_batches(
