@@ -141,6 +141,23 @@ def test_a_withdrawn_version_is_had_only_by_its_number(
     assert "labels are swapped" in caplog.text
 
 
+def test_a_version_that_was_withdrawn_after_it_was_installed_says_so(
+    own_index: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    located = client.install("glyphs@1.10.0")
+    edit(own_index / "modules/glyphs.json", lambda page: page["releases"][2].update(yanked="labels swapped"))
+    assert {each["version"]: each["yanked"] for each in client.show("glyphs")["releases"]} == {
+        "2.0.0rc1": None, "1.10.0": "labels swapped", "1.2.0": None, "1.0.0": None,
+    }  # fmt: skip
+    assert client.install("glyphs") == located
+    assert "glyphs 1.10.0 is installed and was withdrawn: labels swapped" in caplog.text
+    caplog.clear()
+    client.uninstall("glyphs")
+    client.install(module_folder(own_index.parent / "made", version="1.10.0", weights=b"of my own"))
+    client.install("glyphs")
+    assert caplog.text == ""  # what the index has withdrawn are other files
+
+
 @pytest.mark.parametrize("reference", ["glyphs@3.0", "glyphs>=3"])
 def test_an_unknown_version_lists_the_known_ones(index: Path, reference: str) -> None:
     with pytest.raises(NotFoundError, match="no such version") as caught:

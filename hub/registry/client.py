@@ -150,7 +150,8 @@ def show(text: str) -> dict[str, Any]:
         offers = []
     local = resolve.versions_here(reference.name)
     releases = {release.version: release for _, module in reversed(offers) for release in module.releases}
-    releases |= {version: found.release for version, found in local.items()}
+    for version, found in local.items():
+        releases[version] = replace(found.release, yanked=resolve.withdrawn(found.release, offers))
     if here:
         module, release, source = here.module, here.release, here.source
     else:
@@ -276,7 +277,8 @@ def _install_by_name(reference: Reference) -> Located:
     elif here and reference.exact_version:
         return _located(here)
     try:
-        source, module, release = resolve.pick(reference, resolve.known(reference.name))
+        offers = resolve.known(reference.name)
+        source, module, release = resolve.pick(reference, offers)
     except (TransferError, NotFoundError) as error:
         if here is None:
             raise
@@ -286,6 +288,8 @@ def _install_by_name(reference: Reference) -> Located:
     if here and not wrong:
         both = [here.release.version, release.version]
         if newest(both, within=reference.versions) == here.release.version:
+            if why := resolve.withdrawn(here.release, offers):
+                warn("%s %s is installed and was withdrawn: %s", reference.name, here.release.version, why)
             return _located(here)
     return _install(source, module, release, reference)
 

@@ -91,6 +91,12 @@ def pick(
     raise _refusal(reference, [release for _, module in offers for release in module.releases])
 
 
+def withdrawn(release: Release, offers: Sequence[tuple[Source, Module]]) -> str:
+    """Give why a source has withdrawn this release, with these files, since it was installed; "" when none has."""
+    same = (module.release(release.version) for _, module in offers)
+    return next((each.yanked for each in same if each and set(each.files) == set(release.files)), "")
+
+
 def refuse_unmet(name: str, release: Release) -> None:
     """Raise MissingDependencyError when a release needs another hub or paddle than this machine has."""
     if broken := unmet(release.requires):
