@@ -107,6 +107,8 @@ def prepare(
         kind.inputs, train, grouped=kind.grouped, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad,
         seed=config.seed, workers=config.workers, probe=probe, progress=progress,
     )  # fmt: skip
+    if hasattr(kind, "in_order"):
+        parts = parts.relabelled(kind.in_order(parts.train, parts.train.labels, **(options or {})))
     task = tasks.create(name, parts.train.labels, multi_label=parts.train.multi_label, **(options or {}))
     sets = Sets(
         read(parts.train, items),
@@ -119,7 +121,9 @@ def prepare(
     task.attach(backbone)
     plan = planning.plan(config, task, backbone, sets, options=options, early_stop=early_stop, ranks=ranks)
     varied = hashlib.sha256(f"{_steps(base.spec)} {base.spec.augment}".encode()).hexdigest()
-    return Job(task, backbone, sets, plan, "\n".join([parts.describe(), *_cut(sets)]), varied[:16])
+    return Job(
+        task, backbone, sets, plan, "\n".join([parts.describe(), *task.notes(), *_cut(sets)]), varied[:16]
+    )
 
 
 def _cut(sets: Sets) -> Iterator[str]:

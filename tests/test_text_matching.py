@@ -69,12 +69,35 @@ def batch_of(task: TextMatching, library: bool = False) -> Any:
         (("-1", "1"), "1"),
         (("False", "True"), "True"),
         (("normal", "similar"), "similar"),
+        (("correct", "incorrect"), "correct"),
+        (("information", "other"), "other"),
+        (("contradiction", "entailment"), "entailment"),
+        (("不同", "相同"), "相同"),
+        (("相似", "不相似"), "相似"),
     ],
 )
 def test_the_label_of_a_match_follows_from_the_names(name: str, labels: tuple[str, str], match: str) -> None:
     task = tasks.create(name, labels)
     assert type(task) is TASKS[name]
     assert task.labels[task.positive] == match
+
+
+def test_where_names_do_not_say_it_a_match_is_what_is_asked_for_or_more_alike() -> None:
+    alike = [Sample((f"the green house {n}", f"a green house {n}"), 0) for n in range(6)]
+    apart = [Sample((f"the green house {n}", f"somebody sings {n}"), 1) for n in range(6)]
+    for kind in TASKS.values():
+        assert kind.in_order(alike + apart, ("duplicate", "original")) == ("original", "duplicate")
+        assert kind.in_order(alike + apart, ("gleich", "verschieden")) == ("verschieden", "gleich")
+        assert kind.in_order(alike + apart, ("1", "2")) == ("2", "1")
+        assert kind.in_order(alike + apart, ("1", "2"), match=2) == ("1", "2")
+        assert kind.in_order(alike + apart, ("0", "1")) == ("0", "1"), "the names say it"
+        with pytest.raises(UsageError, match="neither the names 'a' and 'b' nor their texts say") as caught:
+            kind.in_order(alike[:3] + [Sample(each.input, 1) for each in alike[:3]], ("a", "b"))
+        assert "match='b'" in str(caught.value)
+        with pytest.raises(UsageError, match="match: expected one of"):
+            kind.in_order(alike, ("a", "b"), match="c")
+        with pytest.raises(UsageError, match="match: expected '1', found '0'"):
+            kind(("0", "1"), match="0")
 
 
 @pytest.mark.parametrize("kind", TASKS.values())

@@ -105,6 +105,30 @@ def test_every_task_learns_is_saved_and_answers_the_same_again(
     assert again.evaluate(data)[metric] == pytest.approx(module.run.metrics[metric])
 
 
+@pytest.mark.parametrize("task", ["text_matching", "siamese_matching"])
+@pytest.mark.parametrize("chosen", [None, "duplicate", "original"])
+def test_which_pairs_match_is_said_and_kept(tmp_path: Path, task: str, chosen: str | None) -> None:
+    names = {"same": "duplicate", "different": "original"}
+    data = [(given, names[label]) for given, label in pairs(24)]
+    module = turned(task, tmp_path / "tiny")
+    settings = {**SETTINGS, "epochs": 1, **({} if chosen is None else {"match": chosen})}
+    module.finetune(data, valid=data, output_dir=tmp_path / "run", **settings)
+    match = chosen or "duplicate"  # whose texts are alike
+    assert module.run is not None
+    assert f"pairs labelled '{match}' count as matches" in module.run.data
+    again = hub.Module(module.save(tmp_path / "mine"))
+    assert again.labels[-1] == match
+    metrics = again.evaluate(data)
+    assert metrics == module.evaluate(data)
+    assert metrics["f1"] == metrics["per_class"][match]["f1"]
+    [result] = again.predict([("the cat sat", "the cat sat")])
+    if task == "siamese_matching":
+        assert result["similarity"] == pytest.approx(1, abs=1e-5)
+    else:
+        chance = result["score"] if result["label"] == match else 1 - result["score"]
+        assert result["similarity"] == pytest.approx(chance, abs=1e-5)
+
+
 def test_entities_are_found_where_they_are_written(tmp_path: Path) -> None:
     module = turned("sequence_labeling", tmp_path / "tiny")
     module.finetune(tagged(48), valid=False, output_dir=tmp_path / "run", **SETTINGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hub.datasets.base import Dataset, Sample
@@ -28,6 +28,19 @@ class Prepared:
     def describe(self) -> str:
         """Give the table of classes and counts, and the notes below it."""
         return "\n".join([Splits(self.train, self.valid, self.test).describe(), *self.notes])
+
+    def relabelled(self, labels: Sequence[str]) -> Prepared:
+        """Give the same samples with the labels in another order."""
+        if tuple(labels) == self.train.labels:
+            return self
+
+        def changed(part: Dataset) -> Dataset:
+            other = part.relabel(labels)
+            other.name = part.name  # that of a published set is not its rows'
+            return other
+
+        valid, test = (None if part is None else changed(part) for part in (self.valid, self.test))
+        return replace(self, train=changed(self.train), valid=valid, test=test)
 
 
 def prepare(

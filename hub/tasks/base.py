@@ -163,6 +163,10 @@ class Plain:
         """Give what the network finds in the batch, and its targets."""
         yield run(inputs), targets
 
+    def notes(self) -> list[str]:
+        """Say what it took from the data that a person should know, a line each."""
+        return []
+
     def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
         """Give what of a result is kept as a picture of its own, by name."""
         return {}
@@ -171,8 +175,9 @@ class Plain:
 class Task(Protocol):
     """One task for one set of labels. `Plain` has what most of them share.
 
-    Four methods are optional. `scale_to(targets)` takes note of the numbers of the training, float64 [N], before the
-    head is built (`of_numbers`). `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
+    Five methods are optional. `in_order(data, labels, **options)`, of the class, gives the labels of the training data
+    in the order that the task needs. `scale_to(targets)` takes note of the numbers of the training, float64 [N], before
+    the head is built (`of_numbers`). `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
     closed form, NaN where a sample says nothing of a label; of a head on maps a cell is a sample, and `targets` are the
     class numbers of its pixels [N, P]. `misses(outputs, targets)` gives (row, expected, found, score) of each wrong
     answer, for the report, and then `show(source)` an input as a person looks at it: a picture, a text or a
@@ -225,6 +230,9 @@ class Task(Protocol):
     @staticmethod
     def examples(preprocessor: Preprocessor) -> Examples:
         """Give how this task's samples become batches."""
+
+    def notes(self) -> list[str]:
+        """Say what it took from the data that a person should know, a line each."""
 
     def meter(self) -> Meter:
         """Give an empty meter."""

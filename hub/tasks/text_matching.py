@@ -30,7 +30,17 @@ from hub.transforms.text import Tokens
 
 CONTRASTIVE_SCALE = 20.0
 """What cosines are multiplied with in the contrastive loss: the value of sentence-transformers."""
-_NEGATIVE = re.compile(r"(0|no|non|not|false)([^a-z]|$)|(un|dis|mis|in|neg|diff|contra)[a-z]+|-1")
+_NEGATIVE = re.compile(
+    r"(0|-1|no|non|not|false|negative|neg|different|diff|differs?|dissimilar|distinct|unrelated|unlike|unequal|mismatch"
+    r"|contradict(ion|s|ory)?)([^a-z]|$)"
+)
+"""How the names begin of pairs that do not match."""
+_NEGATING = ("un", "dis", "mis", "in", "im", "ir", "non", "non-", "non_", "不", "非")
+"""And what stands before the name of those that do."""
+MOST_COMPARED = 10_000
+"""Pairs that are looked at where the names do not say which of them match."""
+SURE = 3.0
+"""Standard errors by which the texts of one class have to be more alike than those of the other."""
 
 
 class TextMatching(OfTexts, Classification):
@@ -39,18 +49,52 @@ class TextMatching(OfTexts, Classification):
     name = "text_matching"
     inputs = "pairs"
 
-    def __init__(self, labels: Sequence[str], *, multi_label: bool = False) -> None:
+    def __init__(self, labels: Sequence[str], *, multi_label: bool = False, match: object = None) -> None:
         """Take two labels. The one that means a match is the last, unless by its name it is the one that does not.
 
-        Of ("0", "1") it is "1", of ("different", "same") "same", of ("match", "no_match") "match".
+        Of ("0", "1") it is "1", of ("different", "same") "same", of ("match", "no_match") "match". `match` is what it
+        is expected to be: `in_order` puts it last, and their order is what a module keeps. Raises UsageError where it
+        is not one of two labels, or the one whose name says the opposite.
         """
         if multi_label or len(labels) != 2:
             found = "multi_label=True" if multi_label else f"{len(labels)}: {', '.join(labels[:10])}"
             raise UsageError(f"{self.name}: expected two labels, such as 0 and 1, found {found}")
         super().__init__(labels)
-        says_no = [_NEGATIVE.match(label.lower()) is not None for label in self.labels]
-        self.positive = 0 if says_no == [False, True] else 1
+        self.positive = 0 if _says_no(*self.labels) == [False, True] else 1
+        expected = self.labels[self.positive]
+        if match is not None and _of_labels(match, self.labels) != expected:
+            raise UsageError(
+                f"match: expected {expected!r}, found {str(match)!r}, which by its name does not match",
+                hint="leave match out, or give the labels other names: same and different",
+            )
         self.metrics = {**self.metrics, "f1": True, "auc": True}
+
+    @classmethod
+    def in_order(
+        cls, data: Sequence[Sample], labels: Sequence[str], *, match: object = None
+    ) -> tuple[str, ...]:
+        """Give the labels of training data in the order in which this task takes them.
+
+        Where the names do not say which of two is a match, it is `match`, and without it the one whose pairs have more
+        letters in common. Raises UsageError where they do not differ in that, or `match` is none of the labels.
+        """
+        if len(labels) != 2:
+            return tuple(labels)
+        chosen = None if match is None else _of_labels(match, labels)
+        if sum(_says_no(*labels)) == 1:
+            return tuple(labels)
+        if chosen is None:
+            chosen = _more_alike(data, labels)
+        if chosen is None:
+            raise UsageError(
+                f"{cls.name}: neither the names {labels[0]!r} and {labels[1]!r} nor the texts say which pairs match",
+                hint=f"say it: match={labels[-1]!r}",
+            )
+        return tuple(sorted(labels, key=lambda label: label == chosen))
+
+    def notes(self) -> list[str]:
+        """Say which pairs count as matches."""
+        return [f"pairs labelled {self.labels[self.positive]!r} count as matches"]
 
     @staticmethod
     def examples(preprocessor: Preprocessor) -> Examples:
@@ -104,6 +148,42 @@ class TextMatching(OfTexts, Classification):
     def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
         """Give the picture of the texts over a strip with the label as a bar."""
         return answer_card.draw(picture, [(result["label"], result["score"])])
+
+
+def _says_no(first: str, second: str) -> list[bool]:
+    """Say of each of two labels whether its name is that of pairs that do not match."""
+    names = first.lower(), second.lower()
+    return [
+        _NEGATIVE.match(name) is not None or name in [before + other for before in _NEGATING]
+        for name, other in zip(names, reversed(names), strict=True)
+    ]
+
+
+def _of_labels(match: object, labels: Sequence[str]) -> str:
+    if str(match) not in labels:  # the command line makes a number of 1
+        raise one_of("match", str(match), labels)
+    return str(match)
+
+
+def _more_alike(data: Sequence[Sample], labels: Sequence[str]) -> str | None:
+    """Give the label whose pairs surely have more letters in common, or None."""
+    shares: list[list[float]] = [[], []]
+    for i in range(0, len(data), max(1, len(data) // MOST_COMPARED)):
+        shares[data[i].label].append(_in_common(*data[i].input))
+    if min(map(len, shares)) < 2:
+        return None
+    first, second = (np.array(each) for each in shares)
+    apart = first.mean() - second.mean()
+    error = np.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
+    return labels[0 if apart > 0 else 1] if abs(apart) > SURE * error else None
+
+
+def _in_common(first: str, second: str) -> float:
+    """Give the share of three letters in a row that two texts have in common, of all that one of them has."""
+    one, other = (
+        {text[k : k + 3] for k in range(max(1, len(text) - 2))} for text in (first.lower(), second.lower())
+    )
+    return len(one & other) / len(one | other)
 
 
 def require_pair(source: Any) -> tuple[str, str]:
