@@ -231,6 +231,34 @@ def test_a_lock_brings_the_same_bytes_or_none(
     check_lock(f"git+{repository.server.url}/glyphs", tmp_path, capsys)
 
 
+def test_what_was_installed_is_not_asked_for_again_by_any_words_that_led_to_it(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module_folder(repository.folder)
+    commit = repository.commit()
+    url = f"git+{repository.server.url}/glyphs"
+    located = client.install(url)
+    assert client.install(f"{url}@main") == located  # the same files by other words
+    monkeypatch.setenv("HUB_OFFLINE", "1")
+    assert client.locate(f"{url}@main") == located
+    assert client.locate(f"{url}@{commit}") == located
+    with pytest.raises(OfflineError):
+        client.install(f"{url}@main")
+
+
+def test_a_branch_that_went_back_is_followed(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"git+{repository.server.url}/glyphs"
+    for version in ("1.0.0", "2.0.0"):
+        module_folder(repository.folder, version=version)
+        repository.commit()
+        assert client.install(url).version == version
+    module_folder(repository.folder, version="1.0.0")
+    repository.commit()
+    assert client.install(url).version == "1.0.0"
+    monkeypatch.setenv("HUB_OFFLINE", "1")
+    assert client.locate(url).version == "1.0.0"
+
+
 def test_only_the_files_that_module_yaml_names_and_the_cards_are_taken(
     repository: Repository, work: Path
 ) -> None:

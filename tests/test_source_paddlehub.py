@@ -83,6 +83,19 @@ def test_a_module_folder_on_the_server_arrives_as_it_is(
     assert Reference.parse(found.origin) == Reference.parse("paddlehub://glyphs==1.0.0")
 
 
+def test_what_was_installed_is_not_asked_for_again(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(server, module_folder(tmp_path / "glyphs"))
+    answer(server, "info", {"info": [release("1.0.0")]})
+    located = client.install("paddlehub://glyphs")
+    monkeypatch.setenv("HUB_OFFLINE", "1")
+    server.log.clear()
+    assert client.locate("paddlehub://glyphs") == located
+    assert client.locate("paddlehub://glyphs@1.0.0") == located
+    assert server.log == []
+
+
 def test_a_lock_brings_the_same_bytes_or_none(
     server: FaultServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

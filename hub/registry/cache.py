@@ -55,8 +55,9 @@ class Installed:
     source: str
     """Where it came from: an index, or a folder or file of the user."""
     reference: str
-    """What was asked for."""
+    """What was asked for, the last time."""
     installed_at: str
+    """When that was."""
     requires: Mapping[str, str]
     files: tuple[File, ...]
     folder: Path
@@ -178,7 +179,7 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
         license=module.license,
         source=one_line(source),
         reference=one_line(reference),
-        installed_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        installed_at=_now(),
         requires=release.requires,
         files=release.files,
         folder=work / "module",
@@ -205,6 +206,14 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
     return there
 
 
+def remember(name: str, version: str, *, reference: str) -> None:
+    """Note what an installed version was asked for just now; a cache that cannot be written stays as it is."""
+    with suppress(HubError, OSError):
+        if there := read(name, version):
+            asked = replace(there, reference=one_line(reference), installed_at=_now())
+            _write_record(asked, there.stamps, parents=False)  # else one uninstalled meanwhile would be back
+
+
 def remove(module: Installed, work: Path) -> None:
     """Make a module vanish, in one rename, then free the blobs that no other module uses.
 
@@ -225,6 +234,10 @@ def remove(module: Installed, work: Path) -> None:
     used = {file.sha256 for other in installed() for file in other.files}
     for digest in {file.sha256 for file in module.files} - used:
         remove_file(blob_path(digest))
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _replace(staged: Installed, target: Path, aside: Path) -> None:

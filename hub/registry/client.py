@@ -32,6 +32,8 @@ from hub.registry.sources.catalog import CatalogSource
 from hub.registry.sources.folder import FolderSource
 from hub.registry.workspace import temporary, working
 
+REMEMBERED = ("hf", "git", "paddlehub")  # kinds of references that are not asked for again
+
 
 class Record(NamedTuple):
     """One module as `hub list` shows it: the version on this machine if there is one, else the newest to be had."""
@@ -182,9 +184,9 @@ def show(text: str) -> dict[str, Any]:
 def locate(text: str | Path) -> Located:
     """Give the folder of a module; what is on this machine and will do comes before anything newer elsewhere.
 
-    A folder is given as it is. A reference to hf:// or git+https:// that was installed before is not asked for again:
-    `install` does that. Raises NotFoundError for a name or version that nobody knows, IntegrityError for an
-    installed module whose files were changed, MissingDependencyError for another hub or paddle than it needs.
+    A folder is given as it is. A reference to hf://, git+https:// or paddlehub:// that was installed before is not
+    asked for again: `install` does that. Raises NotFoundError for a name or version that nobody knows, IntegrityError
+    for an installed module whose files were changed, MissingDependencyError for another hub or paddle than it needs.
     """
     reference = _reference(text)
     if reference.kind == "folder":
@@ -334,7 +336,14 @@ def _install_from_afar(reference: Reference) -> Located:
         reference = replace(reference, location=str(_path(reference)))
     with temporary(reference.kind) as work:
         fetched = afar.fetch(reference, work)
-        return _install_folder(fetched.folder, reference, origin=fetched.origin)
+        located = _install_folder(fetched.folder, reference, origin=fetched.origin)
+    if reference.kind in REMEMBERED:
+        before = _asked_before(reference)
+        if (
+            before is None or before.release.version != located.version
+        ):  # it was here by other words, or was older
+            cache.remember(located.name, located.version, reference=str(reference))
+    return located
 
 
 def _install(source: Source, module: Module, release: Release, reference: Reference) -> Located:
@@ -353,10 +362,11 @@ def _install(source: Source, module: Module, release: Release, reference: Refere
 
 
 def _asked_before(reference: Reference) -> Here | None:
-    """Give what is on this machine because of the same words; a branch may have moved since."""
-    if reference.kind not in ("hf", "git"):
+    """Give what is on this machine because of the same words, or came from there; a branch may have moved since."""
+    if reference.kind not in REMEMBERED:
         return None
-    records = [record for record in cache.installed() if record.reference == str(reference)]
+    words = str(reference)
+    records = [record for record in cache.installed() if words in (record.reference, record.source)]
     if not records:
         return None
     last = max(records, key=lambda record: record.installed_at)
