@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -37,7 +38,7 @@ def examine(capsys: pytest.CaptureFixture[str]):
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, dict[str, object]]]:
-    """An index server on loopback: its URL, and what it does: {"status": 200, "date": text, "hang": event}."""
+    """An index server on loopback: its URL, and what it does: {"status": 200, "date", "body": text, "hang": event}."""
     does: dict[str, object] = {"status": 200}
 
     class Handler(BaseHTTPRequestHandler):
@@ -46,8 +47,11 @@ def server() -> Iterator[tuple[str, dict[str, object]]]:
                 event.wait()
             self.send_response_only(int(str(does["status"])))
             self.send_header("Date", str(does.get("date") or self.date_time_string()))
-            self.send_header("Content-Length", "0")
+            body = str(does.get("body", '{"schema": 1}')).encode()
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            with contextlib.suppress(ConnectionError):  # after `hang` nobody waits any more
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Keep the test's output clean."""
@@ -96,6 +100,7 @@ def test_a_sound_machine_is_examined_in_under_five_seconds(
         ("HUB_INDEX", "{tmp}", "index", "fail", "there is no index"),
         ("HUB_INDEX", "http://127.0.0.1:9/i", "index", "fail", "127.0.0.1:9"),
         ("HUB_INDEX", "gopher://x/i", "index", "fail", "gopher"),
+        ("HUB_INDEX", "file://{tmp}", "index", "fail", "HUB_INDEX: expected an index folder or an https://"),
         ("HUB_OFFLINE", "maybe", "HUB_OFFLINE", "fail", "expected 0 or 1, found 'maybe'"),
         ("HUB_HOEM", "/x", "HUB_HOEM", "warn", "hub knows no such variable"),
         ("PATH", "{tmp}", "command", "warn", "not on PATH"),
@@ -132,6 +137,47 @@ def test_a_damaged_record_in_the_cache_is_found(examine) -> None:
 def test_an_index_that_answers_is_fine(examine, server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_INDEX", server[0])
     assert examine()[1]["index"][:2] == ("ok", f"{server[0]}: answers")
+
+
+def test_an_index_in_the_home_of_a_user_is_found_where_every_command_finds_it(
+    examine, empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty_home / "index").mkdir()
+    (empty_home / "index" / "config.json").write_text('{"schema": 1}', encoding="utf-8")
+    monkeypatch.setenv("HUB_INDEX", "~/index")
+    code, found = examine()
+    assert (code, found["index"][0]) == (0, "ok")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [("<html>log in</html>", "web page"), ('{"schema": 2}', "expected at most 1"), ("", "cut")],
+)
+def test_an_address_that_is_no_index_is_found(
+    body: str, words: str, examine, server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_INDEX", server[0])
+    server[1]["body"] = body
+    code, found = examine()
+    assert (code, found["index"][0]) == (1, "fail")
+    assert words in found["index"][1]
+    assert f"{server[0]}/config.json" in found["index"][1]
+
+
+def test_tokens_are_listed_by_name_and_never_printed(examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_TOKEN_EXAMPLE_COM", "s3cr3t")
+    _, found = examine()
+    assert found["HUB_TOKEN_<HOST>"][:2] == ("ok", "HUB_TOKEN_EXAMPLE_COM")
+    assert "s3cr3t" not in str(found)
+
+
+def test_a_cache_that_cannot_be_looked_into_is_found(examine) -> None:
+    settings.home().mkdir(parents=True)
+    (settings.home() / "modules").symlink_to("modules")  # which root cannot look into either
+    code, found = examine()
+    assert (code, found["cache"][0]) == (1, "fail")
+    assert str(settings.home() / "modules") in found["cache"][1]
+    assert found["cache"][2]
 
 
 def test_an_index_is_not_asked_when_offline(examine, server, monkeypatch: pytest.MonkeyPatch) -> None:

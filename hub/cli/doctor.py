@@ -28,6 +28,8 @@ from hub.cli.version import paddle_builds
 from hub.errors import HubError, OfflineError
 from hub.registry import cache
 from hub.registry.credentials import redact
+from hub.registry.index import MAX_MODULE_BYTES, check_config
+from hub.registry.sources.static import StaticSource
 from hub.registry.transport import FileTransport, Response, SchemeTransport
 from hub.registry.transport_http import HttpTransport
 
@@ -201,7 +203,7 @@ def _name() -> Iterator[Check]:
 
 def _settings() -> Iterator[Check]:
     for name, (default, meaning) in settings.VARIABLES.items():
-        value = os.environ.get(name)
+        value = _tokens() if name == "HUB_TOKEN_<HOST>" else os.environ.get(name)
         yield Check("ok", name, _shown(value) if value else f"not set: {default} ({meaning})")
     try:
         settings.offline()
@@ -211,6 +213,11 @@ def _settings() -> Iterator[Check]:
         if name.startswith("HUB_") and name not in settings.VARIABLES and not name.startswith("HUB_TOKEN_"):
             hint = f"the variables are {', '.join(settings.VARIABLES)}"
             yield Check("warn", name, "is set, but hub knows no such variable", hint)
+
+
+def _tokens() -> str:
+    """Give the variables that hold a token, never what is in them."""
+    return ", ".join(sorted(name for name in os.environ if name.startswith("HUB_TOKEN_")))
 
 
 def _shown(text: str) -> str:
@@ -249,9 +256,16 @@ def _cache() -> Check:
                 found = Path(folder, name).lstat()
                 sizes[found.st_dev, found.st_ino] = found.st_size
     try:
-        read = [cache.read(path.parent.name, path.name) for path in home.glob("modules/*/*")]
+        modules = home / "modules"
+        read = [
+            cache.read(name, each)
+            for name in cache.listing(modules)
+            for each in cache.listing(modules / name)
+        ]
     except HubError as error:
-        return Check("fail", "cache", error.message, error.hint)
+        return Check(
+            "fail", "cache", error.message, error.hint or "set HUB_HOME to a folder that you may read"
+        )
     records = [record for record in read if record]
     for record in records:
         for file in record.files:  # sizes only: `hub cache verify` reads every byte
@@ -282,7 +296,10 @@ def _ask(indexes: Sequence[str]) -> dict[str, Response | HubError]:
 
     def ask(index: str) -> None:
         try:
-            with transport.open(f"{index.rstrip('/')}/config.json") as answer:
+            source = StaticSource(index)
+            with transport.open(source.address("config.json")) as answer:
+                if answer.status == 200:
+                    check_config(_body(answer), source=f"{source.name}/config.json")
                 answers[index] = answer
         except HubError as error:
             answers[index] = error
@@ -295,6 +312,16 @@ def _ask(indexes: Sequence[str]) -> dict[str, Response | HubError]:
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return dict(answers)
+
+
+def _body(answer: Response) -> bytes:
+    """Give a document, or as much of it as shows that it is too long."""
+    body = b""
+    for chunk in answer.chunks:
+        body += chunk
+        if len(body) > MAX_MODULE_BYTES:
+            break
+    return body
 
 
 def _index(shown: str, answer: Response | HubError | None) -> Check:

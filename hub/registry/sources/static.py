@@ -57,11 +57,16 @@ class StaticSource:
         self.needs_network = location.lower().startswith(("https://", "http://"))
         if "://" in location and not self.needs_network:
             raise UsageError(
-                f"expected an index folder or an https:// address, found {_printable(location)!r}"
+                f"HUB_INDEX: expected an index folder or an https:// address, found {_printable(location)!r}",
+                hint="give a folder by its path, a server by https://, several with blanks or commas between them",
             )
         self._location = location.rstrip("/") if self.needs_network else os.path.expanduser(location)
         self._transport = transport
         self.name = name or _printable(location)
+
+    def address(self, path: str) -> str:
+        """Give where a document of the index is: a URL or a path."""
+        return f"{self._location}/{path}" if self.needs_network else str(Path(self._location, path))
 
     def search(self) -> list[Summary]:
         found = self._document(
@@ -120,7 +125,7 @@ class StaticSource:
         from hub.registry import download
 
         fetched = download.fetch(
-            [f"{self._location}/files/{name}/{version}/{file.path}"],
+            [self.address(f"files/{name}/{version}/{file.path}")],
             to=to / file.sha256,
             partials=settings.home() / "tmp",
             sha256=file.sha256,
@@ -155,7 +160,7 @@ class StaticSource:
     def _document(self, path: str, most: int, parse: Callable[[bytes, str], T]) -> T | None:
         """Give a document of the index, None when there is none."""
         if not self.needs_network:
-            data = _read_file(Path(self._location, path), most)
+            data = _read_file(Path(self.address(path)), most)
             return None if data is None else parse(data, f"{self.name}/{path}")
         return self._remote_document(path, most, parse)
 
@@ -167,9 +172,7 @@ class StaticSource:
         key = _digest(self._location.encode())[:16]
         kept = _Kept(settings.home() / "indexes" / key / path)
         try:
-            reply = download.read(
-                f"{self._location}/{path}", transport=self._network(), limit=most, etag=kept.etag
-            )
+            reply = download.read(self.address(path), transport=self._network(), limit=most, etag=kept.etag)
         except (TransferFault, OfflineError) as fault:
             status, kind = getattr(fault, "status", None), getattr(fault, "kind", "connect")
             if status in (404, 410):
