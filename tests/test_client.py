@@ -200,6 +200,17 @@ def test_an_unknown_name_gets_a_suggestion_and_what_was_searched(index: Path) ->
     assert "did you mean 'glyphs'?" in caught.value.hint
 
 
+def test_another_version_of_what_only_this_machine_has_is_no_typo(
+    index: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    located = client.install(module_folder(tmp_path / "made", name="my_digits"))
+    with pytest.raises(NotFoundError, match=r"my_digits@2\.0\.0: no such version \(searched: ") as caught:
+        client.install("my_digits@2.0.0")
+    assert caught.value.hint == "my_digits 1.0.0 is installed"
+    assert client.install("my_digits") == located
+    assert "no index has my_digits (searched: " in caplog.text
+
+
 def test_a_folder_of_an_unknown_name_is_offered(
     index: Path, tmp_path: Path, monkeypatch: Environment
 ) -> None:

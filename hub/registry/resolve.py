@@ -87,7 +87,7 @@ def pick(
         if release := _fitting(module, reference, must_run=must_run):
             return source, module, release
     if not offers:
-        raise unknown(reference.name)
+        raise _only_here(reference) or unknown(reference.name)
     raise _refusal(reference, [release for _, module in offers for release in module.releases])
 
 
@@ -115,11 +115,26 @@ def unknown(name: str) -> NotFoundError:
     hints = [did_you_mean(name, _like(name, names))]
     if Path(name).is_dir():
         hints.append(f"for the folder of that name write ./{name}")
-    searched = ", ".join(source.name for source in asked)
     return NotFoundError(
-        f"no module is called {name!r} (searched: {searched or 'nothing, HUB_INDEX is not set'})",
+        f"no module is called {name!r} {_searched(asked)}",
         hint="; ".join(filter(None, hints)) or "`hub list` shows every module, HUB_INDEX names more indexes",
     )
+
+
+def _only_here(reference: Reference) -> NotFoundError | None:
+    """Give the error for a module that is on this machine and that no source knows; None for any other."""
+    found = newest_first(versions_here(reference.name), prereleases=True)
+    if not found:
+        return None
+    return NotFoundError(
+        f"{reference}: no such version {_searched(sources())}" if reference.versions
+        else f"no index has {reference} {_searched(sources())}",
+        hint=f"{reference.name} {', '.join(found[:8])} is installed",
+    )  # fmt: skip
+
+
+def _searched(asked: Sequence[Source]) -> str:
+    return f"(searched: {', '.join(source.name for source in asked) or 'nothing, HUB_INDEX is not set'})"
 
 
 def _like(name: str, names: set[str]) -> set[str]:
