@@ -10,7 +10,7 @@ from typing import Any
 
 from hub.datasets.folders import is_litter
 from hub.datasets.kinds import PICTURES, TAGGED, Kind
-from hub.datasets.texts import read_file
+from hub.datasets.texts import Text, read_file
 from hub.errors import InputError
 
 MOST_SHOWN = 60
@@ -105,7 +105,7 @@ def _taken(given: Any, kind: Kind) -> Any:
 def _is_file(given: Any) -> bool:
     """Say whether an input is a file of texts: a Path, or a str that ends like one and is one."""
     if isinstance(given, str):
-        return given.lower().endswith(".txt") and os.path.isfile(given)
+        return not isinstance(given, Text) and given.lower().endswith(".txt") and os.path.isfile(given)
     return isinstance(given, Path) and given.exists()
 
 

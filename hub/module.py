@@ -22,6 +22,7 @@ from PIL import Image
 from hub import answering, settings, tasks, training
 from hub.datasets.by_task import prepare_evaluation_for
 from hub.datasets.summary import several
+from hub.datasets.texts import several_texts
 from hub.errors import SpecError, UsageError
 from hub.finetune import distributed
 from hub.finetune.batches import Batches, ItemCache
@@ -254,19 +255,20 @@ class Module(PaddleHubFace):
         """Give for each query the nearest of a corpus, best first: {"index", "score", "text"}.
 
         The score is the cosine of the vectors that `embed` gives, from -1 to 1. `corpus` are texts, whose vectors are
-        kept for the next search, or vectors that `embed` gave before: then there is no "text".
+        kept for the next search, or vectors that `embed` gave before: then there is no "text". A text is one even where
+        a file has that name. Raises UsageError for queries and a corpus that are neither.
         """
         from hub.tasks.text_matching import nearest
 
         texts: list[str] | None = None
-        if isinstance(corpus, np.ndarray):
+        if isinstance(corpus, np.ndarray) and corpus.dtype.kind in "fiu":
             vectors = corpus
         else:
-            texts = list(corpus)
+            texts = several_texts(corpus, "corpus")
             if self._corpus is None or self._corpus[0] != texts:
                 self._corpus = texts, self.embed(texts)
             vectors = self._corpus[1]
-        asked = [queries] if isinstance(queries, str) else list(queries)
+        asked = several_texts([queries] if isinstance(queries, str) else queries, "queries")
         rows, cosines = nearest(self.embed(asked), vectors, top_k)
         return [
             [

@@ -206,6 +206,32 @@ def test_a_search_gives_the_nearest_first_and_takes_vectors_too(tmp_path: Path) 
     assert siamese.search(corpus[4], corpus[:2], top_k=9)[0][0]["text"] in corpus[:2]
 
 
+def test_a_search_takes_texts_as_texts_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dog.txt").write_text("the cat\nthe cat sat\nthe bird\n", encoding="utf-8")
+    module, corpus = encoder(), ["dog.txt", "the cat", "a bird"]
+    for given in (corpus, tuple(corpus), np.array(corpus), np.array(corpus, dtype=object)):
+        [found] = module.search("the cat", given)
+        assert found[0]["text"] == corpus[found[0]["index"]] == "the cat"
+        assert len(found) == 3
+    assert len(module.search("dog.txt", corpus)) == 1
+    for wrong, said in [
+        ("the cat", "found str"),
+        ({"the cat": 1}, "found dict"),
+        (Path("dog.txt"), "found Posix"),
+        ([Path("dog.txt")], "found list with Posix"),
+        (["the cat", None], "found list with NoneType"),
+        ([["the", "cat"]], "found list with list"),
+        (pytest.importorskip("pandas").DataFrame({"text": corpus}), "found DataFrame"),
+    ]:
+        with pytest.raises(UsageError, match=f"corpus: expected a sequence of texts, {said}"):
+            module.search("the cat", wrong)
+    with pytest.raises(UsageError, match="queries: expected a sequence of texts, found list with int"):
+        module.search([1], corpus)  # type: ignore[list-item]
+
+
 def test_a_search_after_training_does_not_find_the_old_vectors(tmp_path: Path) -> None:
     module, corpus = encoder(), [text for text, _ in texts(20)]
     before = module.search("the cat sat", corpus, top_k=20)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,25 @@ def read_file(path: Path, *, encoding: str | None = None) -> str:
         line = f"line {problem.origin.row}: " if problem.origin.row else ""
         raise InputError(f"{path}: {line}{problem.detail}")
     return text
+
+
+class Text(str):
+    """A text that is one even where a file has that name."""
+
+    __slots__ = ()
+
+
+def several_texts(given: Any, what: str) -> list[str]:
+    """Give a sequence of texts as such. Raises UsageError for anything else, such as one text, a table or numbers."""
+    many = (
+        isinstance(given, Iterable) and not isinstance(given, str | Mapping) and not hasattr(given, "columns")
+    )
+    found = list(given) if many else []
+    strange = [each for each in found if not isinstance(each, str)]
+    if not many or strange:
+        inside = f" with {type(strange[0]).__name__} {str(strange[0])[:40]!r}" if strange else ""
+        raise UsageError(f"{what}: expected a sequence of texts, found {type(given).__name__}{inside}")
+    return [Text(each) for each in found]
 
 
 def is_frame(source: Any) -> bool:
