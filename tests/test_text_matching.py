@@ -342,6 +342,14 @@ def test_of_equal_ones_the_earlier_is_nearer_and_zeros_are_near_to_nothing() -> 
     assert cosines[0] == pytest.approx([1, 1, 1, 0.5**0.5, 0, -1], abs=1e-6)
     assert rows[1].tolist() == [0, 1, 2, 3, 4, 5]
     assert nearest(np.ones((2, 3)), np.zeros((0, 3)), 4)[0].shape == (2, 0)
+    rng = np.random.default_rng(0)
+    several = rng.normal(size=(40, 384))
+    corpus = np.concatenate([several, several, several, rng.normal(size=(7, 384))])
+    rows, _ = nearest(rng.normal(size=(30, 384)) + several[:30], corpus, 90)
+    for near in rows.tolist():
+        for number in range(40):
+            of_one = [row for row in near if row < 120 and row % 40 == number]
+            assert of_one == sorted(of_one)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ from hub.tasks.losses import LOSSES
 from hub.tasks.text_classification import OfTexts, TextExamples, mark_cut
 from hub.transforms.text import Tokens
 
+UNSURE = 1e-5
+"""More than a cosine from a product of matrices in float32 is wrong by."""
+ROWS_AT_ONCE = 1 << 16
 CONTRASTIVE_SCALE = 20.0
 """What cosines are multiplied with in the contrastive loss: the value of sentence-transformers."""
 _NEGATIVE = re.compile(
@@ -374,8 +377,8 @@ def nearest(
     """Give (rows of the corpus int64 [Q, k], their cosines float32 [Q, k]) for each query, the nearest first.
 
     Nothing is approximated: every query [Q, D] is compared with all of the corpus [N, D]; k is `top_k` or N where that
-    is less. Of equal ones the earlier comes first; a vector of zeros is at cosine 0 from all. Raises UsageError for
-    arrays that do not belong together.
+    is less. Of those whose cosines agree to six digits the earlier comes first; a vector of zeros is at cosine 0 from
+    all. Raises UsageError for arrays that do not belong together.
     """
     queries, corpus = (np.atleast_2d(np.asarray(v, np.float32)) for v in (query_vectors, corpus_vectors))
     if queries.ndim != 2 or corpus.ndim != 2 or queries.shape[1] != corpus.shape[1]:
@@ -391,10 +394,18 @@ def nearest(
     for start in range(0, len(queries) if count else 0, at_once):
         for number, row in enumerate(queries[start : start + at_once] @ corpus.T, start):
             least = np.partition(row, len(row) - count)[len(row) - count]
-            near = np.flatnonzero(row >= least)
-            near = near[np.argsort(-row[near], kind="stable")][:count]
-            rows[number], cosines[number] = near, row[near]
+            near = np.flatnonzero(row >= least - UNSURE)
+            found = _cosines(corpus, near, queries[number])
+            best = np.argsort(-found, kind="stable")[:count]
+            rows[number], cosines[number] = near[best], found[best]
     return rows, cosines
+
+
+def _cosines(corpus: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Give what equal rows have as equal numbers: in a product of matrices the last bit depends on their place."""
+    parts = np.split(rows, range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE))
+    wide = query.astype(np.float64)
+    return np.concatenate([(corpus[part] * wide).sum(axis=1) for part in parts]).round(6)
 
 
 def _of_length_1(vectors: np.ndarray) -> np.ndarray:
