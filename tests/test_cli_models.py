@@ -262,6 +262,18 @@ def test_evaluate_prints_metrics_classes_and_matrix(
     assert counts == metrics["confusion_matrix"]
 
 
+def test_evaluate_takes_one_of_several_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = [f"{question}/{label}" for question in ("top", "below") for label in LABELS]
+    made = tiny_module(task="multi_task_image_classification", labels=labels).save(tmp_path / "two")
+    data = folder(tmp_path / "data", 2)
+    assert main(["evaluate", str(made), f"below={data}"]) == 0
+    numbers, classes, matrix = capsys.readouterr().out.strip().split("\n\n")
+    assert "below_accuracy" in numbers
+    assert "top_accuracy" not in numbers
+    for shown in (classes, matrix):
+        assert [line.split()[0] for line in shown.splitlines()[1:]] == labels
+
+
 def test_many_classes_are_cut_to_the_worst_and_the_most_confused() -> None:
     labels = [f"class {n:03d}" for n in range(120)]
     matrix = [[0] * 120 for _ in labels]

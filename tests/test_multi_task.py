@@ -200,6 +200,10 @@ def test_a_question_without_samples_is_not_measured() -> None:
     found = meter.compute()
     assert "shape_accuracy" not in found
     assert found["mean_accuracy"] == found["tone_accuracy"]
+    assert list(found["per_class"]) == list(LABELS), "one for each row of the matrix"
+    assert np.sum(found["confusion_matrix"], axis=1).tolist() == [
+        each["count"] for each in found["per_class"].values()
+    ]
 
 
 def test_mistakes_are_those_in_the_own_question() -> None:

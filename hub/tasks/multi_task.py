@@ -251,7 +251,7 @@ class MultiTaskMeter:
             if found["count"]:
                 metrics |= {f"{name}_{metric}": found[metric] for metric in ("accuracy", "f1_macro")}
                 accuracies.append(found["accuracy"])
-                per_class |= found["per_class"]
+            per_class |= found["per_class"]  # of every label, since confusion_matrix has them all
         return {
             **metrics,
             "mean_accuracy": float(np.mean(accuracies)) if accuracies else 0.0,
