@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import sys
 import warnings
@@ -228,13 +229,16 @@ def write_bytes(path: Path, data: bytes) -> Path:
         ((TONE[:0], 8000), "no samples"),
         ((np.zeros((3, 3, 3)), 8000), r"found \(3, 3, 3\)"),
         ((np.array(["a"]), 8000), "expected integers or floating point"),
+        (((TONE * 32767).astype("int64"), 8000), r"of 8 to 32 bits.* found int64\n.*divide by 32768"),
+        (((TONE * 32767 + 32768).astype("uint64"), 8000), "of 8 to 32 bits.* found uint64"),
         ((TONE * 32768, 8000), "expected floating-point samples from -1 to 1, found up to 16"),
         ((np.array([0.1, np.inf]), 8000), "no numbers"),
     ],
 )
 def test_what_is_no_sound_in_memory_is_named(source: object, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError) as caught:
         audio.read(source, rate=16_000)
+    assert re.search(message, str(caught.value))
 
 
 def test_a_header_that_lies_about_its_length_costs_no_memory(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ RATES = (1_000, 768_000)
 BLOCK = 1 << 20
 """Samples, over all channels, that are decoded at a time: a header that lies about its length costs nothing."""
 
+_HINT_16_BIT = "divide by 32768 what was read as 16-bit integers"
+
 Samples = np.ndarray
 Sound = tuple[np.ndarray, int]
 """(samples, rate in Hz)"""
@@ -54,7 +56,7 @@ def read(source: Any, *, rate: int) -> Samples:
     """Give float32 samples [N] from −1 to 1, mono, at `rate` Hz, from a path or an (array, rate).
 
     Channels are averaged and the rate is converted with soxr's best quality. Arrays are [N], [channels, N] or
-    [N, channels], of integers (their whole range is −1 to 1) or of floating point from −1 to 1.
+    [N, channels], of integers of at most 32 bits (their whole range is −1 to 1) or of floating point from −1 to 1.
     Raises InputError that names the file and what is wrong with it: not a sound, damaged, cut short, without samples,
     all zeros, not finite, or longer than MAX_SECONDS or MAX_SAMPLES. Raises MissingDependencyError without the audio
     extra.
@@ -142,6 +144,10 @@ def _from_array(array: Any) -> Samples:
 
 
 def _scaled(array: np.ndarray) -> Samples:
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 4:  # no sound has them: they came of smaller ones
+        raise InputError(
+            f"expected integers of 8 to 32 bits, or floating point, found {array.dtype}", hint=_HINT_16_BIT
+        )
     if array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)
         middle = 0 if limits.min < 0 else (limits.max + 1) // 2
@@ -151,7 +157,7 @@ def _scaled(array: np.ndarray) -> Samples:
     if array.size and np.isfinite(array).all() and np.abs(array).max() > 16:
         raise InputError(
             f"expected floating-point samples from -1 to 1, found up to {np.abs(array).max():g}",
-            hint="divide by 32768 what was read as 16-bit integers",
+            hint=_HINT_16_BIT,
         )
     return array.astype(np.float32)
 
