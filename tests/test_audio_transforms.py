@@ -185,6 +185,31 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
+def promising(path: Path, size: int) -> Path:
+    """A WAV file whose header promises that many bytes of samples."""
+    sounds.write(path, TONE, 8000)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", size)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000 - 36, 2 * len(TONE) + 2])
+def test_a_wav_that_was_written_before_its_length_was_known_is_read(tmp_path: Path, size: int) -> None:
+    assert len(audio.read(promising(tmp_path / "a.wav", size), rate=8000)) == len(TONE)
+
+
+def test_a_flac_that_was_written_before_its_length_was_known_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = flac_promising(tmp_path / "a.flac", 0)
+    whole = audio.read(path, rate=8000)
+    np.testing.assert_allclose(whole, TONE, atol=1e-4)
+    monkeypatch.setattr(audio, "BLOCK", 700)
+    np.testing.assert_array_equal(audio.read(path, rate=8000), whole)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -197,6 +222,25 @@ def cut(path: Path, share: float) -> Path:
         (lambda p: sounds.write(p / "a.wav", np.zeros(800), 8000), "silent: every sample is 0"),
         (lambda p: sounds.write(p / "a.wav", np.full(9, np.nan), 8000, subtype="FLOAT"), "no numbers"),
         (lambda p: cut(sounds.write(p / "a.flac", TONE, 8000), 0.5), "damaged|cut short"),
+        *(
+            (
+                lambda p, name=name, how=how: cut(sounds.write(p / name, TONE, 8000, **how), 0.5),
+                r"cut short: 0\.\d\d s of (0.99|1\.\d\d) s",
+            )
+            for name, how in [
+                ("a.wav", {}),
+                ("u.wav", {"subtype": "ULAW"}),
+                ("float.wav", {"subtype": "FLOAT"}),
+                ("a.aiff", {}),
+                ("a.au", {}),
+                ("a.w64", {}),
+                ("a.rf64", {}),
+            ]
+        ),
+        (
+            lambda p: cut(sounds.write(p / "a.ogg", np.tile(TONE, 5), 8000), 0.8),
+            "no samples, or its end is missing",
+        ),
         (lambda p: flac_promising(p / "a.flac", 2**36 - 1), "promises 2,386.1 hours; at most 24"),
         (lambda p: flac_promising(p / "a.flac", 8000 * 3600 * 20), "cut short: 1.00 s of 72000.00 s|damaged"),
         (

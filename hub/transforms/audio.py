@@ -9,6 +9,7 @@ soundfile, soxr and librosa (the audio extra) are imported when a sound is read,
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -33,7 +34,13 @@ MAX_CHANNELS = 64
 RATES = (1_000, 768_000)
 BLOCK = 1 << 20
 """Samples, over all channels, that are decoded at a time: a header that lies about its length costs nothing."""
+UNKNOWN = (1 << 63) - 1
+"""The frames that libsndfile gives a FLAC whose header does not say how many there are."""
+STREAMED = 0x7FFF0000
+"""Programs that do not know yet how long a WAV will be promise so many bytes, or more."""
 
+_NOTE_CUT = re.compile(r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.M)
+"""What libsndfile notes of WAV, AU, AIFF, W64 and RF64; "RIFF", the size of a whole WAV, is often wrong."""
 _HINT_16_BIT = "divide by 32768 what was read as 16-bit integers"
 
 Samples = np.ndarray
@@ -100,12 +107,26 @@ def _require_sane(file: Any) -> None:
     _checked_rate(file.samplerate)
     if not 1 <= file.channels <= MAX_CHANNELS:
         raise InputError(f"expected 1 to {MAX_CHANNELS} channels, found {file.channels}")
-    if file.frames == 0:
-        raise InputError("the sound has no samples")
-    if file.frames > MAX_SECONDS * file.samplerate:
+    if file.frames == 0:  # Ogg says in its last page how long it is
+        raise InputError("the sound has no samples" + ", or its end is missing" * (file.format == "OGG"))
+    promised = _promised(file)
+    if promised > MAX_SECONDS * file.samplerate:
         raise InputError(
-            f"its header promises {file.frames / file.samplerate / 3600:,.1f} hours; at most 24 are read"
+            f"its header promises {promised / file.samplerate / 3600:,.1f} hours; at most 24 are read"
         )
+
+
+def _promised(file: Any) -> float:
+    """Give how many samples a file's header promises, 0 where it says nothing about it, as that of a stream.
+
+    Of files without compression libsndfile gives the samples that are there, and the promise in its notes alone.
+    """
+    if file.frames == UNKNOWN:
+        return 0
+    found = _NOTE_CUT.search(file.extra_info)
+    if found is None or int(found[1]) >= STREAMED:
+        return int(file.frames)
+    return float(file.frames * int(found[1]) / max(1, int(found[2])))
 
 
 def _checked_rate(rate: int) -> int:
@@ -118,7 +139,10 @@ def _checked_rate(rate: int) -> int:
 def _blocks(file: Any) -> Iterator[Samples]:
     """Give the file's samples, mono, block by block. Raises InputError for a file that ends long before it should."""
     soundfile = _extra("soundfile")
-    size, count = max(1, BLOCK // file.channels), 0
+    size, count, promised = max(1, BLOCK // file.channels), 0, _promised(file)
+    if file.frames == UNKNOWN:
+        # Else soundfile sets the position after each block, which fails at an end that libsndfile does not know.
+        file.seekable = lambda: False
     try:
         while len(block := file.read(size, dtype="float32", always_2d=True)):
             count += len(block)
@@ -126,9 +150,9 @@ def _blocks(file: Any) -> Iterator[Samples]:
     except (soundfile.LibsndfileError, RuntimeError) as problem:
         raise InputError(f"the sound is damaged after {count / file.samplerate:.2f} s: {problem}") from None
     # Formats that do not store their length are estimated by the decoder, so a little less is no fault.
-    if count < 0.9 * file.frames:
-        there, promised = count / file.samplerate, file.frames / file.samplerate
-        raise InputError(f"the sound is cut short: {there:.2f} s of {promised:.2f} s are there")
+    if count < 0.9 * promised:
+        there, all_of_it = count / file.samplerate, promised / file.samplerate
+        raise InputError(f"the sound is cut short: {there:.2f} s of {all_of_it:.2f} s are there")
 
 
 def _from_array(array: Any) -> Samples:
