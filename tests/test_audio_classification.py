@@ -132,6 +132,31 @@ def test_a_timeline_says_when_what_is_heard() -> None:
     assert len(answer(task, sound, timeline=True, step=0.1)["timeline"]) == 21
 
 
+@pytest.mark.parametrize(
+    ("seconds", "step", "stretches"),
+    [
+        (2.5, 2, [(0, 0.5), (2, 2.5)]),
+        (2.5, 2.2, [(0, 0.5), (2.2, 2.5)]),
+        (2.5, 2.5, [(0, 0.5)]),
+        (2.5, 3, [(0, 0.5)]),
+        (2.5, 1e300, [(0, 0.5)]),
+        (0.2, None, [(0, 0.2)]),
+    ],
+)
+def test_no_stretch_begins_after_the_end(
+    seconds: float, step: float | None, stretches: list[tuple[float, float]]
+) -> None:
+    sound = np.full(round(seconds * 8000), 0.3, np.float32)
+    rows = answer(AudioClassification(["a", "b"]), sound, timeline=True, step=step)["timeline"]
+    assert [(row["start"], row["end"]) for row in rows] == stretches
+
+
+def test_the_timeline_of_a_single_sample_is_drawn() -> None:
+    task = AudioClassification(["quiet", "loud"])
+    result = answer(task, np.full(1, 0.3, np.float32), timeline=True)
+    assert task.draw(Image.new("RGB", (300, 100)), result).width == 300
+
+
 def test_several_tags_have_a_timeline_as_well() -> None:
     task = AudioClassification(["quiet", "loud"], multi_label=True)
     result = answer(task, np.full(8_000, 0.3, np.float32), timeline=True)
@@ -147,6 +172,8 @@ def test_several_tags_have_a_timeline_as_well() -> None:
         ({"timeline": 1}, "timeline: expected true or false, found 1"),
         ({"timeline": True, "step": 0}, "step: expected seconds above 0, found 0"),
         ({"timeline": True, "step": "1"}, "step: expected seconds above 0"),
+        ({"timeline": True, "step": float("inf")}, "step: expected seconds above 0, found inf"),
+        ({"timeline": True, "step": float("nan")}, "step: expected seconds above 0, found nan"),
         ({"step": 1.0}, "belongs to timeline=True"),
         ({"timeline": True, "step": 1e-9}, r"at most 100,000|stretches"),
     ],

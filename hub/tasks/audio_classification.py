@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
@@ -54,7 +55,7 @@ class AudioClassification(Classification):
         if not isinstance(timeline, bool):
             raise UsageError(f"timeline: expected true or false, found {timeline!r}")
         if step is not None:
-            if not isinstance(step, int | float) or isinstance(step, bool) or not step > 0:
+            if not isinstance(step, int | float) or isinstance(step, bool) or not 0 < step < math.inf:
                 raise UsageError(f"step: expected seconds above 0, found {step!r}")
             if not timeline:
                 raise UsageError("step: belongs to timeline=True, found timeline=False")
@@ -70,7 +71,8 @@ class AudioClassification(Classification):
         samples, rate = preprocessor.whole(source), preprocessor.rate
         length = round((preprocessor.seconds or WINDOW) * rate)
         stride = max(1, round((length / rate / 2 if step is None else step) * rate))
-        count = 1 + max(0, -(-(len(samples) - length) // stride))
+        # Until one reaches the end; with a step longer than a stretch the next would begin behind it.
+        count = min(1 + max(0, -(-(len(samples) - length) // stride)), -(-len(samples) // stride))
         if count > MOST_STRETCHES:
             raise UsageError(
                 f"step: would make {count:,} stretches of {len(samples) / rate:,.0f} s; at most {MOST_STRETCHES:,}"
@@ -118,7 +120,7 @@ def _with_timeline(picture: Image.Image, timeline: Sequence[Mapping[str, Any]]) 
     font, height = ImageFont.load_default(14), 24
     whole = Image.new("RGB", (picture.width, picture.height + height), "white")
     whole.paste(picture, (0, 0))
-    pen, scale = ImageDraw.Draw(whole), picture.width / timeline[-1]["end"]
+    pen, scale = ImageDraw.Draw(whole), picture.width / (timeline[-1]["end"] or 1.0)  # less than 1 ms is 0.0
     middles = [(each["start"] + each["end"]) / 2 * scale for each in timeline]
     edges = [0.0, *((left + right) / 2 for left, right in pairwise(middles)), float(picture.width)]
     said = [_said(each) for each in timeline]
