@@ -71,13 +71,15 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
+        hint = "choose another folder"
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             cause = f"the disk is full ({_free_bytes(path):,} bytes free)"
+            hint = "free some space, or choose another folder"
         elif isinstance(problem, PermissionError) or problem.errno == errno.EROFS:
             cause = "no permission to write"
         else:
             cause = problem.strerror or str(problem)
-        raise StorageError(f"{path}: {cause}", hint="free some space, or choose another folder") from problem
+        raise StorageError(f"{path}: {cause}", hint=hint) from problem
 
 
 @contextmanager

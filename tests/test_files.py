@@ -11,6 +11,7 @@ import pytest
 from folders import tree
 
 from hub import files
+from hub.errors import StorageError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="uses what Linux has")
 OLD, NEW = {"weights": b"old", "labels": b"old"}, {"weights": b"new", "card": b"new"}
@@ -71,3 +72,10 @@ def exchanges(folder: Path) -> bool:
     for name in ("one", "other"):
         (folder / name).mkdir()
     return files.exchange(folder / "one", folder / "other")
+
+
+def test_a_folder_below_a_file_is_no_matter_of_free_space(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="file") as caught:
+        files.write_text(tmp_path / "file" / "below", "x")
+    assert caught.value.hint == "choose another folder"
