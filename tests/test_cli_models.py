@@ -123,6 +123,31 @@ def test_run_refuses_to_save_into_a_file(
     assert "--save: expected a folder, found the file" in capsys.readouterr().err
 
 
+def test_run_refuses_a_folder_that_cannot_be_made_before_it_answers(
+    shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    assert main(["run", shapes, str(pictures), "--save", str(tmp_path / "file" / "below")]) == 1
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert "hint: choose another folder" in found.err
+
+
+def test_run_prints_every_answer_when_a_picture_of_one_cannot_be_saved(
+    shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = pictures / f"{'x' * 245}.png"  # with what is added while it is written, the name is too long
+    shutil.copy(next(pictures.rglob("*.png")), long)
+    count = len(Module(shapes).predict(pictures))
+    assert main(["run", shapes, str(pictures), "--save", str(tmp_path / "out"), "--json"]) == 1
+    found = capsys.readouterr()
+    results = json.loads(found.out)
+    assert [result["input"] for result in results if "saved" not in result] == [str(long)]
+    assert all("label" in result for result in results)
+    assert f"{long}: not saved: " in found.err
+    assert f"{count - 1} pictures saved" in found.err
+
+
 def test_run_without_paths_on_stdin_is_wrong_usage(
     shapes: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from hub.cli.output import say, table, write, write_json
 from hub.cli.parser import add_options, add_precision
-from hub.errors import UsageError
-from hub.files import write_file
+from hub.errors import HubError, UsageError
+from hub.files import storage_errors, write_file
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from hub.module import Module
 
 
 RESULTS = Path("results")
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one row for each input; 1 when an input failed."""
+    """Print one row for each input; 1 when an input failed, or the picture of one."""
     inputs = _read_inputs(arguments.inputs)
     if arguments.save and arguments.save.exists() and not arguments.save.is_dir():
         raise UsageError(f"--save: expected a folder, found the file {arguments.save}")
@@ -60,24 +60,37 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top_k is not None:
         options["top_k"] = arguments.top_k
     sources = [source for word in inputs for source in module.expand(word)]  # two words are no pair
+    if arguments.save:
+        with storage_errors(arguments.save):  # now, and not when everything is answered
+            arguments.save.mkdir(parents=True, exist_ok=True)
     results = module.predict(
         sources, batch_size=arguments.batch_size, precision=arguments.precision, **options
     )
     failed = sum("error" in result for result in results)
     folder = arguments.save or (RESULTS if any(map(_has_arrays, results)) else None)
+    unsaved = 0
     if folder:
         for number, (source, result) in enumerate(zip(sources, results, strict=True), 1):
-            if "error" not in result:
-                stem = _stem(source) or str(number)
-                _save_all(result, module.draw(source, result), module.files(result), folder / stem)
-        say(f"{len(results) - failed} pictures saved in {folder}")
+            if "error" in result:
+                continue
+            try:
+                _save_all(module, source, result, folder / (_stem(source) or str(number)))
+            except (
+                HubError,
+                OSError,
+                ValueError,
+                MemoryError,
+            ) as problem:  # the answers are there to be printed
+                say(f"{_shown(result['input'])}: not saved: {problem}")
+                unsaved += 1
+        say(f"{len(results) - failed - unsaved} pictures saved in {folder}")
     if arguments.json:
         write_json(results)
     else:
         write(_table(results))
     if failed:
         say(f"{failed} of {len(results)} inputs failed")
-    return 1 if failed else 0
+    return 1 if failed or unsaved else 0
 
 
 def _stem(source: object) -> str | None:
@@ -180,17 +193,17 @@ def _has_arrays(result: Mapping[str, Any]) -> bool:
     return any(hasattr(value, "shape") for value in result.values())
 
 
-def _save_all(
-    result: dict[str, Any], drawn: Image.Image, files: Mapping[str, Image.Image], path: Path
-) -> None:
+def _save_all(module: Module, source: Any, result: dict[str, Any], path: Path) -> None:
     """Write the picture with the answer and what else is a file; the result has their paths in place of arrays.
 
     They are path.png and path-mask.png, or path-2.png and path-2-mask.png and so on where one of them is taken:
     nothing is ever overwritten, and what belongs together has one number.
     """
-    for name in [name for name, value in result.items() if hasattr(value, "shape")]:
-        del result[name]
-    pictures = {"saved": drawn, **files}
+    try:
+        pictures = {"saved": module.draw(source, result), **module.files(result)}
+    finally:
+        for name in [name for name, value in result.items() if hasattr(value, "shape")]:
+            del result[name]
     stems = itertools.chain(
         [path], (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
     )
