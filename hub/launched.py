@@ -1,11 +1,35 @@
-"""What `paddle.distributed.launch` starts in each process of `hub finetune --nproc N`: the same command line again."""
+"""What `paddle.distributed.launch` starts in each process of `hub finetune --nproc N`: the same command line again.
 
+Their stdin is a pipe from the `hub` that was called. It hands a signal to each of them as one byte, because paddle's
+launcher would repeat it after a second and kill after four. When the pipe is closed, nobody waits any longer.
+"""
+
+import os
+import signal
 import sys
+import threading
+import time
 
 # The folder of a script that is started is searched first, and the names in this one are the package's own.
 sys.path.pop(0)
 
 from hub.cli.main import main
 
+PATIENCE = 300
+"""Seconds for finishing a step and writing a checkpoint after the `hub` that was called has been killed."""
+
+
+def heed() -> None:
+    """Act on what comes through stdin, until this process ends."""
+    told = os.read(0, 1)
+    signal.pthread_kill(threading.main_thread().ident or 0, told[0] if told else signal.SIGTERM)
+    if told:
+        os.read(0, 1)
+    else:
+        time.sleep(PATIENCE)
+    os._exit(128 + signal.SIGTERM)  # whatever holds the main thread up
+
+
 if __name__ == "__main__":
+    threading.Thread(target=heed, daemon=True).start()
     sys.exit(main())

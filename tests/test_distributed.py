@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from hub.cli.main import main
+from hub.finetune.checkpoint import Checkpoints
 from hub.modules import weights
 from tests.pictures import folder, tiny_module
 
@@ -152,6 +155,62 @@ def test_several_machines_need_to_know_of_each_other(
 ) -> None:
     assert main(["finetune", "tiny", str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def started(tmp_path: Path) -> subprocess.Popen[str]:
+    """Start a training in two processes that would go on for very long, and come back when an epoch is done."""
+    module, data = tiny_module().save(tmp_path / "tiny"), folder(tmp_path / "data", 3)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "hub", "finetune", str(module), str(data), "--epochs", "100000",
+         "--batch-size", "2", "--nproc", "2", "--device", "cpu", "--output", str(tmp_path / "run")],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("epoch"):
+            return process
+    raise AssertionError("".join(lines))
+
+
+def working_for(process: subprocess.Popen[str], run: Path) -> list[int]:
+    """Give a descriptor of each other process of a run: it can be read from when that process has ended."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            if str(run).encode() in words and int(place.name) != process.pid:
+                found.append(os.pidfd_open(int(place.name)))
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_signal_to_the_command_keeps_the_run_and_leaves_no_process_behind(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    process = started(tmp_path)
+    others = working_for(process, tmp_path / "run")
+    assert len(others) == 3, "paddle's launcher and two that train"
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == status, said
+    for other in others:
+        assert select.select([other], [], [], 120)[0], "it goes on as an orphan"
+        os.close(other)
+    log = (tmp_path / "run" / "logs" / "workerlog.0").read_text(encoding="utf-8")
+    told = signal.SIGTERM if number == signal.SIGKILL else number
+    for text in [log] if number == signal.SIGKILL else [log, said]:
+        assert f"stopped by {told.name} after step" in text
+        assert f"--output {tmp_path / 'run'} --resume" in text
+    newest = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert newest is not None
+    assert f"after step {newest.step};" in log
 
 
 STOPPED = """

@@ -6,14 +6,18 @@ import argparse
 import importlib.util
 import inspect
 import json
+import math
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hub.cli.evaluate import metric_table
@@ -162,6 +166,12 @@ MORE: dict[str, dict[str, Any]] = {
 }
 CHATTER = re.compile(r"[IWE]\d{4} [\d:.]+ |FLAGS\(name=|=====|launch |\s+warnings\.warn|.*UserWarning")
 
+PATIENCE = 300
+"""Seconds in which processes that are asked to end can finish a step and write a checkpoint."""
+
+SECONDS_TO_END = 40
+"""In which paddle's launcher ends its processes by force: it waits for 30."""
+
 FLAGS = {"output_dir": "--output"}  # the others are their names: batch_size is --batch-size
 
 
@@ -227,7 +237,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _launch(arguments: argparse.Namespace) -> Path:
     """Run the same command in several processes and give the folder of the run. Raises TrainingError when one fails.
 
-    What the processes print goes to stderr; their logs are kept in the run's folder.
+    What the processes print goes to stderr; their logs are kept in the run's folder. SIGINT and SIGTERM are handed to
+    each of them once, and awaited; a second one ends them at once.
     """
     if arguments.nnodes > 1 and not arguments.master:
         raise UsageError("--nnodes needs --master: expected the first machine's address and port, found none")
@@ -249,14 +260,23 @@ def _launch(arguments: argparse.Namespace) -> Path:
         command += ["--backend", "gloo"]
     command += [str(Path(__file__).parents[1] / "launched.py"), *words]
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    with open(folder / "logs" / "launch.log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    log = _Log(folder / "logs" / "workerlog.0")
+    before = signal.signal(signal.SIGTERM, _exit)
+    with open(folder / "logs" / "launch.log", "w", encoding="utf-8") as said:
+        # In a session of its own it is not told to end by Ctrl-C: it would not wait for the others.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True, bufsize=0
+        )
         try:
-            for line in _followed(folder / "logs" / "workerlog.0", process):
-                say(line)
-        except BaseException:  # Ctrl-C reached the processes as well: they write their checkpoint and end
-            process.wait()
+            _follow(log, process)
+        except (KeyboardInterrupt, SystemExit) as request:
+            asked = signal.SIGINT if isinstance(request, KeyboardInterrupt) else signal.SIGTERM
+            _tell(process, bytes([asked] * arguments.nproc))
+            _follow(log, process, until=time.monotonic() + PATIENCE)
             raise
+        finally:
+            _end(process)
+            signal.signal(signal.SIGTERM, before)
     if status := process.wait():
         raise TrainingError(
             f"one of {arguments.nproc * arguments.nnodes} processes failed with status {status}",
@@ -265,20 +285,54 @@ def _launch(arguments: argparse.Namespace) -> Path:
     return folder
 
 
-def _followed(path: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Give the lines that the first process writes while it runs, without what paddle says of its own insides."""
-    position, ended = 0, False
-    while not ended:
-        ended = process.poll() is not None  # asked first: what was written before is read below
-        if not ended:
-            time.sleep(0.2)
-        if not path.is_file():
-            continue
-        with path.open("rb") as log:
-            log.seek(position)
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _tell(process: subprocess.Popen[bytes], signals: bytes) -> None:
+    """Hand a signal to each of the processes, as launched.py reads it: they finish the step and keep the run."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # all of them are gone
+        process.stdin.write(signals)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave no process behind: those that still run see that their stdin is closed."""
+    assert process.stdin is not None
+    process.stdin.close()
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _follow(log: _Log, process: subprocess.Popen[bytes], until: float = math.inf) -> None:
+    """Say what the first process writes, for as long as any of them runs."""
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        for line in log.lines():
+            say(line)
+    for line in log.lines(last=True):
+        say(line)
+
+
+class _Log:
+    """What a process writes, without what paddle says of its own insides."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.position = path, 0
+
+    def lines(self, *, last: bool = False) -> Iterator[str]:
+        """Give the whole lines that are new; the `last` one need not be whole."""
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as log:
+            log.seek(self.position)
             data = log.read()
-        whole = data if ended else data[: data.rfind(b"\n") + 1]
-        position += len(whole)
+        whole = data if last else data[: data.rfind(b"\n") + 1]
+        self.position += len(whole)
         for line in whole.decode("utf-8", "replace").splitlines():
             if line and not CHATTER.match(line):
                 yield line

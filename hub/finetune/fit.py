@@ -133,12 +133,12 @@ def _ending(
 
     Where the block breaks off before there are any, the network has the weights that it began with.
     """
-    finished = False
+    finished = stopped = False
     try:
         yield
         finished = True
     except Interrupted as request:
-        run.interrupted = True
+        run.interrupted = stopped = True
         checkpointer.save(trainer)
         say(f"stopped by {request} after step {trainer.step}; go on with {_how_to_resume(run)}")
         if request.signal == signal.SIGTERM:
@@ -165,6 +165,8 @@ def _ending(
         if not finished and keeper.weights and trainer.group.first:
             keeper.save()
             say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
+        if stopped:  # the end of one process is the end of all, and the first may still be writing
+            trainer.group.wait()
 
 
 def range_test(
