@@ -92,6 +92,49 @@ def test_a_callback_that_raises_leaves_a_checkpoint_from_which_the_run_is_the_sa
     assert resumed.run.metrics == unbroken.run.metrics
 
 
+class Count(Callback):
+    """Counts steps, over breaks as well."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+
+    def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+        self.steps += 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, {"progress": True}), ({"progress": True}, {}), ({}, {"early_stop": 3}), ({"early_stop": 3}, {})],
+    ids=str,
+)
+def test_each_callback_goes_on_from_its_own_state_whichever_others_there_are(
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    first, second = [Count(), Count()], [Count(), Count()]
+    first[1].steps = 100
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[*first, Break(4)], **before)
+    done = run(tmp_path / "run", resume=True, callbacks=second, **after)
+    assert [one.steps for one in second] == [done.run.steps, 100 + done.run.steps]
+
+
+def test_a_state_that_no_callback_takes_back_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Count(), Break(4)])
+    run(tmp_path / "run", resume=True, progress=True)
+    said = capsys.readouterr().err
+    assert "callbacks has no Count any more: what it had counted is not taken up" in said
+    assert "Break" not in said
+
+
 def test_checkpoints_at_epochs_ends_take_a_small_part_of_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

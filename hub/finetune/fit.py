@@ -95,7 +95,8 @@ def fit(
     tracing = failed_traces_forgotten() if config.to_static else nullcontext()
     with tracing, _ending(trainer, keeper, checkpointer, run, network, say):
         if store.start is not None:
-            resume.go_on(trainer, keeper, store.start)
+            for name in resume.go_on(trainer, keeper, store.start):
+                say(f"callbacks has no {name} any more: what it had counted is not taken up")
             say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
         elif fit_head:
             _offer_start(trainer, keeper, valid)

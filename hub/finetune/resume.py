@@ -111,8 +111,12 @@ class Checkpointer(Callback):
         return True
 
 
-def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> None:
-    """Put everything back as it was when the checkpoint was written."""
+def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> list[str]:
+    """Put everything back as it was when the checkpoint was written; give the callbacks that are not there any more.
+
+    The first callback of a type has the state of the first of that type, the second that of the second: others may have
+    come or gone, with `progress` for one.
+    """
     record = checkpoint.record
     weights.give(trainer.model, checkpoint.load("model"), what=f"{checkpoint.folder}, model")
     optimizer_state.from_arrays(
@@ -125,11 +129,17 @@ def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> None:
     if "best" in checkpoint.groups:
         keeper.weights = {name: np.array(array) for name, array in checkpoint.load("best").items()}
         keeper.before = {}
-    for callback, (name, state) in zip(trainer.callbacks, record["callbacks"], strict=False):
-        if type(callback).__name__ == name:
-            callback.restore(state)
+    there, gone = list(trainer.callbacks), []
+    for name, state in record["callbacks"]:
+        owner = next((one for one in there if type(one).__name__ == name), None)
+        if owner is not None:
+            there.remove(owner)
+            owner.restore(state)
+        elif state:
+            gone.append(name)
     trainer.go_to(record["position"])
     restore_random(record, trainer.group.rank)
+    return gone
 
 
 def restore_random(record: Mapping[str, Any], rank: int) -> None:
