@@ -32,7 +32,7 @@ from hub.finetune.plan import Plan, Sets
 from hub.finetune.run import Run
 from hub.modules import archs, weights
 from hub.modules.archs import Backbone
-from hub.modules.bundle import Bundle
+from hub.modules.bundle import Bundle, require_replaceable
 from hub.modules.network import infer
 from hub.modules.spec import ModuleSpec
 from hub.tasks import Task
@@ -200,12 +200,13 @@ def run_folder(
     middle, and those that it began with are the ones to compare.
 
     Raises UsageError for a run that was broken off and is not to be gone on with, or that was another one, and for
-    files of another kind that have the names of a run's; what is in the folder then stays as it is. What a finished
-    run left there is removed.
+    files of another kind that have the names of a run's, StorageError where best/ is no module; what is in the folder
+    then stays as it is. What a finished run left there is removed.
     """
     folder = _folder(chosen, name, ranks=group.size)
     if group.first:
         _require_own(folder)
+    require_replaceable(folder / "best")  # where the module is to be, in the end
     checkpoints = Checkpoints(folder / "checkpoints", say=say)
     with checkpoints.owned() if group.first else nullcontext():
         if group.first and not resuming:

@@ -408,6 +408,34 @@ def test_a_finished_run_is_replaced_in_a_line(tmp_path: Path, capsys: pytest.Cap
     assert f"{tmp_path}: the finished run that is there is replaced" in capsys.readouterr().err
 
 
+def test_a_folder_of_somebody_else_in_the_place_of_the_module_is_refused_before_the_first_step(
+    tmp_path: Path,
+) -> None:
+    counter, notes = Count(), tmp_path / "run" / "best" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine", encoding="utf-8")
+    with pytest.raises(StorageError, match="best: exists and is no module folder"):
+        run(tmp_path / "run", callbacks=[counter])
+    assert counter.steps == 0
+    assert [path.name for path in (tmp_path / "run").rglob("*.*")] == ["notes.txt"]
+
+
+def test_a_run_whose_module_could_not_be_written_in_the_end_is_not_finished(tmp_path: Path) -> None:
+    class Spoil(Callback):
+        def on_train_end(self, trainer: Any) -> None:
+            (tmp_path / "run" / "best").mkdir()
+            (tmp_path / "run" / "best" / "notes.txt").write_text("mine", encoding="utf-8")
+
+    with pytest.raises(StorageError):
+        run(tmp_path / "run", callbacks=[Spoil()])
+    (tmp_path / "run" / "best" / "notes.txt").unlink()
+    with pytest.raises(UsageError, match="broken off") as caught:
+        run(tmp_path / "run")
+    assert "resume=True" in caught.value.hint
+    run(tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "best" / "module.yaml").is_file()
+
+
 def test_f49_a_damaged_checkpoint_is_passed_over_and_the_one_before_it_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

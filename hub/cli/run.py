@@ -75,12 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
                 continue
             try:
                 _save_all(module, source, result, folder / (_stem(source) or str(number)))
-            except (
-                HubError,
-                OSError,
-                ValueError,
-                MemoryError,
-            ) as problem:  # the answers are there to be printed
+            except (HubError, OSError, ValueError, MemoryError) as problem:  # the answers are to be printed
                 say(f"{_shown(result['input'])}: not saved: {problem}")
                 unsaved += 1
         say(f"{len(results) - failed - unsaved} pictures saved in {folder}")

@@ -108,8 +108,8 @@ def fit(
     test = _batches(network, sets.test, features, 0, config, group)
     run.test_metrics = measure(network, task, test, group=group)[0] if test else None
     if group.first:
-        run.write_metrics()
         save_best()  # its card has the metrics
+        run.write_metrics()  # the mark of a finished run comes last
 
 
 def _planned(network: Network, plan: Plan, fit_head: bool) -> Iterator[Callback]:

@@ -109,6 +109,12 @@ def check_file(folder: Path, file: File) -> None:
         raise IntegrityError(f"{path}: expected sha256 {file.sha256}, found {digest}", hint=_again(folder))
 
 
+def require_replaceable(folder: Path) -> None:
+    """Raise StorageError for a folder that holds something and is no module."""
+    if folder.exists() and not (folder / FILE_NAME).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise StorageError(f"{folder}: exists and is no module folder", hint="choose a new folder")
+
+
 def save(
     folder: Path,
     bundle: Bundle,
@@ -122,8 +128,7 @@ def save(
     for labels that could not be read back.
     """
     require_labels(bundle.labels)
-    if folder.exists() and not (folder / FILE_NAME).is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise StorageError(f"{folder}: exists and is no module folder", hint="choose a new folder")
+    require_replaceable(folder)
     with staged_folder(folder) as staging:
         state = {f"backbone.{name}": array for name, array in weights.state_of(bundle.backbone).items()}
         state |= {f"head.{name}": array for name, array in bundle.head_state.items()}
