@@ -199,10 +199,12 @@ def run_folder(
     `last` is what the module was trained in last: where that is the run to go on with, the module has weights of its
     middle, and those that it began with are the ones to compare.
 
-    Raises UsageError for a run that was broken off and is not to be gone on with, or that was another one, and for
-    files of another kind that have the names of a run's, StorageError where best/ is no module; what is in the folder
-    then stays as it is. What a finished run left there is removed.
+    Raises UsageError for a run that was broken off and is not to be gone on with, that was another one, or that is to
+    be gone on with and not named, and for files of another kind that have the names of a run's; StorageError where best/
+    is no module. What is in the folder then stays as it is. What a finished run left there is removed.
     """
+    if resuming and chosen is None:
+        raise UsageError("resume: expected the folder of a run as output_dir, found none", hint=_unfinished())
     folder = _folder(chosen, name, ranks=group.size)
     if group.first:
         _require_own(folder)
@@ -236,6 +238,19 @@ def _require_own(folder: Path) -> None:
             f"{folder / found[0]}: expected {found[0]} of a run, found another file, which would be replaced",
             hint="choose another output_dir, or move the file away",
         )
+
+
+def _unfinished() -> str:
+    """Give a hint at the newest run in ./runs that was broken off."""
+    broken = [
+        path.parent
+        for path in Path("runs").glob("*/checkpoints")
+        if not (path.parent / "metrics.json").is_file()
+    ]
+    if not broken:
+        return "without resume=True it begins anew, in a new folder in runs"
+    newest = max(broken, key=lambda folder: folder.stat().st_mtime)
+    return f"the newest run in runs that was broken off is {str(newest)!r} (--output {newest})"
 
 
 def _require_finished(folder: Path, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:

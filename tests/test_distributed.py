@@ -148,6 +148,7 @@ def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) 
     [
         (["--nnodes", "2"], "--nnodes needs --master"),
         (["--nnodes", "2", "--master", "10.0.0.1:6170"], "--nnodes needs --output"),
+        (["--nproc", "2", "--resume"], "--resume: expected the folder of a run as --output, found none"),
     ],
 )
 def test_several_machines_need_to_know_of_each_other(
@@ -155,6 +156,12 @@ def test_several_machines_need_to_know_of_each_other(
 ) -> None:
     assert main(["finetune", "tiny", str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").write_text("mine", encoding="utf-8")
+    assert main(["finetune", "tiny", str(tmp_path), "--nproc", "2", "--output", str(tmp_path / "run")]) == 1
+    assert f"error: {tmp_path / 'run'}: Not a directory" in capsys.readouterr().err
 
 
 def started(tmp_path: Path) -> subprocess.Popen[str]:

@@ -179,6 +179,22 @@ def test_resume_starts_where_there_is_nothing_to_resume(tmp_path: Path) -> None:
     assert equal(run(tmp_path / "a", resume=True), run(tmp_path / "b"))
 
 
+def test_resume_without_a_folder_names_the_run_that_may_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="expected the folder of a run as output_dir, found none"):
+        run(None, resume=True)
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(ZeroDivisionError):
+        run(None, callbacks=[Break(4)])
+    (broken,) = (tmp_path / "runs").iterdir()
+    run(tmp_path / "runs" / "finished")
+    with pytest.raises(UsageError) as caught:
+        run(None, resume=True)
+    assert f"is 'runs/{broken.name}'" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -24,7 +24,7 @@ from hub.cli.evaluate import metric_table
 from hub.cli.output import say, write, write_json
 from hub.cli.parser import add_data, add_options, choice, data_of
 from hub.errors import TrainingError, UsageError
-from hub.files import read_text
+from hub.files import read_text, storage_errors
 
 
 def class_weight(text: str) -> str | dict[str, float]:
@@ -245,6 +245,8 @@ def _launch(arguments: argparse.Namespace) -> Path:
     words = list(arguments.command_line)
     output = getattr(arguments, "output_dir", None)
     if output is None:
+        if getattr(arguments, "resume", False):
+            raise UsageError("--resume: expected the folder of a run as --output, found none")
         if arguments.nnodes > 1:
             raise UsageError("--nnodes needs --output: a folder that all machines share")
         output = f"runs/{Path(arguments.name).name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -259,7 +261,8 @@ def _launch(arguments: argparse.Namespace) -> Path:
     if getattr(arguments, "device", None) in (None, "cpu") and not _has_gpu():
         command += ["--backend", "gloo"]
     command += [str(Path(__file__).parents[1] / "launched.py"), *words]
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    with storage_errors(folder):
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
     log = _Log(folder / "logs" / "workerlog.0")
     before = signal.signal(signal.SIGTERM, _exit)
     with open(folder / "logs" / "launch.log", "w", encoding="utf-8") as said:
