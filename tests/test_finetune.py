@@ -258,6 +258,28 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_none_of_it(tmp_path: P
     assert all(np.isfinite(array).all() for array in weights.state_of(module.network).values())
 
 
+def test_weights_that_turn_into_no_numbers_in_the_last_step_of_an_epoch_are_not_the_best(
+    tmp_path: Path,
+) -> None:
+    """Their loss is seen nowhere but on the validation set, where every answer may by chance be right."""
+    module = tiny_module()
+
+    class Poison(Callback):
+        def on_evaluate_begin(self, trainer) -> None:
+            if trainer.epoch == 2:
+                head = module.network.head.weight
+                head.set_value(np.full(head.shape, np.inf, np.float32))
+
+    with pytest.raises(TrainingError, match="weights are no longer finite after step"):
+        module.finetune(
+            samples(9), valid=[pair for pair in samples(9) if pair[1] == "bar"], epochs=2, batch_size=8,
+            strategy="full", callbacks=[Poison()], output_dir=tmp_path / "run", progress=False,
+        )  # fmt: skip
+    assert module.run.best_epoch == 1
+    for network in (module.network, hub.Module(tmp_path / "run" / "best").network):
+        assert all(np.isfinite(array).all() for array in weights.state_of(network).values())
+
+
 @pytest.mark.parametrize("options", [{}, {"freeze": 2}, {"drop_groups": 1}], ids=str)
 @pytest.mark.parametrize("raises", [None, ZeroDivisionError, KeyboardInterrupt])
 def test_a_run_that_breaks_off_in_its_first_epoch_leaves_the_module_as_it_was(

@@ -135,6 +135,13 @@ def test_a_state_that_no_callback_takes_back_is_told_of(
     assert "Break" not in said
 
 
+def test_a_state_that_cannot_be_kept_names_the_callback(tmp_path: Path) -> None:
+    odd = Count()
+    odd.steps = np.int64(1)  # type: ignore[assignment]
+    with pytest.raises(UsageError, match=r"Count\.state\(\): expected what JSON can hold"):
+        run(tmp_path / "run", callbacks=[odd])
+
+
 def test_checkpoints_at_epochs_ends_take_a_small_part_of_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

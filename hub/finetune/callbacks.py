@@ -128,8 +128,10 @@ class KeepBest(Callback):
         self.score, self.epoch = (first, second), state["epoch"]
 
     def offer(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        """Keep the model's weights if the row is the best so far."""
+        """Keep the model's weights if the row is the best so far; its loss must be a number."""
         key = f"valid_{self.metric}"
+        if key in row and not np.isfinite(row["valid_loss"]):
+            return  # weights that are no numbers may still have a metric: every answer is the first class
         score = (self.sign * row[key], -row["valid_loss"]) if key in row else self.score
         if score >= self.score:
             self.score, self.epoch, self.is_new = score, row["epoch"], True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
@@ -96,7 +97,7 @@ class Checkpointer(Callback):
             "position": trainer.position(),
             "optimizer": numbers,
             "random": [own] if alone else trainer.group.gather(own),
-            "callbacks": [[type(one).__name__, one.state()] for one in trainer.callbacks],
+            "callbacks": [[type(one).__name__, _state_of(one)] for one in trainer.callbacks],
         }
         try:
             if trainer.group.first:
@@ -200,6 +201,19 @@ def _require_finite(state: Mapping[str, np.ndarray], trainer: Trainer) -> None:
             f"at learning rate {trainer.optimizer.get_lr():.3g}: {', '.join(bad[:5])}",
             hint=f"try learning_rate={trainer.learning_rate / 10:.3g}, or clip_norm=1",
         )
+
+
+def _state_of(callback: Callback) -> dict[str, Any]:
+    """Give the state of a callback. Raises UsageError for one that JSON cannot hold."""
+    state = callback.state()
+    try:
+        json.dumps(state, allow_nan=False)
+    except (TypeError, ValueError) as problem:
+        raise UsageError(
+            f"{type(callback).__name__}.state(): expected what JSON can hold, found {state!r}: {problem}",
+            hint="give plain numbers, texts, lists and dicts: float(x) for a number of numpy",
+        ) from problem
+    return state
 
 
 def _machine() -> dict[str, str]:
