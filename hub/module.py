@@ -26,7 +26,7 @@ from hub.datasets.texts import several_texts
 from hub.errors import SpecError, UsageError
 from hub.finetune import distributed
 from hub.finetune.batches import Batches, ItemCache
-from hub.finetune.callbacks import Callback
+from hub.finetune.callbacks import Callback, require_callbacks
 from hub.finetune.config import Config
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.feature_store import FeatureStore
@@ -392,6 +392,7 @@ class Module(PaddleHubFace):
         KeyboardInterrupt; SIGTERM likewise, and raises SystemExit. However a run breaks off, as long as no epoch of it
         is complete the module stays what it was.
         """
+        require_callbacks(callbacks)
         takes = tasks.options(training.task_for(self.task, train))
         options = {name: more.pop(name) for name in takes if name in more}
         config = Config.of(
@@ -455,6 +456,8 @@ class Module(PaddleHubFace):
         `settings` are those of `finetune`. Raises TrainingError where nothing can be suggested.
         """
         config = Config.of(**{"strategy": "full", "seed": seed, "workers": workers, **settings})
+        if config.teacher is not None:
+            raise UsageError("range_test takes no teacher", hint="leave it out to try the rates")
         job = training.prepare(self._base, config, train, valid=False, multi_label=multi_label)
         state = weights.state_of(self.network)
         try:

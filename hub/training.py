@@ -200,8 +200,8 @@ def run_folder(
     middle, and those that it began with are the ones to compare.
 
     Raises UsageError for a run that was broken off and is not to be gone on with, that was another one, or that is to
-    be gone on with and not named, and for files of another kind that have the names of a run's; StorageError where best/
-    is no module. What is in the folder then stays as it is. What a finished run left there is removed.
+    be gone on with and not named, and for files of another kind that have the names of a run's; StorageError where
+    best/ is no module. What is in the folder then stays as it is. What a finished run left there is removed.
     """
     if resuming and chosen is None:
         raise UsageError("resume: expected the folder of a run as output_dir, found none", hint=_unfinished())

@@ -188,7 +188,26 @@ def test_ctrl_c_in_an_epoch_keeps_the_best_and_says_where(tmp_path: Path, python
         ({"class_weight": {"barr": 2}}, "did you mean 'bar'"),
         ({"on_bad": "ignore"}, "on_bad"),
         ({"device": "tpu"}, "device: expected None, 'cpu', 'gpu' or 'gpu:N', found 'tpu'"),
-        ({"seed": -1}, "seed: expected a whole number of at least 0, found -1"),
+        (
+            {"class_weight": {"bar": float("inf")}},
+            "class_weight['bar']: expected a number above 0, found inf",
+        ),
+        ({"class_weight": {"bar": "2"}}, "class_weight['bar']: expected a number above 0, found '2'"),
+        ({"freeze": 2.5}, "freeze: expected a number of groups, 'backbone' or a pattern of names, found 2.5"),
+        ({"callbacks": Callback()}, "callbacks: expected a list of hub.finetune.callbacks.Callback, found <"),
+        (
+            {"callbacks": [Callback]},
+            "callbacks: expected a list of hub.finetune.callbacks.Callback, found <class",
+        ),
+        (
+            {"callbacks": [print]},
+            "callbacks: expected a list of hub.finetune.callbacks.Callback, found <built-in",
+        ),
+        ({"seed": -1}, "seed: expected a whole number of at least 0 and below 4294967296, found -1"),
+        (
+            {"seed": 2**32},
+            "seed: expected a whole number of at least 0 and below 4294967296, found 4294967296",
+        ),
         ({"workers": -1}, "workers: expected a whole number of at least 0, found -1"),
     ],
 )
@@ -204,6 +223,18 @@ def test_a_setting_that_cannot_be_meant_is_refused_before_anything_happens(
     after = weights.state_of(module.network)
     assert all((after[name] == before[name]).all() for name in before)
     assert module.labels == ("this", "that")
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    one, other = (
+        trained(
+            tmp_path / kind.__name__, strategy="full", epochs=kind(2), batch_size=kind(8), freeze=kind(1), seed=kind(3),
+            learning_rate=rate, weight_decay=rate,
+        ).run
+        for kind, rate in ((int, 0.0078125), (np.int64, np.float32(0.0078125)))
+    )  # fmt: skip
+    assert one.config == other.config
+    assert one.history[-1]["train_loss"] == other.history[-1]["train_loss"]
 
 
 def test_a_gpu_that_cannot_be_had_is_an_error_with_its_cause(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from hub.errors import UsageError
 from hub.files import dump_json, write_text
 from hub.finetune import curves
 from hub.modules import weights
@@ -60,6 +61,22 @@ class Callback:
 
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when a callback has stopped the run."""
+
+
+def require_callbacks(given: object) -> None:
+    """Raise UsageError unless these are callbacks, several of them or none."""
+    wrong = (
+        [each for each in given if not isinstance(each, Callback)] if isinstance(given, Sequence) else [given]
+    )
+    if wrong:
+        hint = (
+            "put it into a list"
+            if isinstance(given, Callback)
+            else "derive a class from it and pass [MyClass()]"
+        )
+        raise UsageError(
+            f"callbacks: expected a list of hub.finetune.callbacks.Callback, found {wrong[0]!r}", hint=hint
+        )
 
 
 class Progress(Callback):

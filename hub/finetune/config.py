@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,14 +116,20 @@ class Config:
             if plain not in STRATEGIES:
                 raise one_of("strategy", self.strategy, STRATEGIES)
             object.__setattr__(self, "strategy", plain)
+        for field in fields(self):  # numpy's numbers are as good as Python's, but JSON cannot hold them
+            value = getattr(self, field.name)
+            if isinstance(value, Real) and not isinstance(value, bool):
+                plain_number = int(value) if isinstance(value, Integral) else float(value)
+                object.__setattr__(self, field.name, plain_number)
         if self.epochs is not None:
             _whole("epochs", self.epochs, least=1)
         if self.batch_size != "auto":
             _whole("batch_size", self.batch_size, least=1, also=" or 'auto'")
         for name, least in (
-            ("workers", 0), ("seed", 0), ("accumulate", 1), ("max_tokens", 1), ("views", 1), ("drop_groups", 0),
+            ("workers", 0), ("accumulate", 1), ("max_tokens", 1), ("views", 1), ("drop_groups", 0),
         ):  # fmt: skip
             _whole(name, getattr(self, name), least=least)
+        _whole("seed", self.seed, least=0, below=2**32)
         if self.learning_rate is not None:
             _number("learning_rate", self.learning_rate, above=0.0, most=10.0)
         if self.clip_norm is not None:
@@ -171,9 +178,11 @@ class Config:
         return data
 
 
-def _whole(name: str, value: object, *, least: int, also: str = "") -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UsageError(f"{name}: expected a whole number of at least {least}{also}, found {value!r}")
+def _whole(name: str, value: object, *, least: int, below: int | None = None, also: str = "") -> None:
+    fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if not fits or (below is not None and value >= below):  # type: ignore[operator]
+        limit = "" if below is None else f" and below {below}"
+        raise UsageError(f"{name}: expected a whole number of at least {least}{limit}{also}, found {value!r}")
 
 
 def _number(

@@ -45,7 +45,7 @@ def choose(network: Network, freeze: Freeze) -> Frozen:
     everything = [name for _, names in groups for name in names]
     if freeze is None:
         return Frozen()
-    if isinstance(freeze, bool):
+    if isinstance(freeze, bool | float):
         raise UsageError(
             f"freeze: expected a number of groups, 'backbone' or a pattern of names, found {freeze!r}"
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 import paddle
@@ -102,7 +104,7 @@ def named_weights(labels: Sequence[str], chosen: Mapping[str, float]) -> np.ndar
         if label not in weights:
             hint = did_you_mean(str(label), weights) or f"the classes are {', '.join(labels[:20])}"
             raise UsageError(f"class_weight: no class is called {label!r}", hint=hint)
-        if not value > 0:
+        if not isinstance(value, Real) or not 0 < value < math.inf:
             raise UsageError(f"class_weight[{label!r}]: expected a number above 0, found {value!r}")
         weights[label] = float(value)
     return np.array([weights[label] for label in labels])
