@@ -659,6 +659,8 @@ def test_a_teacher_is_learnt_from(tmp_path: Path) -> None:
         UsageError, match="teacher tiny: expected the labels bar, dot, frame, found this, that"
     ):
         trained(tmp_path / "no", teacher=other)
+    with pytest.raises(UsageError, match="range_test takes no teacher"):
+        tiny_module().range_test(samples(12), teacher=teacher)
 
 
 def test_a_teacher_beside_weights_of_classes_is_the_same_in_parts(tmp_path: Path) -> None:
