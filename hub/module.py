@@ -420,7 +420,17 @@ class Module(PaddleHubFace):
         if config.teacher is not None:
             teacher = config.teacher if isinstance(config.teacher, Module) else Module(config.teacher)
             answers = training.teacher_answers(teacher, job)
-        command = training.command(self.name, train, valid, test, config, job.plan.options)
+        # A name is found again wherever the run is done again; a folder of the user's own only by its path.
+        own = self.folder is not None and not self.folder.is_relative_to(settings.home())
+        others = {
+            "early_stop": job.plan.early_stop and job.plan.early_stop.told,
+            "multi_label": multi_label,
+            "on_bad": None if on_bad == "raise" else on_bad,
+        }
+        command = training.command(
+            str(self.folder) if own else self.name, train, valid, test, config,
+            {**job.plan.options, **{name: value for name, value in others.items() if value is not None}},
+        )  # fmt: skip
         with training.run_folder(
             output_dir, self.name, job, resuming=resume, last=self.run, group=group, say=say
         ) as (folder, kept):

@@ -680,6 +680,24 @@ def test_early_stopping_ends_the_run_and_keeps_the_best(tmp_path: Path) -> None:
     assert module.run.metrics["accuracy"] == max(row["valid_accuracy"] for row in module.run.history)
 
 
+def test_what_it_says_to_write_does_the_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = hub.Module(tiny_module().save(tmp_path / "mine"))
+    data = folder(tmp_path / "data", 8)
+    (data / "dot" / "broken.png").write_bytes(b"none")
+    module.finetune(
+        data, epochs=30, learning_rate=0.5, strategy="full", early_stop=2, on_bad="skip", multi_label=False
+    )
+    assert "ended early: accuracy has not risen since epoch" in capsys.readouterr().err
+    assert module.run.config["early_stop"]["patience"] == 2
+    again: dict[str, Any] = {}
+    exec(module.run.command.replace("hub.Module(", "done = hub.Module("), again)  # noqa: S102 - what the report says
+    rows = [[{**row, "seconds": 0} for row in run.history] for run in (module.run, again["done"].run)]
+    assert rows[0] == rows[1]
+
+
 def test_the_report_shows_the_run(tmp_path: Path) -> None:
     module = trained(tmp_path, learning_rate=0.5, strategy="full", test=samples(4, seed=9))
     page = module.run.report(tmp_path / "report.html").read_text(encoding="utf-8")

@@ -74,6 +74,13 @@ class EarlyStop(Callback):
                 raise one_of("early_stop: argument", name, known)
         return cls(**value)
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The arguments that it was made with, as JSON can hold them."""
+        return {
+            "metric": self.metric, "patience": self.patience, "min_delta": self.min_delta, "mode": self.mode,
+        }  # fmt: skip
+
     def check(self, *, metric: str, metrics: Mapping[str, bool], has_valid: bool) -> tuple[str, bool]:
         """Give the metric that is watched in such a run, and whether larger is better.
 

@@ -101,6 +101,8 @@ def fit(
         elif fit_head:
             _offer_start(trainer, keeper, valid)
         trainer.fit(train, valid, epochs=config.epochs)
+        if plan.early_stop and plan.early_stop.reason:
+            say(f"ended early: {plan.early_stop.reason}")
 
     worst = Worst(task, order=valid.order(0) if valid and valid.order else None)
     run.metrics = measure(model, task, valid, group=group, worst=worst)[0] if valid else {}
@@ -361,6 +363,7 @@ def _record(run: Run, plan: Plan, network: Network, group: Group) -> None:
     run.labels, run.task, run.environment = plan.task.labels, plan.task.name, environment(group.size)
     run.config = {
         **plan.told, "metric": plan.metric, "parameters": freezing.count(network)[1],
+        "early_stop": plan.early_stop and plan.early_stop.told,
     }  # fmt: skip
     if group.first:
         run.write_config()
