@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -304,6 +305,36 @@ def test_the_first_index_that_has_a_version_is_taken_and_a_silent_one_is_not_pas
     server.always("/hub/modules/glyphs.json", Reply(status=403))
     with pytest.raises(TransferError, match="403"):
         client.locate("glyphs")
+
+
+def test_a_bucket_that_refuses_what_it_does_not_have_is_passed_over(
+    server: FaultServer, tmp_path: Path, monkeypatch: Environment
+) -> None:
+    client.publish(module_folder(tmp_path / "other", name="other"), tmp_path / "second")
+    monkeypatch.setenv("HUB_INDEX", f"{server.url}/hub,{tmp_path / 'second'}")
+    server.always("/hub/modules/other.json", Reply(status=403))
+    assert client.install("other").source == str(tmp_path / "second")
+    assert client.install("glyphs").source == f"{server.url}/hub"
+    client.uninstall("other")
+    server.always("/hub/search.json", Reply(status=403))
+    assert client.install("other").source == str(tmp_path / "second")
+    server.always("/hub/config.json", Reply(status=403))
+    with pytest.raises(TransferError, match="403"):
+        client.locate("another")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no permissions of this kind")
+def test_a_file_of_an_index_folder_that_cannot_be_read_is_named(
+    folder: Path, monkeypatch: Environment
+) -> None:
+    monkeypatch.setenv("HUB_INDEX", str(folder))
+    path = folder / "files" / "glyphs" / "1.0.0" / "labels.txt"
+    path.unlink()
+    path.symlink_to(path)  # which root cannot read either
+    with pytest.raises(StorageError) as caught:
+        client.install("glyphs")
+    assert str(path) in caught.value.message
+    assert str(settings.home()) not in caught.value.message
 
 
 def test_bundled_modules_are_used_where_they_are(

@@ -42,7 +42,7 @@ WRONG_BYTES = frozenset({"digest", "size"})
 RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 527})
 STATUS_HINTS = {
     401: "put a token for this server into HUB_HOME/credentials.json or its HUB_TOKEN_… variable",
-    403: "the token in use may not read this file; ask whoever runs the server",
+    403: "the server gives it to nobody, or not for the token in use; ask whoever runs the server",
     404: "check the address, and that this version still exists",
     407: "put user and password of the proxy into HTTPS_PROXY",
     410: "the server has removed the file for good",

@@ -24,9 +24,10 @@ from hub.errors import (
     NotFoundError,
     OfflineError,
     StorageError,
+    TransferError,
     UsageError,
 )
-from hub.files import write_bytes
+from hub.files import reading_errors, write_bytes
 from hub.registry.index import (
     MAX_MODULE_BYTES,
     MAX_SEARCH_BYTES,
@@ -69,19 +70,30 @@ class StaticSource:
         return f"{self._location}/{path}" if self.needs_network else str(Path(self._location, path))
 
     def search(self) -> list[Summary]:
-        found = self._document(
-            "search.json", MAX_SEARCH_BYTES, lambda data, where: parse_search(data, source=where)
-        )
+        try:
+            found = self._document(
+                "search.json", MAX_SEARCH_BYTES, lambda data, where: parse_search(data, source=where)
+            )
+        except TransferError as fault:
+            if not _may_be_missing(fault):
+                raise
+            found = None
         if found is None:
             self._check_config()
         return found or []
 
     def find(self, name: str) -> Module | None:
-        found = self._document(
-            f"modules/{name}.json",
-            MAX_MODULE_BYTES,
-            lambda data, where: Module.parse(data, name=name, source=where),
-        )
+        try:
+            found = self._document(
+                f"modules/{name}.json",
+                MAX_MODULE_BYTES,
+                lambda data, where: Module.parse(data, name=name, source=where),
+            )
+        except TransferError as fault:
+            # One that is listed is there, and a later index may have another module under its name.
+            if not _may_be_missing(fault) or any(row.name == name for row in self.search()):
+                raise
+            found = None
         if found is None:
             self._check_config()
         return found
@@ -113,10 +125,12 @@ class StaticSource:
     def _copy(self, path: Path, to: Path) -> Path:
         import shutil  # loads three compressors, which a listing has no use for
 
-        try:
-            shutil.copyfile(path, to)
-        except FileNotFoundError:
-            raise IntegrityError(f"{path}: the index names this file, and it is not there") from None
+        with reading_errors(path):
+            try:
+                path.open("rb").close()  # else an error of copying may be one of either file
+            except FileNotFoundError:
+                raise IntegrityError(f"{path}: the index names this file, and it is not there") from None
+        shutil.copyfile(path, to)
         return to
 
     def _download(
@@ -189,6 +203,11 @@ class StaticSource:
         value = parse(reply.body, where)  # before it is kept: what is damaged must not replace what was good
         kept.keep(reply.body, reply.etag or "")
         return value
+
+
+def _may_be_missing(fault: TransferError) -> bool:
+    """Say whether a server may mean that there is no such file: buckets answer 403 to those who may not list them."""
+    return getattr(fault, "status", None) == 403
 
 
 class _Kept:
