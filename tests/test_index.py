@@ -175,6 +175,8 @@ def test_what_is_wrong_is_said_with_its_place(path: str, value: object, says: st
         ),
         (b'{"a": "bc', "it may have been cut short"),
         (b'{"a":\n\n x}', "line 3, column 2: expected JSON, but Expecting value"),
+        (b"<<<<<<< ours\n{}\n=======\n{}\n>>>>>>> theirs", "found a merge conflict"),
+        (b'{"schema": 1,\n<<<<<<< ours\n"a": 1\n=======\n', "found a merge conflict"),
         (b"<!DOCTYPE html><html>", "expected JSON, found a web page\n  hint: a login page or a proxy"),
         (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' stands twice in one object"),
         (b'{"a": NaN}', "found NaN, which is no number in JSON"),

@@ -39,6 +39,11 @@ def load_json(data: bytes, *, source: str, most: int) -> object:
     except RecursionError:
         raise IndexFormatError(f"{source}: nested more than {MAX_DEPTH} deep", hint=DAMAGED) from None
     except json.JSONDecodeError as problem:
+        if any(line.startswith("<<<<<<<") for line in text.splitlines()):
+            raise IndexFormatError(
+                f"{source}: expected JSON, found a merge conflict",
+                hint="settle it between the <<<<<<< and >>>>>>>",
+            ) from None
         if text.lstrip().startswith("<"):
             raise IndexFormatError(
                 f"{source}: expected JSON, found a web page",
