@@ -231,6 +231,16 @@ def test_a_damaged_document_is_one_problem(
     assert found == ours
 
 
+def test_an_index_that_is_kept_in_git_or_shown_by_a_server_passes(index: Path, capsys: Capture) -> None:
+    for path in (".git/HEAD", ".gitattributes", ".nojekyll", "index.html", "README.md"):
+        (index / path).parent.mkdir(exist_ok=True)
+        (index / path).write_text("x", encoding="utf-8")
+    assert answer(capsys, "index", "check", str(index)) == []
+    (index / "modules" / "index.html").write_text("x", encoding="utf-8")
+    [finding] = answer(capsys, "index", "check", str(index), code=1)
+    assert finding["path"] == "modules/index.html"
+
+
 def test_a_withdrawn_module_must_leave_the_search_list(index: Path, capsys: Capture) -> None:
     edit(index / "modules" / "other.json", '"yanked": false', '"yanked": "broken"')
     [finding] = answer(capsys, "index", "check", str(index), code=1)

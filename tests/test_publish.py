@@ -182,6 +182,24 @@ def test_a_lost_search_list_is_made_again(made: Path, index: Path) -> None:
         assert (index / "search.json").read_bytes() == right
 
 
+def test_publishing_again_takes_what_was_withdrawn_out_of_the_search_list(
+    made: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.publish(made, index)
+    client.publish(module_folder(made, name="other"), index)
+    page = index / "modules" / "other.json"
+    before = page.read_text(encoding="utf-8")
+    page.write_text(before.replace('"yanked": false', '"yanked": "labels swapped"'), encoding="utf-8")
+    client.publish(index / "files" / "other" / "1.0.0", index)  # what is in the index will do for a folder
+    monkeypatch.setenv("HUB_INDEX", str(index))
+    assert [record.name for record in client.list_modules() if record.source == str(index)] == ["glyphs"]
+    with pytest.raises(NotFoundError, match="was withdrawn: labels swapped"):
+        client.locate("other")
+    page.write_text(before, encoding="utf-8")
+    client.publish(index / "files" / "other" / "1.0.0", index)
+    assert client.locate("other").source == str(index)
+
+
 CHILD = """
 import os, signal, sys
 from hub.registry import client, publish, archive

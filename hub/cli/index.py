@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from hub.registry.index import Module, Summary
 
 
+# What stands at the top of a folder that is kept in git or shown by a web server, besides hidden names.
+BESIDE = {"index.html", "404.html", "robots.txt", "README.md", "LICENSE", "CNAME"}
+
+
 class Finding(NamedTuple):
     """What is wrong in an index, and where in it."""
 
@@ -54,7 +58,8 @@ def check_index(folder: Path) -> list[Finding]:
     """Give everything that is wrong with an index folder; every byte of it is read.
 
     Every document must be valid, every file of every release there with its size and sha256, search.json must say
-    what the pages of the modules say, and nothing else may be there. Raises NotFoundError when it is no index.
+    what the pages of the modules say, and nothing else may be there but what git and web servers keep at the top.
+    Raises NotFoundError when it is no index.
     """
     from hub.registry.index import Module, check_config
     from hub.registry.manifest import problem
@@ -79,7 +84,7 @@ def check_index(folder: Path) -> list[Finding]:
             modules[page.stem] = Module.parse(page.read_bytes(), name=page.stem, source=place)
     with _noting(findings, "search.json"):
         findings += _check_search(folder, modules)
-    expected = {"config.json", "search.json", ".lock", *(f"modules/{name}.json" for name in modules)}
+    expected = {"config.json", "search.json", *(f"modules/{name}.json" for name in modules)}
     for name, module in modules.items():
         for release in module.releases if module else ():
             for file in release.files:
@@ -91,6 +96,8 @@ def check_index(folder: Path) -> list[Finding]:
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder).as_posix()
         if path.is_dir() and not path.is_symlink():
+            continue
+        if place.startswith(".") or place in BESIDE:
             continue
         if place not in expected and not place.startswith(unread):
             findings.append(Finding(place, "extra, no page names it"))

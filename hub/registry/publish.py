@@ -145,5 +145,6 @@ def _update_search(index_folder: Path, module: Module) -> None:
         modules = [Module.parse(page.read_bytes(), name=page.stem, source=str(page)) for page in pages]
         write_text(path, dump_search(each for other in modules if (each := other.row())))
         return
-    if row and row != before.get(row.name):
-        write_text(path, dump_search({**before, row.name: row}.values()))
+    if row != before.get(module.name):
+        others = [each for each in before.values() if each.name != module.name]
+        write_text(path, dump_search([*others, *([row] if row else [])]))  # no row: all of it is withdrawn
