@@ -10,6 +10,7 @@ from typing import Any
 
 from hub.datasets.folders import is_litter
 from hub.datasets.kinds import PICTURES, TAGGED, Kind
+from hub.datasets.tables import SUFFIXES as TABLES
 from hub.datasets.texts import Text, read_file
 from hub.errors import InputError
 
@@ -98,6 +99,14 @@ def _taken(given: Any, kind: Kind) -> Any:
     """Give an input as a preprocessor reads it, where it is one: what is none it refuses by itself."""
     if kind.is_pair and isinstance(given, str) and given.count("\t") == 1:
         given = tuple(part.strip() for part in given.split("\t"))
+    if isinstance(given, Text):
+        return given
+    if isinstance(given, list | tuple) and not kind.is_pair and kind is not TAGGED:
+        # a tokenizer would read both as one
+        raise InputError(
+            f"expected texts, found {type(given).__name__} {str(given)[:60]}",
+            hint="leave the labels out; evaluate() takes texts with their labels",
+        )
     taken = kind.in_memory(given)
     return given if taken is None else taken
 
@@ -112,13 +121,18 @@ def _is_file(given: Any) -> bool:
 def _lines(given: str | Path, kind: Kind) -> list[Any]:
     """Give the inputs in a file, one a line. Raises InputError for a file without any, or a line that is no pair."""
     path = Path(given)
+    if path.suffix.lower() in TABLES and not (kind.is_pair and path.suffix.lower() == ".tsv"):
+        raise InputError(
+            f"{path}: expected a file with {'two texts' if kind.is_pair else 'a text'} a line, found a table",
+            hint="evaluate() takes a table with labels",
+        )
     found = [
         (number, line.strip()) for number, line in enumerate(read_file(path).split("\n"), 1) if line.strip()
     ]
     if not found:
         raise InputError(f"{path}: expected a text a line, found none")
     if not kind.is_pair:
-        return [line for _, line in found]
+        return [Text(line) for _, line in found]
     pairs = [tuple(part.strip() for part in line.split("\t")) for _, line in found]
     for (number, line), pair in zip(found, pairs, strict=True):
         if len(pair) != 2:

@@ -86,6 +86,39 @@ def test_a_file_without_texts_is_refused(tmp_path: Path, content: bytes, message
         expand(tmp_path, KINDS["texts"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("texts", "a.tsv"),
+        ("texts", "a.csv"),
+        ("tagged", "a.jsonl"),
+        ("pairs", "a.csv"),
+        ("rated texts", "a.TSV"),
+    ],
+)
+def test_a_table_is_no_file_of_texts(tmp_path: Path, kind: str, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("text\tlabel\nfine\tgood\n", encoding="utf-8")
+    with pytest.raises(InputError, match="a line, found a table") as caught:
+        expand(path, KINDS[kind])
+    assert "evaluate()" in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [[("a", "good"), ("b", "bad")], [["a", "good"]], [("a", 1)]])
+def test_texts_with_their_labels_are_no_texts(given: Any) -> None:
+    with pytest.raises(InputError, match="expected texts, found"):
+        expand(given, KINDS["texts"])
+
+
+def test_a_line_that_is_called_like_a_file_stays_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("a.txt\nb\n", encoding="utf-8")
+    once = expand("a.txt", KINDS["texts"])
+    assert once == expand(once, KINDS["texts"]) == ["a.txt", "b"]
+
+
 def test_a_frame_is_no_list_of_its_column_names() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"text": ["a", "b"]})

@@ -335,6 +335,40 @@ def test_the_command_reads_texts_from_its_line_a_file_and_stdin(
     assert "accuracy" in run(["evaluate", best, str(table)], capsys)
 
 
+def test_the_command_takes_files_of_texts_and_no_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = turned("text_classification", tmp_path / "tiny")
+    module.finetune(texts(12), valid=False, output_dir=tmp_path / "run", **{**SETTINGS, "epochs": 1})
+    mine = str(module.save(tmp_path / "mine"))
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("empty").mkdir()
+    Path("in/a.txt").write_text("the cat\nin/b.txt\n", encoding="utf-8")
+    Path("in/b.txt").write_text("the dog\n", encoding="utf-8")
+    Path("note").write_text("a bird", encoding="utf-8")
+    Path("table.tsv").write_text("text\tlabel\na\tcat\n", encoding="utf-8")
+
+    def asked(*words: str) -> list[str]:
+        return [each["input"] for each in json.loads(run(["run", mine, *words, "--json"], capsys))]
+
+    several = ["the cat", "in/b.txt", "the dog"]
+    assert asked("in") == asked("in/*.txt") == asked("in/a.txt", "in/b.txt") == several
+    assert asked("is it a cat?", "x" * 5000) == ["is it a cat?", "x" * 5000]
+    for word in ("note", "table.tsv", "lins.txt", "gone/*.txt", "gone.csv", "empty", "tab*"):
+        assert main(["run", mine, word]) != 0
+        assert "expected a" in capsys.readouterr().err
+
+    def piped(data: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+    piped("\ufeffthe cat\r\n\r\nin/a.txt\r\n我们".encode())
+    assert asked("-") == ["the cat", "in/a.txt", "我们"]
+    piped("很好\n".encode("gbk"))
+    assert main(["run", mine, "-"]) != 0
+    assert "stdin, row 1: expected UTF-8; it looks like GBK" in capsys.readouterr().err
+
+
 def longer(given: Any) -> Any:
     """Give a text, the words of one or a pair with more words than a module of 12 pieces reads."""
     if isinstance(given, tuple):

@@ -50,16 +50,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row for each input; 1 when an input failed, or the picture of one."""
-    inputs = _read_inputs(arguments.inputs)
+    words = _read_stdin(arguments.inputs)
     if arguments.save and arguments.save.exists() and not arguments.save.is_dir():
         raise UsageError(f"--save: expected a folder, found the file {arguments.save}")
+    from hub.cli.texts import texts_of
     from hub.module import Module
 
     module = Module(arguments.name, device=arguments.device)
     options = dict(arguments.options)
     if arguments.top_k is not None:
         options["top_k"] = arguments.top_k
-    sources = [source for word in inputs for source in module.expand(word)]  # two words are no pair
+    of_texts = any(step.name == "tokenize" for step in module.spec.preprocess)
+    inputs = [each for word in words for each in (texts_of(word) if of_texts else _paths(word))]
+    sources = [source for each in inputs for source in module.expand(each)]  # two words are no pair
     if arguments.save:
         with storage_errors(arguments.save):  # now, and not when everything is answered
             arguments.save.mkdir(parents=True, exist_ok=True)
@@ -95,18 +98,19 @@ def _stem(source: object) -> str | None:
     return Path(source).stem
 
 
-def _read_inputs(words: list[str]) -> list[str]:
-    inputs = []
-    for word in words:
-        if word == "-":
-            # Bytes, because a path need not be text in the encoding of stdin.
-            lines = os.fsdecode(sys.stdin.buffer.read()).split("\n")
-            inputs += [line for line in lines if line]
-        else:
-            inputs.append(word)
-    if not inputs:
+def _read_stdin(words: list[str]) -> list[str | bytes]:
+    """Give the words with what stdin has in the place of "-". Raises UsageError where that is nothing."""
+    found = [sys.stdin.buffer.read() if word == "-" else word for word in words]
+    if not any(each.strip() for each in found):
         raise UsageError("hub run: expected an input a line on stdin, found none")
-    return inputs
+    return found
+
+
+def _paths(word: str | bytes) -> list[str]:
+    """Give a word as it is, and of stdin its lines: as bytes, for a path need not be text in its encoding."""
+    if isinstance(word, str):
+        return [word]
+    return [path for line in os.fsdecode(word).split("\n") if (path := line.removesuffix("\r"))]
 
 
 def _shown(given: str | list[str]) -> str:

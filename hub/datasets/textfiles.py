@@ -21,6 +21,13 @@ def read_text(
     except OSError as error:
         problems.append(Problem("bad table", Origin(str(path)), detail=error.strerror or str(error)))
         return ""
+    return decode(data, str(path), problems, encoding=encoding, offer=offer)
+
+
+def decode(
+    data: bytes, name: str, problems: list[Problem], *, encoding: str | None = None, offer: bool = False
+) -> str:
+    """Give the text of what was read from a file of that name, as `read_text` does."""
     try:
         if encoding is None and (
             data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data
@@ -31,7 +38,7 @@ def read_text(
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         problems.append(
-            Problem("wrong encoding", Origin(str(path), line), detail=_advice(data, error, encoding, offer))
+            Problem("wrong encoding", Origin(name, line), detail=_advice(data, error, encoding, offer))
         )
         return ""
 
