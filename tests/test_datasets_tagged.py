@@ -61,6 +61,8 @@ TABS = (
     + "\n\n\nPeter\tB-PER\nBlackburn\tI-PER"
 )
 COMMENTED = "# id 5d2e domain=en\n" + CONLL.partition("\n\n")[2].replace("\n\n", "\n\n# id 77 domain=en\n")
+NUMBERED = "# source 1\n1\tEU\tB-ORG\n2\trejects\tO\n3-4\tGermanlamb\t_\n3\tGerman\tB-MISC\n4\tlamb\tO\n\n"
+NUMBERED += "# source 2\n1\tPeter\tB-PER\n2\tBlackburn\tI-PER\n"
 OBJECTS = [{"tokens": words, "ner_tags": tags} for words, tags in (EU, PETER)]
 FILES = {
     "conll 2003": ("a.txt", CONLL, (3, 8)),
@@ -68,6 +70,7 @@ FILES = {
     "a file with any name": ("eng.train", TABS, (1, 7)),
     "windows": ("a.txt", "\ufeff" + TABS.replace("\n", "\r\n"), (1, 7)),
     "comments": ("a.conll", COMMENTED, (2, 8)),
+    "numbered": ("a.conll", NUMBERED, (2, 9)),
     "PaddleHub's": ("a.tsv", "text_a\tlabel\n" + joined(*EU) + joined(*PETER), (2, 3)),
     "PaddleHub's without header": ("a.tsv", joined(*EU) + joined(*PETER), (1, 2)),
     "label first": ("a.tsv", "label\ttext_a\n" + joined(*EU[::-1]) + joined(*PETER[::-1]), (2, 3)),
@@ -95,6 +98,18 @@ def test_tags_that_a_few_sentences_lack_are_there_if_their_scheme_has_them(found
     assert load([(["a", "b"], ["O", tag]) for tag in found.split()], TAGGED).train.labels == tuple(
         sorted({"O", *whole.split()}, key=lambda tag: (tag != "O", tag))
     )
+
+
+@pytest.mark.parametrize("last", ["_", "SpaceAfter=No"])
+def test_a_last_column_that_says_nothing_is_no_tag(tmp_path: Path, last: str) -> None:
+    path = write(tmp_path / "a.conllu.txt", f"1\tEU\tPROPN\t_\n2\tcame\tVERB\t{last}\n")
+    [problem] = problems(load(path, "tagged").train)
+    assert "missing column 'tag' (expected the tag in the last column, found " in problem
+
+
+def test_numbers_that_are_words_stay_words(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", "1\tCD\tO\n2\tCD\tB-X\n\n7\tCD\tO\n")
+    assert sentences(load(path, "tagged").train) == [(["1", "2"], ["O", "B-X"]), (["7"], ["O"])]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -184,6 +184,12 @@ def _pair(item: Any) -> tuple[Any, Any] | None:
     return (item[0], item[1]) if isinstance(item, tuple | list) and len(item) == 2 else None
 
 
+_NO_TAGS = {"_", "SpaceAfter=No"}
+"""What the last column of CoNLL-U has, which are no tags."""
+_PART = re.compile(r"\d+[-.]\d+")
+"""The number of several words that are written as one, or of one that is not written at all, in CoNLL-U."""
+
+
 def _is_table(path: Path, columns: Columns) -> bool:
     """Say whether a file has a sentence, and not a word, in each of its lines."""
     text = read_text(path, [], encoding=columns.encoding)
@@ -213,8 +219,8 @@ def _parted(cell: Any) -> Any:
 def _from_conll(text: str, rows: Rows) -> list[Sentence]:
     """Give the sentences of a text with a word a line; a line that is no word and tag is a problem.
 
-    Lines have as many columns as most of them. A sentence may begin with comments: lines with # that do not end in
-    a tag.
+    Lines have as many columns as most of them. The words are in the first, or in the second where the first numbers
+    them. A sentence may begin with comments: lines with # that do not end in a tag.
     """
     lines = [line.rstrip("\r\t ") for line in text.split("\n")] if text else []
     cells = [
@@ -227,6 +233,11 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
         rows.problems.append(Problem("missing column", Origin(rows.file, 1), "tag", detail))
         return []
     known = {each[-1] for each in plain if len(each) == width}
+    if known and known <= _NO_TAGS:
+        detail = f"expected the tag in the last column, found {', '.join(sorted(known))} on every line"
+        rows.problems.append(Problem("missing column", Origin(rows.file, 1), "tag", detail))
+        return []
+    first = 1 if width > 2 and _are_numbered(cells) else 0
     sentences: list[Sentence] = []
     words: list[str] = []
     tags: list[str] = []
@@ -236,7 +247,9 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
             if words and whole:
                 sentences.append((start, words, tags))
             words, tags, whole = [], [], True
-        elif each[0].startswith("#") and not words and (len(each) != width or each[-1] not in known):
+        elif (each[0].startswith("#") and not words and (len(each) != width or each[-1] not in known)) or (
+            first and _PART.fullmatch(each[0])
+        ):
             continue
         elif len(each) != width:
             kind = "too few fields" if len(each) < width else "too many fields"
@@ -245,9 +258,24 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
             whole = False
         else:
             start = start if words else number
-            words.append(each[0])
+            words.append(each[first])
             tags.append(each[-1])
     return sentences
+
+
+def _are_numbered(cells: Sequence[Sequence[str]]) -> bool:
+    """Say whether lines begin with a number that counts them from 1 in every sentence, as in GermEval and CoNLL-U."""
+    expected, count = 1, 0
+    for each in cells:
+        if not each:
+            expected = 1
+        elif each[0].isdecimal():
+            if each[0] != str(expected):
+                return False
+            expected, count = expected + 1, count + 1
+        elif not (each[0].startswith(("#", "-DOCSTART-")) or _PART.fullmatch(each[0])):
+            return False
+    return count > 0
 
 
 def _fill(rows: Rows, sentences: Iterable[Sentence], names: Sequence[str]) -> None:
