@@ -77,6 +77,33 @@ def test_the_parts_of_a_folder_share_their_labels(tmp_path: Path) -> None:
     assert [len(each) for each in prepare(tmp_path, kind="texts").train.check().splits if each] == [2]
 
 
+def test_a_quoted_line_break_in_a_tsv_is_one_problem(tmp_path: Path) -> None:
+    content = 'label\ttext_a\n1\tfine\n0\t"bad\n\nreally ""so"""\n1\t"good\n0\tno\n'
+    train = load(write(tmp_path / "a.tsv", content), TEXTS).train
+    assert [text for text, _ in rows(train)] == ["fine", '"good', "no"]
+    [problem] = problems(train)
+    assert "row 3: broken cell" in problem
+    assert "save the table as .csv or .jsonl" in problem
+    content = 'text_a\tlabel\nfine\t1\n"bad\nreally"\t0\nno\t0\n'
+    train = load(write(tmp_path / "b.tsv", content), TEXTS).train
+    assert [text for text, _ in rows(train)] == ["fine", "no"]
+    assert len(problems(train)) == 1
+
+
+def test_a_long_cell_is_read_and_a_repeated_column_is_refused(tmp_path: Path) -> None:
+    train = load(write(tmp_path / "a.csv", f"text,label\n{'x' * 200_000},a\ny,b\n"), TEXTS).train
+    assert [len(text) for text, _ in rows(train)] == [200_000, 1]
+    [problem] = problems(load(write(tmp_path / "b.csv", "text,label,label\nx,a,b\n"), TEXTS).train)
+    assert "bad table 'label' (expected columns of different names, found text, label, label)" in problem
+
+
+def test_a_stray_nul_is_not_utf_16(tmp_path: Path) -> None:
+    train = load(
+        write(tmp_path / "a.tsv", "text\tlabel\n" + "a long text\ta\n" * 20 + "b\0b\tb\n"), TEXTS
+    ).train
+    assert (len(train), problems(train)) == (21, [])
+
+
 def test_a_quote_in_a_review_swallows_nothing(tmp_path: Path) -> None:
     content = 'label\ttext_a\n1\t"好"的酒店\n0\t"说是海景\n1\t很好"\n0\t"in ""quotes"""\n1\tok\n'
     train = load(write(tmp_path / "a.tsv", content), TEXTS).train

@@ -25,6 +25,12 @@ LABEL_COLUMNS = (
 )  # fmt: skip
 """The names by which the label's column is found, the likelier first; case, blanks and hyphens do not matter."""
 
+BROKEN_CELL = "a cell in quotes with a line break: save the table as .csv or .jsonl"
+MOST_LINES = 1000
+"""Lines in which the end of a cell in quotes is looked for."""
+MOST_CELL = 1 << 24
+"""Characters of a cell: csv by itself gives up after 131,072, and any number would let one open quote fill memory."""
+
 Record = tuple[int, Mapping[str, Any]]
 """The number of a row and its cells by the names of their columns."""
 
@@ -80,12 +86,17 @@ def read_records(
     delimiter = "\t" if suffix != ".csv" else ";" if ";" in first and "," not in first else ","
     plain = kind.is_text and delimiter == "\t"
     lines = list(
-        _plain_lines(text, unquote=kind is not TAGGED) if plain else _csv_lines(text, rows, delimiter)
+        _plain_lines(text, rows, unquote=kind is not TAGGED) if plain else _csv_lines(text, rows, delimiter)
     )
     header = [name.strip() for name in lines[0][1]] if lines else []
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
     named = columns.input or columns.label or find_input(kind, header) or find_column(usual, header)
     if kind.is_text and not named and (names := _names_without_header(lines, kind)):
         return names, _full_rows(names, lines, rows, delimiter)
+    if repeated:
+        detail = f"expected columns of different names, found {', '.join(header)}"
+        rows.problems.append(Problem("bad table", Origin(rows.file, 1), repeated[0], detail))
+        return None, []
     return header, _full_rows(header, lines[1:], rows, delimiter)
 
 
@@ -262,23 +273,53 @@ def _csv_lines(text: str, rows: Rows, delimiter: str) -> Iterator[tuple[int, lis
     # strict: without it a quote that is never closed swallows the rest of the file in silence
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number = 1
+    before = csv.field_size_limit(MOST_CELL)
     try:
         for cells in reader:
             yield number, cells
             number = reader.line_num + 1
     except csv.Error as error:
         rows.problems.append(Problem("bad table", Origin(rows.file, reader.line_num), detail=str(error)))
+    finally:
+        csv.field_size_limit(before)
 
 
-def _plain_lines(text: str, *, unquote: bool) -> Iterator[tuple[int, list[str]]]:
-    """Give the number and the cells of every line, parted by tabs.
+def _plain_lines(text: str, rows: Rows, *, unquote: bool) -> Iterator[tuple[int, list[str]]]:
+    """Give the number and the cells of every line, parted by tabs; a cell over several lines is a problem.
 
     Quotes belong to the text, as in PaddleHub's files, where many a review begins with one: read as CSV it would
     swallow the rows up to the next. A cell that is wholly in quotes, as spreadsheets write it, is taken out of them.
     """
-    for number, line in enumerate(text.split("\n"), start=1):
+    lines = text.split("\n")
+    full = lines[0].count("\t")
+    past = 0
+    for number, line in enumerate(lines, start=1):
+        if number <= past:
+            continue
+        if unquote and full and (past := _closing(lines, number, full)):
+            rows.problems.append(Problem("broken cell", Origin(rows.file, number), line.strip(), BROKEN_CELL))
+            continue
         cells = line.rstrip("\r").split("\t")
         yield number, list(map(_unquoted, cells)) if unquote else cells
+
+
+def _closing(lines: Sequence[str], number: int, full: int) -> int:
+    """Give the number of the line that ends the row which begins in this one with a cell in quotes, or 0.
+
+    It is one if the lines between them have no cells of their own and both have together as many as a row.
+    """
+    last = lines[number - 1].rstrip("\r").rpartition("\t")[2]
+    if not last.startswith('"') or last.count('"') % 2 == 0:
+        return 0
+    have = lines[number - 1].count("\t")
+    for there in range(number, min(len(lines), number + MOST_LINES)):
+        line = lines[there].rstrip("\r")
+        if line.count('"') % 2:
+            closes = line.partition("\t")[0].endswith('"') and have + line.count("\t") == full
+            return there + 1 if closes else 0
+        if "\t" in line:
+            return 0
+    return 0
 
 
 def _unquoted(cell: str) -> str:

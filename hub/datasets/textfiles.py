@@ -7,6 +7,9 @@ from pathlib import Path
 
 from hub.datasets.base import Origin, Problem
 
+MOST_PER_NUL = 10
+"""A file with more bytes for each NUL is not UTF-16: Latin letters, digits, tabs and line breaks have one each."""
+
 
 def read_text(
     path: Path, problems: list[Problem], *, encoding: str | None = None, offer: bool = False
@@ -29,9 +32,9 @@ def decode(
 ) -> str:
     """Give the text of what was read from a file of that name, as `read_text` does."""
     try:
-        if encoding is None and (
-            data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data
-        ):
+        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        # of Latin letters every second byte is a NUL; a stray one is none of the encoding
+        if encoding is None and (marked or data.count(0) * MOST_PER_NUL > len(data)):
             raise UnicodeDecodeError("utf-8", data, 0, 1, "UTF-16")
         text = data.decode(encoding or "utf-8-sig")
         return text.removeprefix("\ufeff").rstrip("\r\n")
