@@ -51,6 +51,7 @@ ACCEPTED = [
     (r".\glyphs", Reference("folder", location=r".\glyphs"), r".\glyphs"),
     ("./model.zip/", Reference("folder", location="./model.zip/"), "./model.zip/"),
     ("model.tar.gz", Reference("archive", location="model.tar.gz"), "model.tar.gz"),
+    ("model.tar.bz2", Reference("archive", location="model.tar.bz2"), "model.tar.bz2"),
     ("a b/Model.ZIP", Reference("archive", location="a b/Model.ZIP"), "a b/Model.ZIP"),
     ("/x/model.hub", Reference("archive", location="/x/model.hub"), "/x/model.hub"),
     ("https://h/m.zip", Reference("url", location="https://h/m.zip"), "https://h/m.zip"),

@@ -4,7 +4,7 @@
     name@version      resnet50@1.2.0      exactly that version
     name and range    resnet50>=1,<2      the newest in a range (PEP 440)
     folder            ./my_flowers  /models/my_flowers  ../my_flowers/  C:\\models\\my_flowers
-    archive           my_flowers.tar.gz (.tgz, .tar, .zip, .hub)
+    archive           my_flowers.tar.gz (.tgz, .tar.bz2, .tbz2, .tar, .zip, .hub)
     url               https://host/my_flowers.zip  https://host/my_flowers.zip#sha256=<64 hex digits>
     hf                hf://org/name@revision
     git               git+https://host/repository@revision#subdirectory=folder
@@ -38,7 +38,7 @@ VERSION = re.compile(
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 FORMS = "a module is NAME, NAME@1.2.0, ./FOLDER, FILE.zip, or a URL: https, hf, git+https, paddlehub"
 
-_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".hub")
+_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar", ".zip", ".hub")
 _PATH_PART = re.compile(rf"(?!(?i:{_DEVICE}))[A-Za-z0-9_][A-Za-z0-9._+-]{{0,127}}(?<!\.)")
 _FOLDER_START = r"\.{1,2}[/\\]?\Z|\.[/\\]|[/\\]|~[/\\]|[A-Za-z]:[/\\]"
 _NAMED = r"(?P<name>[^@<>=!~\s]*)\s*(@\s*(?P<version>.*)|(?P<range>[<>=!~].*))?"
