@@ -15,6 +15,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from encoder_folders import encoder_folder
 from folders import module_folder, tree
 
 from hub import settings
@@ -224,6 +225,16 @@ def test_code_and_links_are_refused(tmp_path: Path) -> None:
     (made / "passwd").symlink_to("/etc/passwd")
     with pytest.raises(UnsafeFileError, match="found a link"):
         export(made, tmp_path / "glyphs.tar.gz")
+
+
+def test_an_encoder_of_others_is_exported_once_it_is_installed(tmp_path: Path) -> None:
+    folder = encoder_folder(tmp_path / "encoder")
+    with pytest.raises(UsageError, match=r"expected a module folder, found an encoder") as caught:
+        export(folder, tmp_path / "x.tar.gz")
+    assert str(folder) in caught.value.message
+    assert caught.value.hint == f"hub install {folder}/, which makes one, then hub export encoder"
+    client.install(f"{folder}/")
+    assert export("encoder", tmp_path / "x.tar.gz").name == "encoder"
 
 
 def test_an_unknown_name_is_told(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from hub.errors import IndexFormatError, IntegrityError, StorageError, UsageError
 from hub.files import dump_json, sha256_of, storage_errors, write_text
-from hub.registry import client, owner, resolve
+from hub.registry import client, owner, published, resolve
 from hub.registry.credentials import redact
 from hub.registry.index import MAX_MODULE_BYTES, Module
-from hub.registry.manifest import Manifest, list_files, problem, problems, refuse_code
+from hub.registry.manifest import FILE_NAME, Manifest, list_files, problem, problems, refuse_code
 
 PAGE = ".module.json"
 SUFFIXES = (".tar.gz", ".tgz")
@@ -56,6 +56,11 @@ def export(reference: str | Path, to: str | Path) -> Exported:
 
     located = client.locate(reference)
     folder = located.folder
+    if published.is_published_folder(folder):
+        raise UsageError(
+            f"{folder}: expected a module folder, found an encoder as others publish it, without {FILE_NAME}",
+            hint=f"hub install {folder}/, which makes one, then hub export {located.name}",
+        )
     here = resolve.versions_here(located.name).get(located.version)
     promised = here.release.files if here and here.folder == folder else list_files(folder)
     refuse_code(promised, str(folder))
