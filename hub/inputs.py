@@ -56,6 +56,8 @@ def describe(given: Any, position: int, kind: Kind = PICTURES) -> str:
 
 
 def _expand_path(given: str | Path, kind: Kind) -> list[str | Path]:
+    if given == "":  # which to pathlib is the working directory
+        raise InputError(f"{kind.name}: expected a path, found an empty text")
     path = Path(given)
     if path.is_dir():
         found = _files(path, kind)

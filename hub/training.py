@@ -267,6 +267,10 @@ def _require_finished(folder: Path, checkpoints: Checkpoints, say: Callable[[str
 
 def _folder(chosen: str | Path | None, name: str, *, ranks: int) -> Path:
     """Make the folder of a run: the one that was asked for, or a new one in ./runs that nobody has."""
+    if chosen == "":  # which to pathlib is the working directory
+        raise UsageError(
+            "output_dir: expected a path, found an empty text", hint="leave it out for a new folder"
+        )
     if chosen is not None:
         folder = Path(chosen).expanduser().absolute()
         with storage_errors(folder):

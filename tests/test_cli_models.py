@@ -123,6 +123,32 @@ def test_run_refuses_to_save_into_a_file(
     assert "--save: expected a folder, found the file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", ""],
+        ["run", "a.png", ""],
+        ["run", "a.png", "--save", ""],
+        ["evaluate", ""],
+        ["finetune", "", "--output", "run"],
+        ["finetune", ".", "--output", ""],
+        ["range-test", ".", "--plot", ""],
+    ],
+)
+def test_an_empty_text_is_not_the_working_directory(
+    shapes: str, pictures: Path, words: list[str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(pictures)
+    before = tree(pictures)
+    assert main([words[0], shapes, *words[1:]]) != 0
+    found = capsys.readouterr()
+    assert "expected a path" in found.err
+    assert "found an empty text" in found.err
+    assert found.out == ""
+    assert tree(pictures) == before
+
+
 def test_run_refuses_a_folder_that_cannot_be_made_before_it_answers(
     shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

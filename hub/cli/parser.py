@@ -58,6 +58,13 @@ def choice(what: str, known: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
+def path(text: str) -> Path:
+    """Give an argument as a path, and refuse an empty one, which to pathlib is the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found an empty text")
+    return Path(text)
+
+
 def add_data(parser: argparse.ArgumentParser, name: str) -> None:
     """Let the parser take data, which `data_of` understands."""
     parser.add_argument(

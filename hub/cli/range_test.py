@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import Any
 
 from hub.cli.finetune import OPTIONS
 from hub.cli.output import say, write, write_json
-from hub.cli.parser import add_data, data_of
+from hub.cli.parser import add_data, data_of, path
 
 SHARED = ("batch_size", "freeze", "class_weight", "multi_label", "seed", "workers", "device")
 """Options of finetune that this command takes as well."""
@@ -29,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_own(parser: argparse.ArgumentParser) -> None:
     """Let the parser take what finetune does not."""
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the losses over the rates into a PNG")
+    parser.add_argument("--plot", type=path, metavar="FILE", help="draw the losses over the rates into a PNG")
     parser.add_argument("--low", type=float, default=1e-6, metavar="X", help="the first rate (default 1e-6)")
     parser.add_argument("--high", type=float, default=1.0, metavar="X", help="the last rate (default 1)")
     parser.add_argument("--steps", type=int, default=60, metavar="N", help="how many are tried (default 60)")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.cli.output import say, table, write, write_json
-from hub.cli.parser import add_options, add_precision
+from hub.cli.parser import add_options, add_precision, path
 from hub.errors import HubError, UsageError
 from hub.files import storage_errors, write_file
 
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save",
         metavar="DIR",
-        type=Path,
+        type=path,
         help="write each picture with its answer drawn on (masks and pictures: results/)",
     )
 
@@ -110,7 +110,7 @@ def _paths(word: str | bytes) -> list[str]:
     """Give a word as it is, and of stdin its lines: as bytes, for a path need not be text in its encoding."""
     if isinstance(word, str):
         return [word]
-    return [path for line in os.fsdecode(word).split("\n") if (path := line.removesuffix("\r"))]
+    return [line for each in os.fsdecode(word).split("\n") if (line := each.removesuffix("\r"))]
 
 
 def _shown(given: str | list[str]) -> str:

@@ -144,6 +144,8 @@ def resolve(data: Any, inputs: str, *, progress: bool = True) -> Any:
     Sets with labels become `Splits`, others a folder. Raises what `require_fit` raises, before anything is fetched,
     and what `fetch` raises.
     """
+    if isinstance(data, str) and not data:  # which to pathlib is the working directory
+        raise UsageError("data: expected a path or the name of a published set, found an empty text")
     require_fit(data, inputs)
     if not is_name(data):
         return data
