@@ -34,7 +34,8 @@ def expand(given: Any, kind: Kind = PICTURES) -> list[Any]:
         return _expand_texts(given, kind)
     if isinstance(given, str | Path):
         return list(_expand_path(given, kind))
-    if isinstance(given, Iterable) and not hasattr(given, "__array__") and kind.in_memory(given) is None:
+    several = isinstance(given, Iterable) and not hasattr(given, "__array__") and not hasattr(given, "read")
+    if several and kind.in_memory(given) is None:
         return [
             item
             for one in given

@@ -251,6 +251,32 @@ def test_files_arrays_and_what_cannot_be_read_are_answered_in_order(
     assert module.embed([(sounds.sound("hiss", 3), 8000)]).shape == (1, 40)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda array: (array, 8000.0),
+        lambda array: (array, np.float32(8000)),
+        lambda array: (8000, array),
+        lambda array: (np.int64(8000), array),
+        lambda array: {"array": array, "sampling_rate": 8000},
+        lambda array: {"array": array.tolist(), "sampling_rate": 8000, "path": None},
+        lambda array: [(8000, array)],
+    ],
+)
+def test_a_sound_in_memory_is_taken_as_other_libraries_give_it(trained: tuple[Any, Path], given: Any) -> None:
+    module, _ = trained
+    array = sounds.sound("buzz", 5)
+    assert module.predict(given(array)) == module.predict((array, 8000))
+    assert (module.embed(given(array)) == module.embed((array, 8000))).all()
+
+
+def test_an_open_file_is_one_bad_input(trained: tuple[Any, Path]) -> None:
+    module, root = trained
+    with next(root.rglob("*.wav")).open("rb") as file:
+        [result] = module.predict(file)
+    assert result["error"] == "expected a path or (array, rate), found BufferedReader"
+
+
 def test_a_saved_module_gives_the_same_answers_and_verifies(
     trained: tuple[Any, Path], tmp_path: Path
 ) -> None:

@@ -214,11 +214,13 @@ def test_objects_give_arrays_with_rates_or_paths(tmp_path: Path) -> None:
         (tmp_path / "a.wav", "rain"),
         {"audio": {"array": array.tolist(), "sampling_rate": 8000, "path": None}, "label": "dog"},
         {"sound": (array, np.int64(8000)), "label": "rain"},
+        ((array, 8000.0), "dog"),
+        ((8000, array), "rain"),
     ]
     train = load(items, SOUNDS).train
     assert train.problems == ()
-    assert [train.path(n) for n in range(4)] == [None, str(tmp_path / "a.wav"), None, None]
-    for n in (0, 2, 3):
+    assert [train.path(n) for n in range(6)] == [None, str(tmp_path / "a.wav"), None, None, None, None]
+    for n in (0, 2, 3, 4, 5):
         found, rate = train[n].input
         assert (found == array).all()
         assert type(rate) is int
@@ -289,6 +291,8 @@ def test_sounds_for_predict_are_told_from_lists_of_them(tmp_path: Path) -> None:
     assert [Path(p).parent.name for p in inputs.expand(tmp_path, SOUNDS)] == ["buzz", "hiss", "rise"]
     assert inputs.expand(["a.wav", one], SOUNDS) == ["a.wav", one]
     assert len(inputs.expand(one[0], SOUNDS)) == 1, "an array without a rate is one bad input, not thousands"
+    with next(tmp_path.rglob("*.wav")).open("rb") as file:
+        assert inputs.expand(file, SOUNDS) == [file], "and not an input for each of its lines"
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no sounds in this folder"):
         inputs.expand(tmp_path / "empty", SOUNDS)

@@ -8,7 +8,7 @@ all of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,15 +71,6 @@ def _picture(given: Any) -> Image.Image | np.ndarray | None:
     return np.asarray(given) if hasattr(given, "__array__") else None
 
 
-def _sound(given: Any) -> audio.Sound | None:
-    """Take (array, rate), or the {"array": …, "sampling_rate": …} of Hugging Face's datasets."""
-    if isinstance(given, Mapping) and {"array", "sampling_rate"} <= set(given):
-        given = np.asarray(given["array"]), given["sampling_rate"]
-    if not audio.is_array_and_rate(given):
-        return None
-    return np.asarray(given[0]), int(given[1])
-
-
 def _decode_sound(sample: Sample) -> None:
     audio.read(sample.input, rate=16_000)
 
@@ -131,7 +122,7 @@ SOUNDS = Kind(
     columns=("path", "sound", "audio", "audio_path", "audio_file", "wav", "wav_path", "clip", *_FILES),
     example="sounds/dog/1.wav, sounds/rain/1.wav",
     expected="a path or (array, rate)",
-    in_memory=_sound,
+    in_memory=audio.in_memory,
     decode=_decode_sound,
 )
 _TEXT = ("text", "text_a", "sentence", "content", "review", "comment", "query", "document", "message", "body")

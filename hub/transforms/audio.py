@@ -48,19 +48,27 @@ Sound = tuple[np.ndarray, int]
 """(samples, rate in Hz)"""
 
 
-def is_array_and_rate(given: Any) -> bool:
-    """Say whether something is one sound in memory: (array, rate)."""
-    return (
-        isinstance(given, tuple)
-        and len(given) == 2
-        and hasattr(given[0], "__array__")
-        and isinstance(given[1], int | np.integer)
-        and not isinstance(given[1], bool)
-    )
+def in_memory(given: Any) -> Sound | None:
+    """Give a sound that is no file, as (array, rate), or None for what is none.
+
+    It may be (rate, array), as scipy gives it, or {"array": …, "sampling_rate": …}, as Hugging Face's datasets do.
+    """
+    if isinstance(given, Mapping) and {"array", "sampling_rate"} <= set(given):
+        given = np.asarray(given["array"]), given["sampling_rate"]
+    if not isinstance(given, tuple) or len(given) != 2:
+        return None
+    array, rate = reversed(given) if _is_rate(given[0]) else given
+    return (np.asarray(array), int(rate)) if hasattr(array, "__array__") and _is_rate(rate) else None
+
+
+def _is_rate(given: Any) -> bool:
+    if isinstance(given, float | np.floating):
+        return given.is_integer()
+    return isinstance(given, int | np.integer) and not isinstance(given, bool)
 
 
 def read(source: Any, *, rate: int) -> Samples:
-    """Give float32 samples [N] from −1 to 1, mono, at `rate` Hz, from a path or an (array, rate).
+    """Give float32 samples [N] from −1 to 1, mono, at `rate` Hz, from a path or what `in_memory` takes.
 
     Channels are averaged and the rate is converted with soxr's best quality. Arrays are [N], [channels, N] or
     [N, channels], of integers of at most 32 bits (their whole range is −1 to 1) or of floating point from −1 to 1.
@@ -68,8 +76,8 @@ def read(source: Any, *, rate: int) -> Samples:
     all zeros, not finite, or longer than MAX_SECONDS or MAX_SAMPLES. Raises MissingDependencyError without the audio
     extra.
     """
-    if is_array_and_rate(source):
-        return _whole(_resampled(iter([_from_array(source[0])]), _checked_rate(int(source[1])), rate))
+    if sound := in_memory(source):
+        return _whole(_resampled(iter([_from_array(sound[0])]), _checked_rate(sound[1]), rate))
     if not isinstance(source, str | Path):
         raise InputError(f"expected a path or (array, rate), found {type(source).__name__}")
     path = Path(source)
