@@ -220,6 +220,7 @@ def test_a_flac_that_was_written_before_its_length_was_known_is_read(
         (lambda p: write_bytes(p / "a.mp3", bytes(5000)), "cannot be decoded"),
         (lambda p: sounds.write(p / "a.wav", np.zeros(0), 8000), "the sound has no samples"),
         (lambda p: sounds.write(p / "a.wav", np.zeros(800), 8000), "silent: every sample is 0"),
+        (lambda p: sounds.write(p / "a.wav", np.stack([TONE, -TONE], 1), 8000), "channels cancel each other"),
         (lambda p: sounds.write(p / "a.wav", np.full(9, np.nan), 8000, subtype="FLOAT"), "no numbers"),
         (lambda p: cut(sounds.write(p / "a.flac", TONE, 8000), 0.5), "damaged|cut short"),
         *(
@@ -271,6 +272,9 @@ def write_bytes(path: Path, data: bytes) -> Path:
         (3, "expected a path or .array, rate., found int"),
         ((TONE, 0), "expected a sample rate"),
         ((TONE[:0], 8000), "no samples"),
+        ((np.stack([TONE, -TONE]), 8000), "channels cancel each other"),
+        ((np.zeros((2, 100)), 8000), "silent: every sample is 0"),
+        ((np.array([[0.1, np.inf]] * 2), 8000), "no numbers"),
         ((np.zeros((3, 3, 3)), 8000), r"found \(3, 3, 3\)"),
         ((np.array(["a"]), 8000), "expected integers or floating point"),
         (((TONE * 32767).astype("int64"), 8000), r"of 8 to 32 bits.* found int64\n.*divide by 32768"),

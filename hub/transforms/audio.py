@@ -8,6 +8,7 @@ soundfile, soxr and librosa (the audio extra) are imported when a sound is read,
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
@@ -42,6 +43,8 @@ STREAMED = 0x7FFF0000
 _NOTE_CUT = re.compile(r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.M)
 """What libsndfile notes of WAV, AU, AIFF, W64 and RF64; "RIFF", the size of a whole WAV, is often wrong."""
 _HINT_16_BIT = "divide by 32768 what was read as 16-bit integers"
+CANCELLED = 1e-4
+"""The mean of loud channels of opposite polarity is less than this of them: what 16-bit rounding leaves."""
 
 Samples = np.ndarray
 Sound = tuple[np.ndarray, int]
@@ -77,7 +80,7 @@ def read(source: Any, *, rate: int) -> Samples:
     extra.
     """
     if sound := in_memory(source):
-        return _whole(_resampled(iter([_from_array(sound[0])]), _checked_rate(sound[1]), rate))
+        return _whole(_resampled(_mono(iter([_from_array(sound[0])])), _checked_rate(sound[1]), rate))
     if not isinstance(source, str | Path):
         raise InputError(f"expected a path or (array, rate), found {type(source).__name__}")
     path = Path(source)
@@ -86,7 +89,7 @@ def read(source: Any, *, rate: int) -> Samples:
             return _whole(_with_librosa(path, rate))
         with _opened(path) as file:
             _require_sane(file)
-            return _whole(_resampled(_blocks(file), file.samplerate, rate))
+            return _whole(_resampled(_mono(_blocks(file)), file.samplerate, rate))
     except InputError as problem:
         raise InputError(f"{path}: {problem.message}", hint=problem.hint) from None
 
@@ -145,7 +148,7 @@ def _checked_rate(rate: int) -> int:
 
 
 def _blocks(file: Any) -> Iterator[Samples]:
-    """Give the file's samples, mono, block by block. Raises InputError for a file that ends long before it should."""
+    """Give samples [N, channels], block by block. Raises InputError for a file that ends long before it should."""
     soundfile = _extra("soundfile")
     size, count, promised = max(1, BLOCK // file.channels), 0, _promised(file)
     if file.frames == UNKNOWN:
@@ -154,7 +157,7 @@ def _blocks(file: Any) -> Iterator[Samples]:
     try:
         while len(block := file.read(size, dtype="float32", always_2d=True)):
             count += len(block)
-            yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+            yield block
     except (soundfile.LibsndfileError, RuntimeError) as problem:
         raise InputError(f"the sound is damaged after {count / file.samplerate:.2f} s: {problem}") from None
     # Formats that do not store their length are estimated by the decoder, so a little less is no fault.
@@ -163,16 +166,34 @@ def _blocks(file: Any) -> Iterator[Samples]:
         raise InputError(f"the sound is cut short: {there:.2f} s of {all_of_it:.2f} s are there")
 
 
-def _from_array(array: Any) -> Samples:
+def _mono(blocks: Iterator[np.ndarray]) -> Iterator[Samples]:
+    """Give the mean of the channels. Raises InputError where nothing is left of them."""
+    heard = left = 0.0
+    for block in blocks:
+        if block.shape[1] == 1:
+            yield block[:, 0]
+            continue
+        mono = block.mean(axis=1, dtype=np.float32)
+        heard = max(heard, float(np.abs(block).max(initial=0)))
+        left = max(left, float(np.abs(mono).max(initial=0)))
+        yield mono
+    if left < CANCELLED * heard < math.inf:
+        raise InputError(
+            f"the channels cancel each other: up to {heard:.2g} in one, up to {left:.2g} in their mean",
+            hint="one of them has the wrong polarity; give one alone",
+        )
+
+
+def _from_array(array: Any) -> np.ndarray:
+    """Give samples [N, channels] of an array of any shape that samples may have."""
     array = np.asarray(array)
     if array.ndim == 2 and min(array.shape) <= MAX_CHANNELS:
-        scaled = _scaled(array)
-        return scaled.mean(axis=int(np.argmin(array.shape)), dtype=np.float32)
+        return _scaled(array if np.argmin(array.shape) == 1 else array.T)
     if array.ndim != 1:
         raise InputError(
             f"expected samples of shape [N], [channels, N] or [N, channels], found {array.shape}"
         )
-    return _scaled(array)
+    return _scaled(array)[:, None]
 
 
 def _scaled(array: np.ndarray) -> Samples:
