@@ -115,6 +115,17 @@ def test_run_saves_pictures_and_never_overwrites(
             assert picture.width >= 200  # tiny ones are drawn larger, with the labels below
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["run", "--output", "out"], "'--save'"), (["finetune", "--save=out"], "'--output'")],
+)
+def test_the_option_that_another_command_has_for_the_output_is_understood(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([words[0], "glyphs_cnn", "a.png", *words[1:]]) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
 def test_run_refuses_to_save_into_a_file(
     shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 
+ALIKE = {"--output": "--save", "--save": "--output"}
+"""Options that one command has where another has the other, which is spelled nothing like it."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that raises UsageError instead of printing and exiting, and knows what may have been meant."""
 
@@ -32,7 +36,7 @@ class Parser(argparse.ArgumentParser):
             found = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
             kind = "option" if found.startswith("-") else "argument"
             hint = (
-                did_you_mean(found, self._option_string_actions, most=1)
+                did_you_mean(ALIKE.get(found, found), self._option_string_actions, most=1)
                 or f"{self.prog} --help lists what it takes"
             )
             raise UsageError(f"{self.prog}: takes no {kind} {found!r}", hint=hint)
