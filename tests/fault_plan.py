@@ -368,6 +368,7 @@ PLAN: dict[str, tuple[str, list[str]]] = {
             CLI,
             "F63_ctrl_c_at_any_moment_gives_130_and_the_old_or_the_new_state",
             "F63_ctrl_c_during_a_download_keeps_what_has_arrived",
+            "F63_ctrl_c_while_a_server_is_silent_about_small_files_ends_the_process",
         )
         + _tests(DOWNLOAD, "interrupting_keeps_what_has_arrived"),
     ),
