@@ -18,6 +18,8 @@ from hub import tasks
 from hub.datasets import Dataset, Sample
 from hub.datasets.by_task import prepare_for
 from hub.datasets.grouped import is_grouped
+from hub.datasets.kinds import KINDS
+from hub.datasets.prepare import Prepared
 from hub.errors import SpecError, UsageError
 from hub.files import read_text, storage_errors
 from hub.finetune import plan as planning
@@ -121,9 +123,9 @@ def prepare(
     task.attach(backbone)
     plan = planning.plan(config, task, backbone, sets, options=options, early_stop=early_stop, ranks=ranks)
     varied = hashlib.sha256(f"{_steps(base.spec)} {base.spec.augment}".encode()).hexdigest()
-    return Job(
-        task, backbone, sets, plan, "\n".join([parts.describe(), *task.notes(), *_cut(sets)]), varied[:16]
-    )
+    of_texts = kind.inputs in KINDS and KINDS[kind.inputs].is_text and not kind.grouped
+    said = [parts.describe(), *task.notes(), *_cut(sets), *(_repeated(parts) if of_texts else ())]
+    return Job(task, backbone, sets, plan, "\n".join(said), varied[:16])
 
 
 def _cut(sets: Sets) -> Iterator[str]:
@@ -132,6 +134,24 @@ def _cut(sets: Sets) -> Iterator[str]:
         count, pieces = (0, 0) if given is None else given.cut()
         if given is not None and count:
             yield f"{name}: {count:,} of {len(given):,} texts are longer than {pieces} pieces, and were cut there"
+
+
+def _repeated(parts: Prepared) -> Iterator[str]:
+    """Give a line for each set of which some texts are those of the training: what they measure is its memory."""
+    if parts.valid is None and parts.test is None:
+        return
+    trained = set(_inputs(parts.train))
+    for name, part in (("validation", parts.valid), ("test", parts.test)):
+        count = 0 if part is None else sum(each in trained for each in _inputs(part))
+        if part is not None and count:
+            yield f"{name}: {count:,} of {len(part):,} texts are also in training"
+
+
+def _inputs(part: Dataset) -> Iterator[Any]:
+    """Give the texts of a set, pairs and words as something that can be looked up."""
+    for i in range(len(part)):
+        given = part[i].input
+        yield tuple(given) if isinstance(given, list) else given
 
 
 def read(data: Dataset, items: ItemCache, *, whole: bool = False) -> Read:

@@ -377,6 +377,31 @@ def longer(given: Any) -> Any:
 
 
 @pytest.mark.parametrize("task", DATA)
+def test_it_is_said_how_many_texts_are_on_both_sides(task: str, tmp_path: Path) -> None:
+    def marked(part: str, given: Any) -> Any:
+        if isinstance(given, tuple):
+            return f"{part} {given[0]}", given[1]
+        return [part, *given] if isinstance(given, list) else f"{part} {given}"
+
+    def of(part: str) -> list[Any]:
+        tags = ["O"] if task == "sequence_labeling" else []
+        return [
+            (marked(f"{part}{n}", one), tags + label if tags else label)
+            for n, (one, label) in enumerate(data)
+        ]
+
+    data = DATA[task](12)
+    module = turned(task, tmp_path / "m")
+    settings = {**SETTINGS, "epochs": 1}
+    module.finetune(
+        of("a"), valid=[*of("b"), *of("a")[:2]], test=of("c"), output_dir=tmp_path / "run", **settings
+    )
+    assert module.run is not None
+    said = [line for line in module.run.data.splitlines() if "also in" in line]
+    assert said == [f"validation: 2 of {len(data) + 2} texts are also in training"]
+
+
+@pytest.mark.parametrize("task", DATA)
 def test_it_is_said_how_many_texts_were_cut(task: str, tmp_path: Path) -> None:
     data = DATA[task](12)
     if "matching" in task:  # both are to fit where they are read as one
