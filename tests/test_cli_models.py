@@ -496,6 +496,7 @@ def test_finetune_takes_what_the_task_takes(
         ("cat=2", {"cat": 2.0}),
         ("cat=2,dog=0.5", {"cat": 2.0, "dog": 0.5}),
         ("a=b=3", {"a=b": 3.0}),
+        ("cats, big=2,dog=0.5", {"cats, big": 2.0, "dog": 0.5}),
     ],
 )
 def test_class_weights(text: str, weights: object) -> None:

@@ -28,18 +28,16 @@ from hub.files import read_text, storage_errors
 
 
 def class_weight(text: str) -> str | dict[str, float]:
-    """Give "balanced" or {name: weight} from "cat=2,dog=0.5"; class names may hold = but no comma."""
+    """Give "balanced" or {name: weight} from "cat=2,dog=0.5"; class names may hold = and commas."""
     if text == "balanced":
         return text
-    weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, number = part.rpartition("=")
-        try:
-            weights[name] = float(number)
-        except ValueError:
-            name = ""
-        if not name:
-            raise UsageError(f"--class-weight: expected 'balanced' or name=number,…, found {text!r}")
+    found = list(re.finditer(r"(.+?)=([^=,]+)(?:,(?=.)|$)", text))  # a comma parts only behind a number
+    try:
+        weights = {match[1]: float(match[2]) for match in found}
+    except ValueError:
+        weights = {}
+    if not weights or "".join(match[0] for match in found) != text:
+        raise UsageError(f"--class-weight: expected 'balanced' or name=number,…, found {text!r}")
     return weights
 
 
