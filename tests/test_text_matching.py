@@ -91,7 +91,7 @@ def test_where_names_do_not_say_it_a_match_is_what_is_asked_for_or_more_alike() 
         assert kind.in_order(alike + apart, ("1", "2")) == ("2", "1")
         assert kind.in_order(alike + apart, ("1", "2"), match=2) == ("1", "2")
         assert kind.in_order(alike + apart, ("0", "1")) == ("0", "1"), "the names say it"
-        with pytest.raises(UsageError, match="neither the names 'a' and 'b' nor their texts say") as caught:
+        with pytest.raises(UsageError, match="neither the names 'a' and 'b' nor the texts say") as caught:
             kind.in_order(alike[:3] + [Sample(each.input, 1) for each in alike[:3]], ("a", "b"))
         assert "match='b'" in str(caught.value)
         with pytest.raises(UsageError, match="match: expected one of"):
