@@ -182,6 +182,9 @@ PLAN: dict[str, tuple[str, list[str]]] = {
             "F21_body_of_a_redirect_is_not_read",
             "F21_loop_ends",
             "F21_public_host_may_not_send_us_into_the_private_network",
+            "F21_no_spelling_of_an_address_leads_into_the_private_network",
+            "F21_what_leads_inside",
+            "F21_a_name_is_judged_by_the_address_that_answers",
         ),
     ),
     "F22": (
