@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -704,6 +705,17 @@ def test_the_report_shows_the_run(tmp_path: Path) -> None:
     for text in ("accuracy", "bar", "Configuration", "item "):
         assert text in page
     assert page.count("<img") == len(module.run.misses) > 0
+
+
+def test_a_report_is_written_without_the_pictures_that_were_moved_since(tmp_path: Path) -> None:
+    data, valid = folder(tmp_path / "data", 6), folder(tmp_path / "valid", 6, seed=9)
+    settings = {"strategy": "full", "epochs": 1, "learning_rate": 1e-6, "progress": False}
+    module = tiny_module().finetune(data, valid=valid, output_dir=tmp_path / "run", **settings)
+    assert module.run.misses
+    shutil.rmtree(valid)
+    page = module.run.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "It cannot be shown: " in page
+    assert "no such file" in page
 
 
 def test_a_second_run_finds_the_features_of_the_first(

@@ -11,6 +11,7 @@ import paddle
 
 from hub import tasks
 from hub._version import __version__
+from hub.errors import InputError
 from hub.files import dump_json, write_text
 from hub.finetune.worst import Miss
 
@@ -79,7 +80,10 @@ class Run:
         from hub.finetune.report import Mistake
 
         sample, kind = self.samples[miss.index], tasks.kind(self.task)
-        shown = kind.show(sample.input) if hasattr(kind, "show") else sample.input
+        try:
+            shown = kind.show(sample.input) if hasattr(kind, "show") else sample.input
+        except (InputError, OSError) as problem:  # moved since: the rest of the page is there to be written
+            shown = f"It cannot be shown: {problem}"
         return Mistake(str(sample.origin), miss.expected, miss.found, miss.score, shown)
 
     def write_config(self) -> None:
