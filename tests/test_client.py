@@ -367,6 +367,14 @@ def test_what_a_signed_url_proves_is_kept_nowhere(tmp_path: Path) -> None:
     assert [path for path, content in tree(settings.home()).items() if b"S3CRET" in content] == []
 
 
+def test_the_folder_of_a_run_is_told_from_its_module(tmp_path: Path) -> None:
+    module_folder(tmp_path / "run" / "best")
+    for ask in (client.install, client.locate):
+        with pytest.raises(NotFoundError, match="which has none") as caught:
+            ask(str(tmp_path / "run"))
+        assert caught.value.hint == f"{tmp_path / 'run' / 'best'} is one"
+
+
 def test_an_archive_without_a_module_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
         file.writestr("holiday.jpg", b"x")

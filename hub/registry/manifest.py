@@ -46,9 +46,10 @@ class Manifest:
             is_there = path.is_file()
         if not is_there:
             found = "which has none" if folder.is_dir() else "which is no folder"
+            of_a_run = folder / "best"  # `hub finetune --output FOLDER` writes the module there
+            hint = f"{of_a_run} is one" if (of_a_run / FILE_NAME).is_file() else "module.save() writes them"
             raise NotFoundError(
-                f"expected a module folder with a {FILE_NAME}, found {folder}, {found}",
-                hint="a module folder is what module.save() writes",
+                f"expected a module folder with a {FILE_NAME}, found {folder}, {found}", hint=hint
             )
         top = Place(read_yaml(path), str(path), error=SpecError)
         if not is_module_name(top["name"].value):
