@@ -337,6 +337,7 @@ TOGETHER = [
     ),
     ("the U.S.-based U.S.A e.g. St.-Denis Inc.", "the | U.S.-based | U.S.A | e.g. | St.-Denis | Inc | ."),
     ("张-三在York、上海。", "张 | - | 三 | 在 | York | 、 | 上 | 海 | 。"),
+    ("Lima\u0301 हिन्दू is Ange\u0301lique\u0301.", "Lima\u0301 | हिन्दू | is | Ange\u0301lique\u0301 | ."),
     ("so--Ann and/or 'Bob' _x", "so--Ann | and/or | ' | Bob | ' | _ | x"),
 ]
 

@@ -7,6 +7,7 @@ in training and evaluation a text is what fits into one window, and its other wo
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -338,7 +339,7 @@ def windows(source: str | list[str], tokens: Tokens, preprocessor: TextPreproces
         else:
             read = source[start : start + int(tokens.spans.max(initial=0)) + AHEAD]
             pieces = words_of_text(tokens, read)
-            places = _without_space(_places(tokens, pieces), read) + start
+            places = _trimmed(_places(tokens, pieces), read) + start
         count = len(pieces)
         again = count - (max(1, count // SHARED) if count > 1 else 0)  # where the next one begins
         until = (again + count) // 2 if more else count
@@ -367,11 +368,18 @@ def _places(tokens: Tokens, pieces: np.ndarray) -> np.ndarray:
     return np.stack([tokens.spans[pieces, 0], ends], axis=1).astype(np.int64)
 
 
-def _without_space(places: np.ndarray, text: str) -> np.ndarray:
-    """Give places without the space at their ends, which some tokenizers have as pieces of its own."""
-    parts = [text[start:end] for start, end in places]
-    around = [(len(part) - len(part.lstrip()), len(part.rstrip()) - len(part)) for part in parts]
-    return places + np.array(around, np.int64).reshape(-1, 2)
+def _trimmed(places: np.ndarray, text: str) -> np.ndarray:
+    """Give places without space at their ends, which some tokenizers have as pieces, and with all of a last letter.
+
+    Where accents are stripped, those that stand behind their letter belong to no piece.
+    """
+    found = []
+    for start, end in places.tolist():
+        while end < len(text) and unicodedata.category(text[end]).startswith("M"):
+            end += 1
+        part = text[start:end]
+        found.append((start + len(part) - len(part.lstrip()), start + len(part.rstrip())))
+    return np.array(found, np.int64).reshape(-1, 2)
 
 
 def _logits(cut: Sequence[Window], run: Run, preprocessor: Preprocessor) -> Iterator[np.ndarray]:
