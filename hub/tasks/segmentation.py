@@ -184,9 +184,10 @@ class SemanticSegmentation(Plain):
         return PixelMeter(self.labels)
 
     def measured(self, run: Run, inputs: Arrays, targets: Arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Give (logits [1, L, H, W], class numbers [1, H, W]) of each picture: what `answers` says of it by itself.
+        """Give (logits [N, L, H, W], class numbers [N, H, W]) of the pictures: what `answers` says of each by itself.
 
-        Pictures of one size go through the network together, as many as have the pixels of one tile.
+        Pictures of one size go together, as many as have the pixels of one tile; those whose masks have another size
+        come one by one.
         """
         alike: dict[tuple[int, ...], list[Pair]] = defaultdict(list)
         for picture, mask in zip(inputs, targets, strict=True):
@@ -194,9 +195,12 @@ class SemanticSegmentation(Plain):
         for (height, width), pairs in alike.items():
             most = max(1, TILE**2 // (height * width))
             for start in range(0, len(pairs), most):
-                pictures = np.concatenate([picture for picture, _ in pairs[start : start + most]])
-                found = _logits(_Cut.of_batch(pictures), run, TILE, OVERLAP)
-                for logits, (_, mask) in zip(found, pairs[start : start + most], strict=True):
+                pictures, masks = zip(*pairs[start : start + most], strict=True)
+                found = _logits(_Cut.of_batch(np.concatenate(pictures)), run, TILE, OVERLAP)
+                if all(mask.shape == (height, width) for mask in masks):
+                    yield found, np.stack(masks).astype(np.int64)
+                    continue
+                for logits, mask in zip(found, masks, strict=True):
                     yield _scaled(logits, (mask.shape[1], mask.shape[0]))[None], mask[None].astype(np.int64)
 
     def answers(
