@@ -5,6 +5,7 @@ launcher would repeat it after a second and kill after four. When the pipe is cl
 """
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -24,7 +25,10 @@ def heed() -> None:
     told = os.read(0, 1)
     signal.pthread_kill(threading.main_thread().ident or 0, told[0] if told else signal.SIGTERM)
     if told:
-        os.read(0, 1)
+        # Until nobody can write any more. Not by reading: the next byte is for another one of them.
+        hung_up = select.poll()
+        hung_up.register(0, 0)
+        hung_up.poll()
     else:
         time.sleep(PATIENCE)
     os._exit(128 + signal.SIGTERM)  # whatever holds the main thread up
