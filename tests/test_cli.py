@@ -22,7 +22,7 @@ from hub.cli.main import COMMANDS, main
 from hub.cli.output import human_size, table, write_json
 from hub.cli.parser import Parser
 
-SHARED_FILES = {"__init__", "examples", "main", "output", "parser"}
+SHARED_FILES = {"__init__", "examples", "main", "output", "parser", "texts"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

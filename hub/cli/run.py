@@ -101,7 +101,7 @@ def _stem(source: object) -> str | None:
 def _read_stdin(words: list[str]) -> list[str | bytes]:
     """Give the words with what stdin has in the place of "-". Raises UsageError where that is nothing."""
     found = [sys.stdin.buffer.read() if word == "-" else word for word in words]
-    if not any(each.strip() for each in found):
+    if "-" in words and not any(each.strip() for each in found):
         raise UsageError("hub run: expected an input a line on stdin, found none")
     return found
 
