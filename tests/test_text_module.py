@@ -346,6 +346,7 @@ def test_the_command_takes_files_of_texts_and_no_names(
     Path("empty").mkdir()
     Path("in/a.txt").write_text("the cat\nin/b.txt\n", encoding="utf-8")
     Path("in/b.txt").write_text("the dog\n", encoding="utf-8")
+    Path("in/._b.txt").write_text("what macOS leaves", encoding="utf-8")
     Path("note").write_text("a bird", encoding="utf-8")
     Path("table.tsv").write_text("text\tlabel\na\tcat\n", encoding="utf-8")
 

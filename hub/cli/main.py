@@ -38,7 +38,7 @@ COMMANDS = {
 # What PaddleHub's command line calls by other names, or has and we have not.
 FROM_PADDLEHUB = {
     "serving": "there is no server in hub; hub.Module(NAME).predict answers inside one of your own",
-    "download": "`hub install NAME` fetches a module, `hub export NAME FILE` packs it for another machine",
+    "download": "`hub install NAME` fetches a module, `hub export NAME --to FILE` packs it for another machine",
     "clear": "`hub cache prune` frees what no module needs",
     "config": "settings are variables: `hub doctor` shows them",
     "convert": "a network becomes a module when it is saved: see docs/module_folders.md",

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from hub.datasets.base import Problem
+from hub.datasets.folders import is_litter
 from hub.datasets.tables import SUFFIXES as TABLES
 from hub.datasets.textfiles import decode
 from hub.datasets.texts import Text
@@ -21,12 +22,18 @@ def texts_of(word: str | bytes) -> list[str | Path]:
     if isinstance(word, bytes):
         problems: list[Problem] = []
         lines = decode(word, "stdin", problems).split("\n")
-        for problem in problems:
-            raise UsageError(f"{problem.origin}: {problem.detail}")
+        if problems:
+            raise UsageError(f"{problems[0].origin}: {problems[0].detail}")
         return [Text(line.strip()) for line in lines if line.strip()]
     path = Path(word)
     if os.path.isdir(word):
-        found = sorted(each for each in path.rglob("*") if each.suffix.lower() == ".txt" and each.is_file())
+        found = sorted(
+            each
+            for each in path.rglob("*")
+            if each.suffix.lower() == ".txt"
+            and each.is_file()
+            and not any(map(is_litter, each.relative_to(path).parts))
+        )
         if not found:
             raise UsageError(f"{word}: expected a folder with .txt files, found none")
         return list(found)
