@@ -73,6 +73,16 @@ def test_the_run_is_kept_with_its_settings_history_curves_and_metrics(tmp_path: 
     assert run.history[run.best_epoch]["valid_accuracy"] == run.metrics["accuracy"]
 
 
+def test_a_module_that_answers_no_better_than_one_answer_is_said_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {LABELS[n]: LABELS[n - 1] for n in range(len(LABELS))}
+    for name, valid in (("right", samples(6)), ("wrong", [(x, wrong[label]) for x, label in samples(6)])):
+        trained(tmp_path / name, valid=valid, progress=True)
+        said = capsys.readouterr().err
+        assert ("the module is no better than that" in said) == (name == "wrong"), said
+
+
 def test_the_best_weights_are_those_in_memory_on_disk_and_measured(tmp_path: Path) -> None:
     module = trained(tmp_path, epochs=4, learning_rate=0.5)  # too high: later epochs are worse
     best = max(row["valid_accuracy"] for row in module.run.history)

@@ -178,16 +178,20 @@ def _of_the_sets(report: Report) -> Iterator[Finding]:
             "The epoch was chosen on the validation set, so its figures flatter a little; a test set would not.",
             warning=False,
         )
-    matrix = report.metrics.get("confusion_matrix")
-    accuracy = number(report.metrics.get("accuracy"))
-    if matrix is not None and accuracy is not None and len(report.labels) > 1:
-        totals = np.asarray(matrix).sum(axis=1)
-        if (totals > 0).sum() > 1 and accuracy <= totals.max() / totals.sum():
-            usual = _quoted([report.labels[int(totals.argmax())]])
-            yield Finding(
-                f"Always answering {usual} would be right {percent(totals.max() / totals.sum())} of the time: "
-                "the module is no better than that."
-            )
+    if useless := no_better_than_one_answer(report.metrics, report.labels):
+        yield Finding(useless)
+
+
+def no_better_than_one_answer(metrics: Row, labels: Sequence[str]) -> str:
+    """Give a sentence where one and the same answer to everything would be right as often; "" where it would not."""
+    matrix, accuracy = metrics.get("confusion_matrix"), number(metrics.get("accuracy"))
+    if matrix is None or accuracy is None or len(labels) < 2:
+        return ""
+    totals = np.asarray(matrix).sum(axis=1)
+    if (totals > 0).sum() < 2 or accuracy > totals.max() / totals.sum():
+        return ""
+    usual, share = _quoted([labels[int(totals.argmax())]]), percent(totals.max() / totals.sum())
+    return f"Always answering {usual} would be right {share} of the time: the module is no better than that."
 
 
 def _of_the_classes(report: Report) -> Iterator[Finding]:

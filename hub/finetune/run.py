@@ -55,12 +55,17 @@ class Run:
         return self.folder / "best"
 
     def summary(self) -> str:
-        """Give two lines: the best epoch with its metric, and where everything is."""
+        """Give a line each: the best epoch with its metric, whether it is worth nothing, and where everything is."""
+        from hub.finetune.report_findings import no_better_than_one_answer
+
         metric = self.config["metric"]
         score = f", {metric} {self.metrics[metric]:.4f} on the validation set" if self.metrics else ""
         if self.test_metrics:
             score += f", {self.test_metrics[metric]:.4f} on the test set"
-        return f"best: epoch {self.best_epoch}{score}\nmodule: {self.best}"
+        useless = no_better_than_one_answer(self.metrics, self.labels)
+        return "\n".join(
+            [f"best: epoch {self.best_epoch}{score}", *([useless] if useless else []), f"module: {self.best}"]
+        )
 
     def report(self, path: str | Path) -> Path:
         """Write the run as one HTML page that needs nothing else, and give its path."""
