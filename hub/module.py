@@ -59,6 +59,7 @@ class Module(PaddleHubFace):
     """
 
     run: Run | None = None
+    _turned_to: str | None = None
 
     def __init__(
         self,
@@ -96,7 +97,9 @@ class Module(PaddleHubFace):
         self.device, self._why_device = devices.choose(device)
         paddle.set_device(self.device)
         located = client.locate(_reference(asked["name"], version))
-        self._set(turned(bundle.load(located.folder, check_digests=not located.verified), task))
+        loaded = bundle.load(located.folder, check_digests=not located.verified)
+        self._set(turned(loaded, task))
+        self._turned_to = None if self.task == loaded.spec.task else self.task
         self.folder: Path | None = located.folder
         self._become(
             task=task,
@@ -420,15 +423,13 @@ class Module(PaddleHubFace):
         if config.teacher is not None:
             teacher = config.teacher if isinstance(config.teacher, Module) else Module(config.teacher)
             answers = training.teacher_answers(teacher, job)
-        # A name is found again wherever the run is done again; a folder of the user's own only by its path.
-        own = self.folder is not None and not self.folder.is_relative_to(settings.home())
         others = {
             "early_stop": job.plan.early_stop and job.plan.early_stop.told,
             "multi_label": multi_label,
             "on_bad": None if on_bad == "raise" else on_bad,
         }
         command = training.command(
-            str(self.folder) if own else self.name, train, valid, test, config,
+            self._loaded_by(), train, valid, test, config,
             {**job.plan.options, **{name: value for name, value in others.items() if value is not None}},
         )  # fmt: skip
         with training.run_folder(
@@ -522,6 +523,13 @@ class Module(PaddleHubFace):
         given, expected = bundle.read_golden(self.folder, self.spec.golden)
         found = golden.answer(self.network, self.preprocessor, given, self._answers())
         return golden.compare(found, expected, tolerance=self.spec.golden.rtol)
+
+    def _loaded_by(self) -> str:
+        """Give the Python that loads this module again."""
+        # A name is found again wherever that is done; a folder of the user's own only by its path.
+        own = self.folder is not None and not self.folder.is_relative_to(settings.home())
+        turned_to = f", task={self._turned_to!r}" if self._turned_to else ""
+        return f"hub.Module({(str(self.folder) if own else self.name)!r}{turned_to})"
 
     def _move(self, device: str) -> None:
         self.device, self._why_device = devices.choose(device)

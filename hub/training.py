@@ -185,8 +185,10 @@ def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
     return np.concatenate([infer(teacher.network, given) for given, _ in batches.epoch()])
 
 
-def command(name: str, train: Any, valid: Any, test: Any, config: Config, options: Mapping[str, Any]) -> str:
-    """Give the lines of Python that do a run again; data that is no path stands there as "…"."""
+def command(
+    loaded: str, train: Any, valid: Any, test: Any, config: Config, options: Mapping[str, Any]
+) -> str:
+    """Give the lines of Python that do a run again with the module that `loaded` gives; data that is no path is "…"."""
     words = []
     for role, given in (("", train), ("valid=", valid), ("test=", test)):
         if given is not None:
@@ -194,7 +196,7 @@ def command(name: str, train: Any, valid: Any, test: Any, config: Config, option
     usual = Config().to_dict()
     words += [f"{key}={value!r}" for key, value in config.to_dict().items() if value != usual[key]]
     words += [f"{key}={value!r}" for key, value in options.items()]
-    return f"import hub\n\nhub.Module({name!r}).finetune({', '.join(words)})"
+    return f"import hub\n\n{loaded}.finetune({', '.join(words)})"
 
 
 def _shown(given: Any) -> str:

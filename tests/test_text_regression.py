@@ -518,6 +518,7 @@ def test_a_module_learns_is_saved_and_answers_the_same_again(
     assert "largest" in module.run.data
     page = module.run.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert ("Worst mistakes" in page) == bool(module.run.misses)
+    assert f"hub.Module({str(encoder)!r}, task={task!r}).finetune(" in module.run.command
     again = hub.Module(module.save(tmp_path / "mine"))
     assert (again.task, again.labels) == (task, ("score",))
     assert again.verify().ok
