@@ -104,6 +104,25 @@ def test_few_samples_are_trained_on_and_measured_by_two_processes(
     assert alone["accuracy"] == two["metrics"]["accuracy"]
 
 
+def test_two_processes_learn_and_measure_long_texts_as_one_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.test_text_module import documents, encoder, tagged
+
+    data = [*tagged(9), *documents(4)]
+    lines = ["\n".join(map("\t".join, zip(words, tags, strict=True))) for words, tags in data]
+    table = tmp_path / "train.conll"
+    table.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    line = [
+        "finetune", str(encoder().save(tmp_path / "tiny")), str(table), "--task", "sequence_labeling", "--valid",
+        str(table), "--epochs", "2", "--strategy", "full", "--learning-rate", "0.01", "--device", "cpu", "--json",
+    ]  # fmt: skip
+    one, two = in_one_and_in_two(line, tmp_path, capsys, each=3)
+    require_same(one, two, tmp_path)
+    assert two["metrics"] == one["metrics"]
+    assert two["metrics"]["words"] == sum(len(words) for words, _ in data)
+
+
 def test_two_processes_answer_two_questions_as_one_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +16,17 @@ from hypothesis import strategies as st
 from hub import tasks
 from hub.datasets import Sample
 from hub.errors import InputError, SpecError, UsageError
+from hub.finetune.batches import Batches, ItemCache, Read
 from hub.finetune.plan import usual_rate
+from hub.finetune.trainer import measure
+from hub.finetune.worst import Worst
 from hub.modules import archs
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks.base import WeightedMean
 from hub.tasks.sequence_labeling import SequenceLabeling, first_pieces, windows
-from hub.tasks.sequence_labeling_metrics import CUT, IGNORED, SpanMeter
+from hub.tasks.sequence_labeling_metrics import IGNORED, OPEN, SpanMeter
 from hub.tasks.spans import best_tags, recognise
 from tests import small_texts
 from tests.small_texts import added_up, answers, network_for, reader, train
@@ -62,7 +66,7 @@ def trained() -> tuple[SequenceLabeling, Any]:
 
 def test_the_first_piece_of_a_word_has_its_label_and_the_rest_counts_for_nothing(library: bool) -> None:
     examples = SequenceLabeling.examples(reader(library))
-    tokens, labels = item = examples.read(Sample(["ann", "u.s.", "!"], (2, 1, 0)))
+    [(tokens, labels)] = item = examples.read(Sample(["ann", "u.s.", "!"], (2, 1, 0)))
     assert labels.tolist() == [IGNORED, 2, IGNORED, IGNORED, 1, *[IGNORED] * 3, 0, IGNORED]
     assert (labels.dtype, len(tokens), examples.length(item)) == (np.int64, 10, 10)
     short = examples.read(Sample(["a"], (2,)))
@@ -72,13 +76,25 @@ def test_the_first_piece_of_a_word_has_its_label_and_the_rest_counts_for_nothing
     assert mask[1].tolist() == [1] * 3 + [0] * 7
 
 
-def test_labels_of_words_that_were_cut_off_stand_behind_the_pieces(library: bool) -> None:
-    examples = SequenceLabeling.examples(reader(library, 8))
-    tokens, labels = item = examples.read(Sample(["ann", "lee", "is", "here"], (2, 4, 0, 1)))
-    assert tokens.cut
-    assert labels.tolist() == [IGNORED, 2, IGNORED, IGNORED, 4, IGNORED, IGNORED, IGNORED, CUT, CUT - 1]
-    (ids, *_), targets = examples.batch([item], np.zeros(1))
-    assert (ids.shape, targets.shape) == ((1, 8), (1, 10))
+@pytest.mark.parametrize("max_length", [6, 8, 12, 31])
+def test_every_word_of_a_longer_text_has_its_label_in_one_of_its_rows(library: bool, max_length: int) -> None:
+    examples = SequenceLabeling.examples(reader(library, max_length))
+    words = ["ann", "lee", "went", "to", "new", "york", ".", "bob", "is", "here", "!"]
+    tags = (2, 4, 0, 0, 1, 3, 0, 2, 0, 1, 0)
+    long, short = examples.read(Sample(words, tags)), examples.read(Sample(["bob"], (2,)))
+    (ids, _, mask), targets = examples.batch([short, long, short], np.zeros(3))
+    assert targets.shape == ids.shape == (len(long) + 2, max_length)
+    assert len(long) > 1
+    assert targets[targets >= 0].tolist() == [2, *tags, 2]
+    # marked are the edges at which the text goes on
+    last = mask.sum(axis=1) - 1
+    assert (targets[:, 0] == OPEN).tolist() == [False, False, *[True] * (len(long) - 1), False]
+    assert (targets[np.arange(len(ids)), last] == OPEN).tolist() == [
+        False, *[True] * (len(long) - 1), False, False,
+    ]  # fmt: skip
+    assert (targets == OPEN).sum() == 2 * (len(long) - 1)
+    assert examples.length(long) == mask.sum() - 2 * len("bob") - 4
+    assert examples.cut(long) == 0
 
 
 @pytest.mark.parametrize(
@@ -115,12 +131,11 @@ def test_the_task_is_found_by_name_and_its_scheme_follows_from_the_tags() -> Non
         tasks.create("sequence_labeling", ["O"])
 
 
-def random_batch(seed: int = 0, cut: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def random_batch(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(4, 7, len(BIO))).astype(np.float32)
-    labels = rng.integers(0, len(BIO), (4, 7 + cut))
+    labels = rng.integers(0, len(BIO), (4, 7))
     labels[rng.random(labels.shape) < 0.4] = IGNORED
-    labels[:, 7:] = CUT - labels[:, 7:].clip(min=0)
     return logits, labels
 
 
@@ -129,11 +144,12 @@ IO = ("O", "I-LOC", "I-PER", "I-ORG", "I-EVENT")
 
 @pytest.mark.parametrize(("tags", "weight"), [(BIO, np.array([0.2, 1, 2, 3, 4.0])), (IO, None)])
 def test_the_loss_is_the_weighted_mean_over_words(tags: Sequence[str], weight: np.ndarray | None) -> None:
-    logits, labels = random_batch(cut=3)
+    logits, labels = random_batch()
+    labels[0, 0] = labels[1, 6] = OPEN
     loss = SequenceLabeling(tags).loss(class_weight=weight)
     found = loss(paddle.to_tensor(logits), paddle.to_tensor(labels))
-    known = labels[:, :7] != IGNORED
-    words, right = logits[known].astype(np.float64), labels[:, :7][known]
+    known = labels >= 0
+    words, right = logits[known].astype(np.float64), labels[known]
     costs = np.log(np.exp(words).sum(axis=1)) - words[np.arange(len(right)), right]
     wanted = np.average(costs, weights=None if weight is None else weight[right])
     assert float(found) == pytest.approx(wanted, rel=1e-5)
@@ -154,17 +170,18 @@ def test_the_loss_of_a_text_is_that_of_its_tags_among_all_that_are_allowed(
     tags: Sequence[str], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    logits, labels = random_batch(seed, cut=2)
+    logits, labels = random_batch(seed)
     task = SequenceLabeling(tags)
-    for own in labels[:3]:  # the fourth has tags as they come
-        places = np.flatnonzero(own[:7] >= 0)
-        own[places] = rng.permutation(allowed_paths(task.scheme, len(places)))[0]
-    labels[:2, 7:] = IGNORED  # the others were cut off
+    labels[1, 0] = labels[2, 5] = OPEN  # where the text goes on in another row, any tag may begin or end
+    edges: list[dict[str, bool]] = [{}, {"from_the_start": False}, {"to_the_end": False}, {}]
+    for own, edge in zip(labels[:3], edges, strict=False):  # the fourth has tags as they come
+        places = np.flatnonzero(own >= 0)
+        own[places] = rng.permutation(allowed_paths(task.scheme, len(places), **edge))[0]
     costs, count = 0.0, 0
-    for scores, own in zip(logits.astype(np.float64), labels, strict=True):
-        places = np.flatnonzero(own[:7] >= 0)
+    for scores, own, edge in zip(logits.astype(np.float64), labels, edges, strict=True):
+        places = np.flatnonzero(own >= 0)
         right = tuple(own[places].tolist())
-        among = allowed_paths(task.scheme, len(places), to_the_end=not (own <= CUT).any())
+        among = allowed_paths(task.scheme, len(places), **edge)
         if right not in among:  # every word by itself
             among = list(itertools.product(range(len(tags)), repeat=len(places)))
         costs += np.logaddexp.reduce([scores[places, path].sum() for path in among])
@@ -253,17 +270,6 @@ def test_metrics_over_batches_and_processes_are_those_of_seqeval(case: tuple[str
         strict = metrics.f1_score(right, found, mode="strict", scheme=kind, zero_division=0)
         assert ours["f1_strict"] == pytest.approx(strict)
     assert ours["token_accuracy"] == pytest.approx(metrics.accuracy_score(right, found))
-
-
-def test_words_that_were_cut_off_are_not_found() -> None:
-    scheme = recognise(BIO)
-    labels = np.array([[IGNORED, 2, 0, CUT - 1, CUT]])  # two of the words are behind the pieces
-    logits = np.eye(len(BIO))[[0, 2, 0]][None] * 9
-    meter = SpanMeter(scheme)
-    meter.update(logits, labels)
-    found = meter.compute()
-    assert (found["precision"], found["recall"], found["token_accuracy"]) == (1.0, 0.5, 0.5)
-    assert (found["entities"], found["words"], found["count"]) == (2, 4, 1)
 
 
 def test_misses_name_what_was_expected_and_found() -> None:
@@ -451,6 +457,110 @@ def test_a_long_text_is_answered_as_its_sentences_are(
     given = text.split()
     [by_words] = answers(task, network, reader(library, 32), [given])
     assert [each["text"] for each in by_words["entities"]] == [each["text"] for each in whole[0]["entities"]]
+
+
+@pytest.mark.parametrize("max_length", [6, 12, 25])
+def test_a_word_is_answered_by_the_window_with_most_around_it(max_length: int) -> None:
+    found, text = reader(False, max_length), ["a"] * 60
+    cut = list(windows(text, found.tokenizer.encode(text), found))
+    assert len(cut) > 2
+    reach = [(window.start, window.start + int(window.tokens.words.max())) for window in cut]
+
+    def around(word: int, window: int) -> float:
+        first, last = reach[window]
+        before, behind = word - first if first else np.inf, last - word if last < 59 else np.inf
+        return float(min(before, behind))
+
+    for number, window in enumerate(cut):
+        for word in (window.places[:, 0] // 2).tolist():
+            assert around(word, number) == max(around(word, other) for other in range(len(cut)))
+
+
+def alone(network: Any) -> Any:
+    """Give the network without what it sees of the piece before."""
+    found = copy.deepcopy(network)
+    weight = found.backbone.mix.weight.numpy()
+    weight[len(weight) // 2 :] = 0
+    found.backbone.mix.weight.set_value(weight)
+    return found
+
+
+def measured(
+    task: SequenceLabeling, network: Any, given: Sequence[Sample], *, max_length: int, batch_size: int = 32
+) -> tuple[dict[str, Any], list[Any]]:
+    """Give the metrics, the loss and what the network is wrong about."""
+    items = ItemCache(task.examples(reader(False, max_length)))
+    source = Read(given, items, np.zeros(len(given), np.int64), whole=True)
+    worst = Worst(task)
+    metrics, loss = measure(network, task, Batches(source, batch_size=batch_size), worst=worst)
+    return {**metrics, "loss": loss}, worst.misses()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_a_long_text_is_measured_as_if_it_were_read_at_once(
+    trained: tuple[SequenceLabeling, Any], batch_size: int
+) -> None:
+    task, network = trained
+    each = samples()
+    each[1] = Sample(each[1].input, (4, *each[1].label[1:]))  # something to be wrong about
+    long = [
+        Sample(one.input * count, one.label * count)
+        for one, count in zip(each, (1, 9, 70, 1, 5), strict=True)
+    ]
+    (metrics, misses), (wanted, wrong) = (
+        measured(task, network, long, max_length=most, batch_size=batch_size) for most in (48, 4096)
+    )
+    assert metrics.pop("loss") == pytest.approx(wanted.pop("loss"), rel=1e-4)
+    assert metrics == wanted
+    assert metrics["words"] == sum(len(one.input) for one in long)
+    assert [(miss.index, miss.expected, miss.found) for miss in misses] == [
+        (miss.index, miss.expected, miss.found) for miss in wrong
+    ]
+    assert misses
+
+
+def test_a_long_text_is_measured_as_its_sentences_are_by_a_network_that_looks_at_words(
+    trained: tuple[SequenceLabeling, Any],
+) -> None:
+    task, network = trained[0], alone(trained[1])
+    parts = [one for number in range(40) for one in samples()[: 1 + number % 5]]
+    for one in parts:
+        one.input.append(".")
+    each = [Sample(one.input, (*one.label, 0)) for one in parts]
+    joined = Sample(
+        [word for one in each for word in one.input], tuple(tag for one in each for tag in one.label)
+    )
+    found, wanted = (measured(task, network, given, max_length=32)[0] for given in ([joined], each))
+    for name in (
+        "f1",
+        "precision",
+        "recall",
+        "f1_strict",
+        "token_accuracy",
+        "per_class",
+        "entities",
+        "words",
+    ):
+        assert found[name] == wanted[name], name
+    assert 0 < found["f1"] < 1
+    text = " ".join(joined.input)
+    [whole] = answers(task, network, reader(False, 32), [joined.input], words=True)
+    by_part = answers(task, network, reader(False, 32), [one.input for one in each], words=True)
+    tags = [word["tag"] for one in by_part for word in one["words"]]
+    assert [word["tag"] for word in whole["words"]] == tags
+    names = [(entity["type"], entity["text"]) for one in by_part for entity in one["entities"]]
+    assert [(entity["type"], text[entity["start"] : entity["end"]]) for entity in whole["entities"]] == names
+
+
+def test_what_is_measured_of_a_long_text_is_what_is_answered(trained: tuple[SequenceLabeling, Any]) -> None:
+    task = trained[0]
+    network = network_for(task, seed=3)  # untrained: its best tags are anything, and seldom allowed
+    words = ["ann", "went", "to", "lee", "in", "new", "york", "near", "bob", "!"] * 20
+    [result] = answers(task, network, reader(False, 24), [words], words=True)
+    right = tuple(BIO.index(each["tag"]) for each in result["words"])
+    assert len(set(right)) > 2
+    metrics, misses = measured(task, network, [Sample(words, right)], max_length=24)
+    assert (metrics["f1"], metrics["f1_strict"], metrics["token_accuracy"], misses) == (1, 1, 1, [])
 
 
 def test_characters_that_become_several_words_do_not_stop_the_windows() -> None:

@@ -152,13 +152,15 @@ def test_spans_without_tags_are_refused(labels: tuple[str, ...], spans: list[Spa
 # ---- the best allowed sequence ----
 
 
-def allowed_paths(scheme: Scheme, length: int, *, to_the_end: bool = True) -> list[tuple[int, ...]]:
+def allowed_paths(
+    scheme: Scheme, length: int, *, from_the_start: bool = True, to_the_end: bool = True
+) -> list[tuple[int, ...]]:
     """Give every sequence of so many tags that the scheme allows, by trying all."""
     allowed, begins, ends = scheme.transitions()
     return [
         path
         for path in itertools.product(range(len(scheme.labels)), repeat=length)
-        if begins[path[0]]
+        if (begins[path[0]] or not from_the_start)
         and (ends[path[-1]] or not to_the_end)
         and all(allowed[a, b] for a, b in itertools.pairwise(path))
     ]

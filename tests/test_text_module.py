@@ -416,9 +416,67 @@ def test_it_is_said_how_many_texts_were_cut(task: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert module.run is not None
     said = [line for line in module.run.data.splitlines() if "longer" in line]
+    if tags:  # a tag for every word: nothing is cut
+        assert said == []
+        assert "cut" not in module.evaluate([*data, *long])
+        return
     assert said == [
         f"training: 3 of {len(data)} texts are longer than 12 pieces, and were cut there",
         f"test: 3 of {len(data) + 3} texts are longer than 12 pieces, and were cut there",
     ]
     assert module.evaluate([*data, *long])["cut"] == 3
     assert "cut" not in module.evaluate(data)
+
+
+def documents(count: int) -> list[tuple[list[str], list[str]]]:
+    """Give texts of some thirty words in which animals are named behind the first 12 pieces."""
+    every, found = tagged(4 * count), []
+    for number in range(count):
+        some = [(["the", "mat"] * 7, ["O"] * 14), *every[4 * number : 4 * number + 4]]
+        found.append(
+            ([word for words, _ in some for word in words], [tag for _, tags in some for tag in tags])
+        )
+    return found
+
+
+@pytest.mark.parametrize("settings", [{}, {"class_weight": "balanced"}], ids=["sequences", "words"])
+def test_what_stands_far_behind_in_a_text_is_learnt_and_found(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    data = documents(16)
+    module = turned("sequence_labeling", tmp_path / "tiny")
+    module.finetune(data, valid=data[:9], output_dir=tmp_path / "run", workers=2, **{**SETTINGS, **settings})
+    assert module.run is not None
+    assert module.run.metrics["f1"] >= 0.95
+    assert module.run.metrics["words"] == sum(len(words) for words, _ in data[:9])
+    assert module.run.report(tmp_path / "report.html").stat().st_size > 10_000
+    metrics = module.evaluate(data[:9], batch_size=2, workers=1)
+    assert metrics["f1"] == module.run.metrics["f1"]
+    found = module.predict([words for words, _ in data[:9]], words=True)
+    right = [word["tag"] == tag for one, (_, tags) in zip(found, data, strict=False)
+             for word, tag in zip(one["words"], tags, strict=True)]  # fmt: skip
+    assert metrics["token_accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_a_run_on_long_texts_goes_on_and_goes_through_in_parts(tmp_path: Path) -> None:
+    data = documents(6) + tagged(12)
+    settings = {**SETTINGS, "epochs": 3, "valid": False}
+
+    def run(name: str, **more: Any) -> weights.State:
+        module = turned("sequence_labeling", tmp_path / "tiny")
+        module.finetune(data, output_dir=tmp_path / name, **settings, **more)
+        return weights.state_of(module.network)
+
+    class Break(hub.finetune.callbacks.Callback):
+        def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+            if trainer.step == 5:
+                raise ZeroDivisionError
+
+    whole = run("whole")
+    with pytest.raises(ZeroDivisionError):
+        run("run", callbacks=[Break()])
+    found = run("run", resume=True)
+    assert all(np.array_equal(found[name], whole[name]) for name in whole)
+    parts = run("parts", max_tokens=40)
+    for name, values in whole.items():
+        np.testing.assert_allclose(parts[name], values, atol=2e-3, err_msg=name)

@@ -111,7 +111,10 @@ class Examples:
         return self.preprocessor.augmented(item, rng)
 
     def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
-        """Give (inputs, targets) for the network and the loss."""
+        """Give (inputs, targets) for the network and the loss.
+
+        Where the loss is a WeightedMean, a sample may have several rows, one behind the other: each has its weight.
+        """
         return self.preprocessor.batch(items), targets
 
     def whole(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:

@@ -1,7 +1,7 @@
 """Sequence labeling: every word of a text gets a tag, and tags make entities with a type and a place in the text.
 
-The tag of a word is learnt and read at its first piece. Texts of any length are answered, in windows that share words;
-in training and evaluation a text is what fits into one window, and its other words count as not found.
+The tag of a word is learnt and read at its first piece. Texts of any length are learnt, measured and answered whole:
+what is longer than the network takes goes through it in windows that share words, and each word counts in one of them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks import answer_card, tag_sequences
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, WeightedMean
 from hub.tasks.classification import FOCAL_GAMMA, Classification
-from hub.tasks.sequence_labeling_metrics import CUT, IGNORED, SpanMeter, tagged
+from hub.tasks.sequence_labeling_metrics import IGNORED, OPEN, SpanMeter, tagged
 from hub.tasks.spans import FREE, Span, best_tags, chances, recognise
 from hub.tasks.text_classification import OfTexts, TextExamples, of_texts
 from hub.transforms.text import Tokens
@@ -47,12 +48,12 @@ _TOGETHER = re.compile(rf"(?:{_SPELLED}|{_LETTER}+)(?:{_JOINT}{_LETTER}+)*")
 
 
 class TaggedExamples(TextExamples):
-    """Words with tags: `read` gives (Tokens, int64 labels), `batch` pads both."""
+    """Words with tags: `read` gives (Tokens, int64 labels) of each window of a text, `batch` pads both."""
 
     targets_from_items = True
 
-    def read(self, sample: Sample) -> tuple[Tokens, np.ndarray]:
-        """Give the pieces of the words and a label for each; behind them, CUT less the tag of words that were cut off.
+    def read(self, sample: Sample) -> list[tuple[Tokens, np.ndarray]]:
+        """Give the pieces of each window of the words, and for each piece a label: OPEN at edges within the text.
 
         Raises InputError where there is not a tag for every word.
         """
@@ -62,29 +63,29 @@ class TaggedExamples(TextExamples):
             raise InputError(
                 f"expected a list of words with a tag for each, found {found}, {len(sample.label)} tags"
             )
-        tokens = self.preprocessor.read(words)
         tags = np.asarray(sample.label, np.int64)
-        first = first_pieces(tokens)
-        labels = np.full(len(tokens), IGNORED, np.int64)
-        labels[first] = tags[tokens.words[first]]
-        if tokens.cut:
-            labels = np.concatenate([labels, CUT - tags[tokens.words.max() + 1 :]])
-        return tokens, labels
+        item = []
+        for window in windows(words, self.preprocessor.read(words), of_texts(self.preprocessor)):
+            labels = np.full(len(window.tokens), IGNORED, np.int64)
+            labels[window.pieces] = tags[window.start + window.tokens.words[window.pieces]]
+            item.append((window.tokens, labels))
+        for (_, before), (_, behind) in pairwise(item):
+            before[-1] = behind[0] = OPEN  # the pieces at the edges of a window are special ones
+        return item
 
     def length(self, item: Any) -> int | None:
-        """Give the number of pieces."""
-        return len(item[0])
+        """Give the number of pieces in all windows."""
+        return sum(len(tokens) for tokens, _ in item)
 
     def cut(self, item: Any) -> int:
-        """Give how many pieces a text may have where this one has more, else 0."""
-        return super().cut(item[0])
+        """Give 0: all of a text is read."""
+        return 0
 
     def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
-        """Give ((ids, segments, mask) [N, L], labels int64 [N, M]); M is above L where words were cut off."""
-        labels = np.full((len(items), max(len(own) for _, own in items)), IGNORED, np.int64)
-        for row, (_, own) in zip(labels, items, strict=True):
-            row[: len(own)] = own
-        return self.preprocessor.batch([tokens for tokens, _ in items]), labels
+        """Give ((ids, segments, mask), labels), each int64 [N, L]: a row for each window of the texts, in order."""
+        rows = [window for item in items for window in item]
+        inputs = self.preprocessor.batch([tokens for tokens, _ in rows])
+        return inputs, _padded([own for _, own in rows], IGNORED)
 
 
 class SequenceLabeling(OfTexts, Plain):
@@ -177,7 +178,7 @@ class SequenceLabeling(OfTexts, Plain):
 
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:
             # Paddle's own ignore_index divides by all pieces when it is below 0, and not by those that count.
-            places, labels = _counted(targets[:, : outputs.shape[1]])
+            places, labels = _counted(targets)
             if not len(places):
                 return outputs.sum() * 0
             return each(paddle.gather(outputs.reshape([-1, outputs.shape[2]]), places), labels)
@@ -191,11 +192,26 @@ class SequenceLabeling(OfTexts, Plain):
         return WeightedMean(loss, weight)
 
     def _of_sequences(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return tag_sequences.loss(outputs, targets, self._transitions, cut=CUT)
+        return tag_sequences.loss(outputs, targets, self._transitions, goes_on=OPEN)
 
     def meter(self) -> SpanMeter:
         """Give an empty meter."""
         return SpanMeter(self.scheme)
+
+    def measured(self, run: Run, inputs: Arrays, targets: Arrays) -> Iterator[tuple[Any, Arrays]]:
+        """Give the logits and the labels of whole texts, as `answers` has them: of windows, those of their words."""
+        assert isinstance(targets, np.ndarray)
+        first = np.flatnonzero(targets[:, 0] != OPEN)
+        if len(first) == len(targets):
+            yield run(inputs), targets
+            return
+        parts = [slice(start, start + AT_ONCE) for start in range(0, len(targets), AT_ONCE)]
+        outputs = [rows for part in parts for rows in run(tuple(array[part] for array in inputs))]
+        logits = [rows[own >= 0] for rows, own in zip(outputs, targets, strict=True)]
+        labels = [own[own >= 0] for own in targets]
+        texts = [slice(start, end) for start, end in pairwise([*first.tolist(), len(targets)])]
+        whole = [[np.concatenate(each[text]) for text in texts] for each in (logits, labels)]
+        yield _padded(whole[0], 0), _padded(whole[1], IGNORED)
 
     def misses(self, outputs: np.ndarray, targets: np.ndarray) -> list[tuple[int, str, str, float]]:
         """Give (row, expected, found, score) of the entity that each text is most surely wrong about."""
@@ -301,6 +317,14 @@ def words_of_text(tokens: Tokens, text: str) -> np.ndarray:
     return pieces[visible & ~within]
 
 
+def _padded(rows: Sequence[np.ndarray], filling: int) -> np.ndarray:
+    """Give rows in one array, filled up to the longest."""
+    found = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), filling, rows[0].dtype)
+    for row, own in zip(found, rows, strict=True):
+        row[: len(own)] = own
+    return found
+
+
 def _counted(targets: Tensor) -> tuple[Tensor, Tensor]:
     """Give which of the flattened pieces speak for a word, and their labels."""
     labels = targets.flatten()
@@ -313,8 +337,10 @@ def _counted(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a text: its pieces, which of them speak for a word, and where in the text these words are [n, 2]."""
+    """A part of a text that begins at the character `start` of it, or of a list at that word: its pieces, which of them
+    speak for a word that this window answers, and where in the text these words are [n, 2]."""
 
+    start: int
     tokens: Tokens
     pieces: np.ndarray
     places: np.ndarray
@@ -345,7 +371,7 @@ def windows(source: str | list[str], tokens: Tokens, preprocessor: TextPreproces
         until = (again + count) // 2 if more else count
         own = places[:until, 0] >= done
         if own.any():
-            yield Window(tokens, pieces[:until][own], places[:until][own])
+            yield Window(start, tokens, pieces[:until][own], places[:until][own])
         if not more:
             return
         done = int(places[until, 0] if until < count else places[-1, 1]) if count else done

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from hub.tasks.spans import OUTSIDE, Scheme, Transitions, best_tags, chances
+from hub.tasks.spans import Scheme, Transitions, best_tags, chances
 
 IGNORED = -100
 """The label of a piece that counts for nothing: special ones, and all but the first of a word."""
-CUT = -101
-"""Less its tag, the label of a word that was cut off: it has no piece, and stands behind those that are there."""
+OPEN = -101
+"""The label of the special piece at an edge where the text goes on in the row before, or in the next one."""
 
 
 class SpanMeter:
     """Precision, recall and F1 of entities over a whole set: equal to those of seqeval on the same tags.
 
-    Of what was not cut off the tags are those that `predict` gives: the best that the scheme allows. `f1` counts every
-    span, as seqeval does by default and as conlleval does; `f1_strict` leaves out those that the scheme does not allow,
-    as mode="strict" does: in what is found there are none, in the data there may be.
+    The tags are those that `predict` gives: the best that the scheme allows. `f1` counts every span, as seqeval does by
+    default and as conlleval does; `f1_strict` leaves out those that the scheme does not allow, as mode="strict" does:
+    in what is found there are none, in the data there may be.
     """
 
     def __init__(self, scheme: Scheme) -> None:
@@ -31,7 +31,7 @@ class SpanMeter:
         self.words = self.words_right = self.texts = 0
 
     def update(self, outputs: np.ndarray, targets: np.ndarray) -> None:
-        """Take in logits [N, L, K] and labels [N, M]; of words that were cut off nothing is found."""
+        """Take in logits [N, L, K] and labels [N, L] of whole texts."""
         for logits, labels in zip(outputs, targets, strict=True):
             right, tags, _ = tagged(logits, labels, self._transitions)
             self.texts += 1
@@ -78,13 +78,8 @@ def _rates(both: Any, found: Any, right: Any) -> dict[str, float]:
 def tagged(
     logits: np.ndarray, labels: np.ndarray, transitions: Transitions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give for the words of a text, from logits [L, K] and labels [M]: the right tags, those found and their chances.
-
-    Of words that were cut off nothing is found: OUTSIDE, with the chance 0.
-    """
-    words = labels[labels != IGNORED]
-    seen = logits[np.flatnonzero(labels >= 0)]
-    found, sure = np.full(len(words), OUTSIDE, np.int64), np.zeros(len(words))
-    found[: len(seen)] = best_tags(seen, transitions)
-    sure[: len(seen)] = chances(seen, transitions)[np.arange(len(seen)), found[: len(seen)]]
-    return np.where(words < 0, CUT - words, words), found, sure
+    """Give for each word of a text, from logits [L, K] and labels [L]: the right tag, the one found and its chance."""
+    words = np.flatnonzero(labels >= 0)
+    found = best_tags(logits[words], transitions)
+    sure = chances(logits[words], transitions)[np.arange(len(words)), found]
+    return labels[words], found, sure

@@ -16,17 +16,18 @@ FORBIDDEN = -1e4
 """Added to the logarithm of a chance that there is not; finite, for infinities have no gradient."""
 
 
-def loss(outputs: Tensor, targets: Tensor, transitions: Transitions, *, cut: int) -> Tensor:
+def loss(outputs: Tensor, targets: Tensor, transitions: Transitions, *, goes_on: int) -> Tensor:
     """Give minus the logarithm of the chance of the right tags, summed over the texts and divided by their words.
 
-    `outputs` are logits [N, M, L], `targets` int64 [N, M or more]: a tag where a piece speaks for a word, from `cut`
-    downwards where a word was cut off, else below 0. What is left of a text that was cut off may end in any tag. Where
-    the right tags are not allowed themselves, every word of the text counts by itself.
+    `outputs` are logits [N, M, L], `targets` int64 [N, M]: a tag where a piece speaks for a word, else below 0. Of a
+    part of a text, the first or the last piece (or both) is `goes_on` where there is more of it: there any tag may
+    begin or end. Where the right tags are not allowed themselves, every word of the text counts by itself.
     """
-    words, tags, there = _words(outputs, targets[:, : outputs.shape[1]])
-    whole = (targets <= cut).sum(axis=1) == 0
+    words, tags, there = _words(outputs, targets)
     moves, begins, ends = map(paddle.to_tensor, transitions)
-    legal = _is_legal(tags, there, whole, moves, begins, ends).astype(words.dtype).unsqueeze(1)
+    begins = begins | (targets[:, :1] == goes_on)  # of each text [N, L]
+    ends = ends | (targets[:, 1:] == goes_on).any(axis=1, keepdim=True)
+    legal = _is_legal(tags, there, moves, begins, ends).astype(words.dtype).unsqueeze(1)
     moves, begins, ends = (FORBIDDEN * (~allowed).astype(words.dtype) for allowed in (moves, begins, ends))
 
     ways = words[:, 0] + legal * begins  # the logarithm of the sum over all that lead to each tag [N, L]
@@ -34,7 +35,7 @@ def loss(outputs: Tensor, targets: Tensor, transitions: Transitions, *, cut: int
     for place in range(1, words.shape[1]):
         onward = paddle.logsumexp(ways.unsqueeze(2) + between, axis=1) + words[:, place]
         ways = paddle.where(there[:, place].unsqueeze(1), onward, ways)
-    every = paddle.logsumexp(ways + legal * whole.astype(words.dtype).unsqueeze(1) * ends, axis=1)
+    every = paddle.logsumexp(ways + legal * ends, axis=1)
     counted = there.astype(words.dtype)
     right = (paddle.take_along_axis(words, tags.unsqueeze(2), axis=2).squeeze(2) * counted).sum(axis=1)
     return ((every - right) * counted[:, 0]).sum() / counted.sum().clip(min=1)
@@ -50,13 +51,13 @@ def _words(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return words, tags.clip(min=0), there.astype("bool")
 
 
-def _is_legal(
-    tags: Tensor, there: Tensor, whole: Tensor, moves: Tensor, begins: Tensor, ends: Tensor
-) -> Tensor:
+def _is_legal(tags: Tensor, there: Tensor, moves: Tensor, begins: Tensor, ends: Tensor) -> Tensor:
     """Say of each text whether its tags are what the scheme allows; bool [N]."""
-    count = len(begins)
+    count = len(moves)
     pairs = paddle.gather(moves.flatten(), (tags[:, :-1] * count + tags[:, 1:]).flatten())
     good = (pairs.reshape([len(tags), -1]) | ~there[:, 1:]).all(axis=1)
-    last = there.astype("int64").sum(axis=1).clip(min=1) - 1
-    final = paddle.take_along_axis(tags, last.unsqueeze(1), axis=1).squeeze(1)
-    return good & paddle.gather(begins, tags[:, 0]) & (paddle.gather(ends, final) | ~whole)
+    last = there.astype("int64").sum(axis=1, keepdim=True).clip(min=1) - 1
+    final = paddle.take_along_axis(tags, last, axis=1)
+    for edge, tag in ((begins, tags[:, :1]), (ends, final)):
+        good &= paddle.take_along_axis(edge.astype("int32"), tag, axis=1).squeeze(1).astype("bool")
+    return good
