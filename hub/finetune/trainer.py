@@ -207,7 +207,7 @@ class Trainer:
                     raise
                 self.optimizer.clear_grad()
                 if not self.split_when_full or self.pieces >= length(inputs):
-                    raise self._out_of_memory(length(inputs)) from problem
+                    raise self._out_of_memory(-(-size // self.group.size)) from problem
                 self.pieces *= 2
         total = float(self.group.sum([loss])[0]) if self.group.size > 1 else loss
         if not math.isfinite(total):
