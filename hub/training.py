@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -37,8 +38,13 @@ from hub.modules.archs import Backbone
 from hub.modules.bundle import Bundle, require_replaceable
 from hub.modules.network import infer
 from hub.modules.spec import ModuleSpec
+from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks import Task
+from hub.tasks.text_classification import OfTexts
 
+LOOKED_AT = 1000
+"""So many texts of the training, from all over it, are looked at for words that the tokenizer does not know."""
+MOST_UNKNOWN = 1 / 3
 MULTI_TASK = "multi_task_"
 """How the name of a task begins that answers several questions of the task whose name follows."""
 
@@ -124,7 +130,13 @@ def prepare(
     plan = planning.plan(config, task, backbone, sets, options=options, early_stop=early_stop, ranks=ranks)
     varied = hashlib.sha256(f"{_steps(base.spec)} {base.spec.augment}".encode()).hexdigest()
     of_texts = kind.inputs in KINDS and KINDS[kind.inputs].is_text and not kind.grouped
-    said = [parts.describe(), *task.notes(), *_cut(sets), *(_repeated(parts) if of_texts else ())]
+    said = [
+        parts.describe(),
+        *task.notes(),
+        *_cut(sets),
+        *_unknown(sets),
+        *(_repeated(parts) if of_texts else ()),
+    ]
     return Job(task, backbone, sets, plan, "\n".join(said), varied[:16])
 
 
@@ -134,6 +146,22 @@ def _cut(sets: Sets) -> Iterator[str]:
         count, pieces = (0, 0) if given is None else given.cut()
         if given is not None and count:
             yield f"{name}: {count:,} of {len(given):,} texts are longer than {pieces} pieces, and were cut there"
+
+
+def _unknown(sets: Sets) -> Iterator[str]:
+    """Give a line where the tokenizer lacks many words of the training: to the network all of them are the same."""
+    preprocessor, samples = sets.train.items.examples.preprocessor, sets.train.samples
+    if not isinstance(preprocessor, TextPreprocessor):
+        return
+    some = np.unique(np.linspace(0, len(samples) - 1, LOOKED_AT).astype(int))
+    texts = [OfTexts.show(samples[index].input) for index in some.tolist()]
+    count, unknown = preprocessor.tokenizer.unknown_words(texts)
+    if len(unknown) > MOST_UNKNOWN * count:
+        [(word, _)] = Counter(unknown).most_common(1)
+        yield (
+            f"training: {len(unknown) / count:.0%} of the words are unknown to the tokenizer, such as {word!r:.60}: "
+            "is this module for texts like yours?"
+        )
 
 
 def _repeated(parts: Prepared) -> Iterator[str]:

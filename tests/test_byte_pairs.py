@@ -108,6 +108,10 @@ def test_words_have_the_pieces_that_they_have_within_a_text(tmp_path: Path) -> N
     assert tokens.ids.tolist() == other(WORDS, is_split_into_words=True)["input_ids"]
 
 
+def test_no_word_is_unknown_where_bytes_spell_it() -> None:
+    assert made().unknown_words(["русский текст", "🙂"]) == (0, [])
+
+
 def test_spans_leave_the_space_before_a_word_out() -> None:
     text = "The dogs, underground"
     tokens = made().encode(text)

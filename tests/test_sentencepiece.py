@@ -100,6 +100,11 @@ def test_a_text_becomes_its_pieces_with_their_places() -> None:
     assert not tokens.cut
 
 
+def test_words_that_are_mostly_unknown_are_counted() -> None:
+    found = made(data=MODEL, lowercase=True).unknown_words(["The Café x 好好", "sat好 on 好 s"])
+    assert found == (8, ["x", "好好", "好"])
+
+
 def test_words_keep_their_numbers_and_their_places_in_the_joined_text() -> None:
     words = ["the", "cats", "", "(on", "New York", "\u0301", "9,9)"]
     joined = " ".join(words)

@@ -428,6 +428,27 @@ def test_it_is_said_how_many_texts_were_cut(task: str, tmp_path: Path) -> None:
     assert "cut" not in module.evaluate(data)
 
 
+@pytest.mark.parametrize("task", DATA)
+@pytest.mark.parametrize(("every", "said"), [(1, "100%"), (2, "50%"), (4, "")])
+def test_it_is_said_where_the_tokenizer_does_not_know_the_words(
+    task: str, every: int, said: str, tmp_path: Path
+) -> None:
+    words = ["собака" if n % every == 0 else "cat" for n in range(8)]
+    text: Any = words if task == "sequence_labeling" else " ".join(words)
+    if "matching" in task:
+        text = (text, text)
+    labels = [["O"] * 8, ["B-ANIMAL"] * 8] if task == "sequence_labeling" else ["same", "different"]
+    data = [(text, label) for label in labels] * 4
+    module = turned(task, tmp_path / "m")
+    module.finetune(data, valid=data, output_dir=tmp_path / "run", **{**SETTINGS, "epochs": 1})
+    assert module.run is not None
+    found = [line for line in module.run.data.splitlines() if "unknown" in line]
+    assert found == [
+        f"training: {said} of the words are unknown to the tokenizer, such as 'собака': "
+        "is this module for texts like yours?"
+    ] * bool(said)
+
+
 def documents(count: int) -> list[tuple[list[str], list[str]]]:
     """Give texts of some thirty words in which animals are named behind the first 12 pieces."""
     every, found = tagged(4 * count), []

@@ -118,6 +118,12 @@ def test_what_is_too_long_is_cut_and_says_so_of_a_pair_the_longer_first(
     assert tokens.cut is cut
 
 
+def test_words_that_the_vocabulary_cannot_spell_are_unknown() -> None:
+    texts = ["don't 🙂 zebra", "the Zebra ran", "北北京", ""]
+    assert made().unknown_words(texts) == (11, ["🙂", "zebra", "Zebra", "ran"])
+    assert made().unknown_words([]) == (0, [])
+
+
 def test_what_the_file_says_about_length_and_padding_does_not_matter() -> None:
     rust = made()._rust
     rust.enable_padding(length=12)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from types import ModuleType
 from typing import Any
 
@@ -148,6 +148,35 @@ class Tokenizer:
             for number, encoding in zip(chosen, encodings, strict=True):
                 found[number] = _tokens(encoding, sources[number])
         return [found[number] for number in range(len(sources))]
+
+    def unknown_words(self, texts: Sequence[str]) -> tuple[int, list[str]]:
+        """Give how many words the texts have, and those of which half the characters or more have no piece.
+
+        (0, []) where none is ever unknown, as with pieces of bytes.
+        """
+        count: int = 0
+        unknown: list[str] = []
+        if self._unknown_id is None:
+            return count, unknown
+        for text, tokens in zip(texts, self.encode_many(texts), strict=True):
+            inside = tokens.words >= 0
+            words, spans = tokens.words[inside], tokens.spans[inside]
+            lengths = spans[:, 1] - spans[:, 0]
+            missing = np.bincount(words, lengths * (tokens.ids[inside] == self._unknown_id))
+            lost = (missing > 0) & (2 * missing >= np.bincount(words, lengths))
+            numbers, first = np.unique(words, return_index=True)
+            each = zip(pairwise([*first, len(words)]), lost[numbers], strict=True)
+            unknown += [
+                text[spans[start, 0] : spans[end - 1, 1]] for (start, end), is_lost in each if is_lost
+            ]
+            count += len(numbers)
+        return count, unknown
+
+    @cached_property
+    def _unknown_id(self) -> int | None:
+        model = json.loads(self._rust.to_str())["model"]
+        number, name = model.get("unk_id"), model.get("unk_token")
+        return self._rust.token_to_id(name) if number is None and name is not None else number
 
     @cached_property
     def _for_words(self) -> Any:
