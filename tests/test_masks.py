@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from hub.datasets import load, split
 from hub.datasets.mask_files import Polygons
 from hub.datasets.masks import prepare_masks, prepare_masks_evaluation
-from hub.errors import DataError
+from hub.errors import DataError, UsageError
 
 NAMES = ("ground", "road", "tree")
 
@@ -78,6 +79,63 @@ def test_every_layout_gives_the_same_pairs(layout: object, tmp_path: Path) -> No
             assert np.array_equal(np.asarray(sample.label), np.asarray(picture_and_mask(seed)[1]))
     assert sum(found.train.counts().values()) == 4 * 120
     assert "4 pictures" in found.describe()
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind"), [(folders, None), (split_folders, None), (lists, "masks"), (voc, "masks")]
+)
+def test_load_reads_masks_as_finetune_does(layout: Any, kind: str | None, tmp_path: Path) -> None:
+    given = load(layout(tmp_path), kind)
+    read, again = prepare_masks(tmp_path), prepare_masks(given)
+    assert given.train.labels == NAMES
+    assert (
+        given.train.counts()
+        == load(given.train).train.counts()
+        == prepare_masks(given, valid=False).train.counts()
+    )
+    for one, other in ((read.train, again.train), (read.valid, again.valid)):
+        assert one is not None
+        assert other is not None
+        assert [sample.input for sample in one] == [sample.input for sample in other]
+        assert one.counts() == other.counts()
+    assert "pictures; pixels: ground 3" in given.describe()
+    assert given.train.check().dropped == ()
+
+
+def test_load_holds_a_problem_of_a_mask_back_for_check(tmp_path: Path) -> None:
+    (folders(tmp_path) / "masks" / "p1.png").unlink()
+    found = load(tmp_path).train
+    assert (len(found), len(found.problems)) == (4, 1)
+    with pytest.raises(DataError, match=r"p1\.jpg: missing mask"):
+        found.check()
+    train, valid = split(load([picture_and_mask(n) for n in range(5)], "masks").train, seed=0)
+    assert (len(train), len(valid)) == (4, 1)
+
+
+def test_load_numbers_masks_by_the_labels_of_a_module(tmp_path: Path) -> None:
+    own = load(folders(tmp_path)).train
+    turned = load(tmp_path, labels=["tree", "road", "ground"]).train
+    assert turned.counts() == {name: own.counts()[name] for name in ("tree", "road", "ground")}
+    known = load(tmp_path, labels=["tree", "road"]).train
+    assert not len(known)
+    assert {problem.kind for problem in known.problems} == {"unknown class in mask"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [("masks", {"multi_label": True}), ("masks", {"fold": 1}), ("unlabelled", {"labels": ["a"]})],
+)
+def test_an_option_of_other_data_is_refused(kind: str, option: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(option))}: means nothing for kind='{kind}'"):
+        load(folders(tmp_path), kind, **option)
+
+
+def test_classes_are_no_masks(tmp_path: Path) -> None:
+    for n, name in enumerate(("images", "masks", "frames")):
+        write(tmp_path, f"p{n}", n, name, name)
+    assert load(tmp_path).train.labels == ("frames", "images", "masks")
+    with pytest.raises(UsageError, match="expected pictures with masks, found a dataset of pictures"):
+        prepare_masks(load(tmp_path))
 
 
 def test_pairs_of_objects_number_their_classes() -> None:

@@ -169,6 +169,30 @@ def test_a_module_reads_our_own_datasets_as_finetune_does(tmp_path: Path) -> Non
         trainer(tmp_path / "third").train(data)
 
 
+def test_masks_of_our_own_are_trained_and_measured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pairs = [
+        (
+            Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8)),
+            np.tile(np.uint8([0, 1, 255, 1]), (16, 4)),
+        )
+        for _ in range(4)
+    ]
+    module = segmenter()
+    data = hub.datasets.load(pairs, "masks").train
+    one = trainer(tmp_path, model=module)
+    one.train(data, batch_size=2, eval_dataset=data)
+    assert one.evaluate(data, batch_size=2)["loss"] == pytest.approx(module.evaluate(data)["loss"], rel=1e-3)
+
+
+def test_data_of_another_kind_is_refused_before_its_labels_are_compared(tmp_path: Path) -> None:
+    data = hub.datasets.load([(picture("dot", n), "this") for n in range(2)]).train
+    with pytest.raises(
+        errors.UsageError, match=r'(?s)expected pictures with masks.*with labels.*kind="masks"'
+    ):
+        trainer(tmp_path, model=segmenter()).train(data)
+
+
 PAIRS = [(("a cat", "a cat"), "1"), (("a cat", "no dog"), "0")] * 6
 
 

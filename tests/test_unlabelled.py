@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hub.datasets import Sample
+from hub.datasets import Sample, load
 from hub.datasets.unlabelled import load_pictures, prepare_unlabelled, prepare_unlabelled_evaluation
 from hub.errors import DataError, InputError, UsageError
 
@@ -47,6 +47,18 @@ def test_all_folders_in_a_folder_are_gone_through(tmp_path: Path) -> None:
     assert not found.multi_label
     assert found.targets().tolist() == [0, 1, 2, 3, 4]
     assert found.select([3, 1])[0].label == 3
+
+
+def test_load_gives_the_parts_of_a_folder_without_labels(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "sea", 3)
+    write(tmp_path / "test", 2, first=3)
+    found = load(tmp_path, "unlabelled")
+    assert (len(found.train), found.valid, len(found.test or ())) == (3, None, 2)
+    assert (
+        found.describe() == f"train: {tmp_path / 'train'}: 3 pictures\ntest: {tmp_path / 'test'}: 2 pictures"
+    )
+    again = prepare_unlabelled(found, valid=False)
+    assert [sample.input for sample in again.train] == [sample.input for sample in found.train]
 
 
 def test_a_fifth_is_held_out_the_same_for_the_same_seed(tmp_path: Path) -> None:

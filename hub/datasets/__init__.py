@@ -4,6 +4,8 @@
     load("flower_photos/")                 # train_list.txt, validate_list.txt, test_list.txt, label_list.txt
     load("labels.csv")                     # .csv .tsv .jsonl with a path and a label column
     load([("a.png", "cat"), (image, 1)])   # any object with __len__ and __getitem__
+    load("data/", kind="masks")            # pictures with a mask each: hub.datasets.mask_files
+    load("photos/", kind="unlabelled")     # pictures alone, for colorization and styles
     load("ESC-50/", kind="sounds")         # sounds, in all these forms and two more: hub.datasets.sounds
     load("reviews.tsv", kind="texts")      # texts; "pairs" of them; "tagged" words: hub.datasets.words
     load("stars.csv", kind="rated texts")  # texts, or "rated pairs", with a number each: hub.datasets.rated

@@ -169,6 +169,8 @@ class Dataset:
     multi_label: bool
     problems: tuple[Problem, ...]
     """What is known to be wrong, for `check` to report."""
+    has_classes = True
+    """Whether a sample has a class, or several, and not a mask, tags, a number or nothing."""
     ignored: dict[str, int]
     """The files that a folder holds besides its inputs: suffix to number."""
 
@@ -208,6 +210,11 @@ class Dataset:
     def kind(self) -> Kind:
         """What the inputs are."""
         return self._rows.kind
+
+    @property
+    def holds(self) -> str:
+        """What samples are made of, as `load` calls it: the name of `kind` where they have labels."""
+        return self.kind.name
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}: {len(self)} samples, {len(self.labels)} classes>"

@@ -104,7 +104,8 @@ BUILT_IN = {
 }  # fmt: skip
 HELD = {
     "pictures": "pictures with labels", "sounds": "sounds", "texts": "texts", "pairs": "pairs of texts",
-    "tagged": "tagged words", "masks": "pictures with masks", "unlabelled": "pictures without labels",
+    "tagged": "tagged words", "rated texts": "texts with numbers", "rated pairs": "pairs of texts with numbers",
+    "masks": "pictures with masks", "unlabelled": "pictures without labels",
 }  # fmt: skip
 """What data sets hold, for messages."""
 ALSO_FOR = {("pictures", "unlabelled")}

@@ -8,7 +8,7 @@ all of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,10 +169,10 @@ RATED_PAIRS = replace(PAIRS, name="rated pairs", is_rated=True)
 KINDS = {kind.name: kind for kind in (PICTURES, SOUNDS, TEXTS, PAIRS, TAGGED, RATED_TEXTS, RATED_PAIRS)}
 
 
-def kind_of(given: Kind | str) -> Kind:
-    """Give the kind of that name. Raises UsageError for a name that there is not."""
+def kind_of(given: Kind | str, others: Iterable[str] = ()) -> Kind:
+    """Give the kind of that name. Raises UsageError for a name that there is not; `others` would have been right."""
     if isinstance(given, Kind):
         return given
     if given not in KINDS:
-        raise one_of("kind", given, KINDS)
+        raise one_of("kind", given, [*KINDS, *others])
     return KINDS[given]

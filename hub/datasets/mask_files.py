@@ -239,6 +239,22 @@ def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     return parts, _names(folder)
 
 
+def is_folder_of_masks(folder: Path) -> bool:
+    """Say whether a folder, or each of train/ and the like in it, has two folders: pictures, and masks."""
+    inside = _folders(folder)
+    parts = [inside[name] for _, name in _role_folders(folder)]
+    if parts and len(parts) == len(inside):
+        return all(map(_is_pair, parts))
+    return _is_pair(folder)
+
+
+def _is_pair(folder: Path) -> bool:
+    names = [name for name in _folders(folder) if not is_litter(name)]
+    return (
+        len(names) == 2 and any(name in PICTURES for name in names) and any(name in MASKS for name in names)
+    )
+
+
 def _folders(folder: Path) -> dict[str, Path]:
     return {entry.name.lower(): Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()}
 

@@ -25,8 +25,8 @@ from hub.datasets.mask_files import IGNORED, Mask, MaskPart, read
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES
-from hub.datasets.splits import split_at_random
-from hub.errors import DataError
+from hub.datasets.splits import Splits, split_at_random
+from hub.errors import DataError, UsageError
 from hub.transforms.image import FORMATS
 
 UPRIGHT = {5, 6, 7, 8}
@@ -35,6 +35,8 @@ UPRIGHT = {5, 6, 7, 8}
 
 class Masks(Dataset):
     """Pictures with masks by index: `label` of a sample is an object that `np.asarray` makes class numbers of."""
+
+    has_classes = False
 
     def __init__(self, part: MaskPart, labels: Sequence[str]) -> None:
         self._rows = part.rows
@@ -51,6 +53,11 @@ class Masks(Dataset):
     def __getitem__(self, i: int) -> Sample:
         k = int(self._index[i])
         return Sample(self._rows.input(k), self._masks[k], self._rows.origin(k))  # type: ignore[arg-type]
+
+    @property
+    def holds(self) -> str:
+        """What samples are made of, as `load` calls it."""
+        return "masks"
 
     def part(self) -> MaskPart:
         """Give these pictures and masks alone, as a source gives them."""
@@ -73,14 +80,17 @@ class Masks(Dataset):
         return f"{self.name}: {len(self)} pictures; pixels: {shares}"
 
 
-class PreparedMasks(Prepared):
-    """Prepared masks, described by shares of pixels."""
+def load_masks(source: Any, *, labels: Sequence[str] | None = None) -> Splits:
+    """Give pictures with masks by part, numbered by `labels`, or else as the source numbers them.
 
-    def describe(self) -> str:
-        """Give a line for each part, and the notes below."""
-        parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        lines = [f"{role}: {part.describe()}" for role, part in parts.items() if part is not None]
-        return "\n".join([*lines, *self.notes])
+    Every mask is read once. What is wrong waits in `problems` for `check`; raises DataError only where nothing can be
+    read at all, and UsageError for a dataset of something else.
+    """
+    parts, names = _read(source)
+    if labels and names:
+        parts = {role: _renumbered(part, names, labels) for role, part in parts.items()}
+    found = _examined(parts, labels or names or _counted(parts["train"]))
+    return Splits(found.pop("train"), **found)
 
 
 def prepare_masks(
@@ -114,7 +124,7 @@ def prepare_masks(
         whole, chosen = split_at_random(whole, seed=seed)
         count = len(whole) + len(chosen)
         notes.append(f"no validation data was given: {len(chosen)} of {count} pictures were held out")
-    return PreparedMasks(whole, chosen, checked.get("test"), tuple(notes))
+    return Prepared(whole, chosen, checked.get("test"), tuple(notes))
 
 
 def prepare_masks_evaluation(
@@ -149,13 +159,7 @@ def _checked(
     probe: Probe | None,
 ) -> tuple[dict[str, Dataset], list[str]]:
     """Give the parts without what cannot be used, and notes that say what that was."""
-    found: dict[str, Dataset] = {}
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), thread_name_prefix="hub-masks") as pool:
-        for role, part in parts.items():
-            data = Masks(part, labels)
-            troubles = list(pool.map(lambda i, data=data: _examine(data, i), range(len(data))))
-            data.problems = (*data.problems, *(each for each in troubles if each is not None))
-            found[role] = data.select([i for i, each in enumerate(troubles) if each is None])
+    found = _examined(parts, labels, workers=workers)
     known = [problem for part in found.values() for problem in part.problems]
     present = [label for label, count in found["train"].counts().items() if count]
     if len(present) == 1 and not known:
@@ -167,6 +171,20 @@ def _checked(
     notes = [str(checked)] if checked.dropped else []
     splits = dict(zip(ROLES, checked.splits, strict=True))
     return {role: part for role, part in splits.items() if part is not None}, notes
+
+
+def _examined(
+    parts: dict[str, MaskPart], labels: Sequence[str], *, workers: int | None = None
+) -> dict[str, Dataset]:
+    """Give the parts with the pixels of every class counted; masks that are no good become problems."""
+    found: dict[str, Dataset] = {}
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), thread_name_prefix="hub-masks") as pool:
+        for role, part in parts.items():
+            data = Masks(part, labels)
+            troubles = list(pool.map(lambda i, data=data: _examine(data, i), range(len(data))))
+            data.problems = (*data.problems, *(each for each in troubles if each is not None))
+            found[role] = data.select([i for i, each in enumerate(troubles) if each is None])
+    return found
 
 
 def _examine(data: Masks, i: int) -> Problem | None:
@@ -229,8 +247,9 @@ def _counted(part: MaskPart) -> tuple[str, ...]:
 
 
 def _renumbered(part: MaskPart, names: Sequence[str], labels: Sequence[str]) -> MaskPart:
-    """Give the part with its class numbers turned into those of `labels`, by name."""
-    if tuple(names) == tuple(labels):
+    """Give the part with its class numbers turned into those of `labels`, by name: "0", "1", … were never names."""
+    counted = list(names) == [str(number) for number in range(len(names))]
+    if tuple(names) == tuple(labels) or (counted and not any(label.isdecimal() for label in labels)):
         return part
     table = [254] * IGNORED + [IGNORED]  # 254: no class of ours
     for number, name in enumerate(names):
@@ -241,8 +260,16 @@ def _renumbered(part: MaskPart, names: Sequence[str], labels: Sequence[str]) -> 
 
 
 def _read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
-    if isinstance(source, Masks):
-        return {"train": source.part()}, source.labels
+    if isinstance(source, Dataset):
+        source = Splits(source)
+    if isinstance(source, Splits):
+        if not isinstance(source.train, Masks):
+            raise UsageError(
+                f"expected pictures with masks, found a dataset of {source.train.holds}",
+                hint='hub.datasets.load("data/", kind="masks")',
+            )
+        parts = {role: part.part() for role, part in source._asdict().items() if part is not None}
+        return parts, source.train.labels
     parts, names = read(source)
     broken = broken_names(replace(parts["train"].rows, labels=names))
     if broken:

@@ -53,6 +53,8 @@ class RatedDataset(Dataset):
     `targets()` is float64 [N], and `counts()` how many there are.
     """
 
+    has_classes = False
+
     def __init__(
         self, rows: Rows, *, labels: Sequence[str] | None = None, multi_label: bool | None = None
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from hub.errors import DataError, UsageError, did_you_mean
 
 ROLES = {"train": ("train",), "valid": ("valid", "val", "validation", "validate", "dev"), "test": ("test",)}
 """The names under which the parts of a data set are found, as folders, list files and tables."""
+WITHOUT_LABELS = ("masks", "unlabelled")
+"""The data that `load` reads besides `KINDS`: no sample has a label, but a mask or nothing."""
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 ARRAYS = ".npz"
 TEXT_TABLE = ".txt"
@@ -33,7 +36,7 @@ TEXT_TABLE = ".txt"
 
 def load(
     source: Any,
-    kind: Kind | str = PICTURES,
+    kind: Kind | str | None = None,
     *,
     labels: Sequence[str] | None = None,
     multi_label: bool | None = None,
@@ -56,8 +59,10 @@ def load(
     sample has a list of labels. In a multi-label table a cell holds labels parted by `label_separator`, which is
     "|" unless it is given; an empty cell is a sample without labels.
 
-    `kind` says what the inputs are: "pictures", "sounds", "texts", "pairs" (of texts), "tagged" (words with a tag for
-    each), "rated texts" or "rated pairs" (with a number for each). For sounds, `fold` is the one of ESC-50's five that
+    `kind` says what the data are: "pictures", "masks" (pictures with one each), "unlabelled" (pictures alone, for
+    colorization and styles), "sounds", "texts", "pairs" (of texts), "tagged" (words with a tag for each), "rated texts"
+    or "rated pairs" (with a number for each). Without one, a folder that has images/ and masks/ and no other folder is
+    masks, a dataset is what it is, and anything else is pictures. For sounds, `fold` is the one of ESC-50's five that
     becomes the test part, by default the last, and `rate` the sample rate of an .npz file that does not say it. For
     texts, `text_column` (two of them for pairs) and `label_column` are the columns of a table where their names cannot
     be guessed, and `encoding` that of files that are not UTF-8.
@@ -67,12 +72,17 @@ def load(
     """
     if label_separator is not None and not (multi_label and label_separator):
         raise UsageError("label_separator: expected some text, together with multi_label=True")
-    kind = kind_of(kind)
+    kind = _kind_seen(source) if kind is None else kind
     options = {
         "path_column": path_column, "text_column": text_column, "label_column": label_column,
         "label_separator": label_separator,
     }  # fmt: skip
     given = [option for option, value in options.items() if value is not None]
+    if kind in WITHOUT_LABELS:
+        more = {"multi_label": multi_label, "encoding": encoding, "fold": fold, "rate": rate}
+        given += [option for option, value in more.items() if value is not None]
+        return _load_without_labels(source, str(kind), labels, given)
+    kind = kind_of(kind, WITHOUT_LABELS)
     _require_options_of(kind, path_column=path_column, text_column=text_column, encoding=encoding)
     separator = (label_separator or "|") if multi_label else None
     columns = Columns(path_column or text_column, label_column, separator, encoding)
@@ -85,9 +95,9 @@ def load(
     if isinstance(source, Splits):
         _refuse_options(given, "a dataset that is already loaded")
         of_sounds.refuse_unused()
-        if source.train.kind != kind:
+        if source.train.holds != kind.name:
             raise UsageError(
-                f"kind: expected {kind.name}, found a dataset of {source.train.kind.name}",
+                f"kind: expected {kind.name}, found a dataset of {source.train.holds}",
                 hint=f'load it with load(…, kind="{kind.name}")',
             )
         return source if labels is None and multi_label is None else _relabel(source, labels, multi_label)
@@ -103,6 +113,33 @@ def load(
     shared = labels or train.labels or None
     others = {role: make(part, labels=shared, multi_label=train.multi_label) for role, part in rows.items()}
     return Splits(train, **others)
+
+
+def _kind_seen(source: Any) -> str:
+    """Give the kind of data that nobody has named."""
+    from hub.datasets.mask_files import is_folder_of_masks  # which is built on this file
+
+    source = source.train if isinstance(source, Splits) else source
+    if isinstance(source, Dataset):
+        return source.holds
+    if isinstance(source, str | os.PathLike) and source != "":
+        folder = Path(source).expanduser()
+        with suppress(OSError):  # a folder that cannot be read is one for whoever reads it
+            if folder.is_dir() and is_folder_of_masks(folder):
+                return "masks"
+    return PICTURES.name
+
+
+def _load_without_labels(source: Any, kind: str, labels: Sequence[str] | None, given: list[str]) -> Splits:
+    """Give masks, or pictures alone. Raises UsageError for the options `given`, which are for other data."""
+    from hub.datasets.masks import load_masks  # these are built on this file
+    from hub.datasets.unlabelled import load_unlabelled
+
+    given = given if labels is None or kind == "masks" else ["labels", *given]
+    if given:
+        raise UsageError(f"{given[0]}: means nothing for kind={kind!r}")
+    source = builtin.resolve(source, kind)
+    return load_masks(source, labels=labels) if kind == "masks" else load_unlabelled(source)
 
 
 def _parts_in(source: Any) -> dict[str, Any]:

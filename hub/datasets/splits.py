@@ -19,7 +19,10 @@ class Splits(NamedTuple):
     test: Dataset | None = None
 
     def describe(self) -> str:
-        """Give one table for a person: the classes, with a column of counts for every part."""
+        """Give one table for a person: the classes, with a column of counts for every part; else a line for each."""
+        if not self.train.has_classes:
+            parts = self._asdict().items()
+            return "\n".join(f"{role}: {part.describe()}" for role, part in parts if part is not None)
         return summarize(self.train.name, {k: v for k, v in self._asdict().items() if v is not None})
 
 
@@ -32,7 +35,8 @@ def split(dataset: Dataset, fraction: float = 0.2, *, seed: int) -> tuple[Datase
 
     Classes are dealt out from the rarest to the most common: of those of its samples that no rarer class has
     dealt yet, a class sends as many to valid as its share still lacks. With one label per sample this is plain
-    stratification; with several it is iterative stratification (Sechidis et al. 2011) for two parts.
+    stratification; with several it is iterative stratification (Sechidis et al. 2011) for two parts. Samples without
+    classes, such as masks, are parted at random.
     scikit-learn's splitters do not fit here: they may leave a small class out of one side.
 
     Raises DataError for a class with a single sample, which cannot be on both sides.
@@ -41,6 +45,8 @@ def split(dataset: Dataset, fraction: float = 0.2, *, seed: int) -> tuple[Datase
         raise UsageError(f"fraction: expected a number between 0 and 1, found {fraction!r}")
     if not len(dataset):
         raise DataError(f"{dataset.name}: no samples to split")
+    if not dataset.has_classes:
+        return split_at_random(dataset, fraction, seed=seed)
     alone = [label for label, count in dataset.counts().items() if count == 1]
     if alone:
         raise DataError(

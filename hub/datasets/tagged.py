@@ -24,16 +24,6 @@ _BEGIN, _OPEN, _GO_ON, _CLOSE = (frozenset(each) for each in ("BSU", "BIM", "IME
 _NONE: tuple[str, str | None] = ("", None)
 
 
-class PreparedTagged(Prepared):
-    """Prepared sentences, described by counts of tags."""
-
-    def describe(self) -> str:
-        """Give a line for each part, and the notes below."""
-        parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        lines = [f"{role}: {part.describe()}" for role, part in parts.items() if part is not None]
-        return "\n".join([*lines, *self.notes])
-
-
 def prepare_tagged(
     train: Any,
     *,
@@ -59,7 +49,7 @@ def prepare_tagged(
     notes += [
         note for role, part in parts._asdict().items() if part is not None and (note := odd_tags(role, part))
     ]
-    return PreparedTagged(*parts, tuple(notes))
+    return Prepared(*parts, tuple(notes))
 
 
 def prepare_tagged_evaluation(

@@ -26,6 +26,8 @@ from hub.errors import DataError, UsageError, did_you_mean
 class Pictures(Dataset):
     """Pictures by index. The label of each is its number, by which a run can tell one from another."""
 
+    has_classes = False
+
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self.name, self.ignored = rows.name, rows.ignored
@@ -36,6 +38,11 @@ class Pictures(Dataset):
 
     def __repr__(self) -> str:
         return f"<Pictures {self.name}: {len(self)} pictures>"
+
+    @property
+    def holds(self) -> str:
+        """What samples are made of, as `load` calls it."""
+        return "unlabelled"
 
     def counts(self) -> dict[str, int]:
         """Give {}: there are no classes to count."""
@@ -104,6 +111,12 @@ class PreparedPictures(Prepared):
         """Give a line with the number of pictures of each part, and the notes below it."""
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
         return "\n".join([_described(self.train.name, parts), *self.notes])
+
+
+def load_unlabelled(source: Any) -> Splits:
+    """Give the pictures of a source by part, as `prepare_unlabelled` takes it. Raises DataError."""
+    parts = _parts(source)
+    return Splits(parts.pop("train"), **parts)
 
 
 def load_pictures(source: Any) -> Pictures:

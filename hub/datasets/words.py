@@ -74,6 +74,8 @@ class TaggedDataset(Dataset):
     `targets()` is 0 for every sentence: it has no class of its own. `counts()` is of words.
     """
 
+    has_classes = False
+
     def __init__(
         self, rows: Rows, *, labels: Sequence[str] | None = None, multi_label: bool | None = None
     ) -> None:

@@ -15,6 +15,7 @@ from paddle.io.dataloader.collate import default_collate_fn
 
 from hub import tasks
 from hub.datasets import Dataset, Sample
+from hub.datasets.builtin import HELD
 from hub.datasets.unlabelled import load_pictures
 from hub.errors import UsageError
 from hub.finetune.batches import ItemCache, Read
@@ -31,7 +32,8 @@ _READS = {
     "texts": 'hub.datasets.load("train.tsv", kind="texts") reads them as {0} does',
     "pairs": 'hub.datasets.load("train.tsv", kind="pairs") reads them as {0} does',
     "tagged": 'hub.datasets.load("train.tsv", kind="tagged") reads them as {0} does',
-    "masks": "float32 [{1}, height, width] with class numbers [height, width], or module.finetune(folder)",
+    "masks": "float32 [{1}, height, width] with class numbers [height, width], "
+    'or hub.datasets.load("data/", kind="masks")',
     "unlabelled": 'hub.datasets.unlabelled.load_pictures("pictures/") reads them as {0} does',
 }
 """What a task takes in, and how its samples are had."""
@@ -240,16 +242,22 @@ class Ours:
     def of(cls, model: Any, dataset: Dataset, *, name: str, seed: int | None) -> Ours:
         """Give a dataset's samples as `model` takes them, with a seed as random variants.
 
-        Raises UsageError, which calls the dataset `name`, for a model that is no hub.Module and for other labels, or
-        several where the model gives one.
+        Raises UsageError, which calls the dataset `name`, for a model that is no hub.Module, for data of another kind,
+        for other labels, and for several where the model gives one.
         """
         if not isinstance(model, Module):
             raise UsageError(
                 f"{name}: only a hub.Module knows how samples of hub.datasets become batches",
                 hint="pass collate_fn, which gets a list of samples with .input and .label",
             )
-        if tasks.kind(model.task).inputs == "unlabelled":
+        inputs = tasks.kind(model.task).inputs
+        if inputs == "unlabelled":
             dataset = load_pictures(dataset)  # a labelled set serves as well
+        if dataset.holds != inputs:
+            raise UsageError(
+                f"{name}: expected {HELD[inputs]}, from which {model.name} learns, found {HELD[dataset.holds]}",
+                hint=f'hub.datasets.load(…, kind="{inputs}")',
+            )
         numbers = _numbers(dataset.labels, model.labels)
         if numbers is None:
             raise UsageError(
@@ -273,7 +281,7 @@ class Ours:
             own = np.zeros((len(targets), len(model.labels)), np.float32)
             own[:, numbers] = targets
             targets = own
-        elif tasks.kind(model.task).inputs in _OF_CLASSES:
+        elif inputs in _OF_CLASSES:
             targets = np.asarray(numbers)[targets]
         in_order = numbers == list(range(len(numbers)))
         samples: Any = dataset if in_order else _Renumbered(dataset, numbers)
