@@ -44,10 +44,13 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "Trainer": ("hub.trainer", "Trainer"),
     "datasets": ("hub.datasets", None),
     "errors": ("hub.errors", None),
+    "finetune": ("hub.finetune", None),
     "install": ("hub.registry.client", "install"),
     "list_modules": ("hub.registry.client", "list_modules"),
     "load": ("hub.module", "Module"),
+    "modules": ("hub.modules", None),
     "search": ("hub.registry.client", "search"),
+    "tasks": ("hub.tasks", None),
     "transforms": ("hub.transforms", None),
 }
 

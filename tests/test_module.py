@@ -252,6 +252,26 @@ def test_import_hub_and_its_errors_leave_paddle_alone(python: str) -> None:
     assert "module 'hub' has no attribute 'nonsense'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "datasets.load",
+        "finetune.callbacks.Callback",
+        "modules.archs.register",
+        "tasks.names",
+        "transforms.image",
+    ],
+)
+def test_what_the_pages_name_is_there_after_import_hub(name: str, python: str) -> None:
+    subprocess.run([python, "-c", f"import hub; hub.{name}"], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["finetune", "modules"])
+def test_a_file_that_is_not_there_is_no_attribute(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'hub.{name}' has no attribute 'nonsense'"):
+        getattr(getattr(hub, name), "nonsense")  # noqa: B009
+
+
 def test_without_paddle_the_first_use_says_what_to_install(python: str) -> None:
     code = (
         "import sys; sys.modules['paddle'] = None\nimport hub\n"
