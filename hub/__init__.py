@@ -29,7 +29,7 @@ _SITE = os.path.dirname(os.path.dirname(__file__))
 if any(name.startswith("hub-") and name.endswith(".dist-info") for name in os.listdir(_SITE)):
     warnings.warn(
         "PyPI's package `hub` is another project of the same import name and overwrites files of this one: "
-        "pip uninstall hub, then pip install --force-reinstall --no-deps hubtune",
+        "pip uninstall hub, then in a checkout of this one: pip install --force-reinstall --no-deps .",
         stacklevel=2,
     )
 
@@ -68,9 +68,9 @@ def __getattr__(name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name != "paddle":  # the one dependency that pip is not told to bring, see pyproject.toml
             raise
-        from hub.errors import MissingDependencyError
+        from hub.errors import MissingDependencyError, to_install
 
-        hint = "pip install 'hubtune[cpu]', or paddlepaddle-gpu for a GPU"
+        hint = f"{to_install('paddlepaddle')}, or paddlepaddle-gpu for a GPU"
         raise MissingDependencyError("paddle is not installed", hint=hint) from error
     value = module if attribute is None else getattr(module, attribute)
     globals()[name] = value

@@ -120,6 +120,24 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
     return f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
 
 
+def to_install(*packages: str) -> str:
+    """Give the line that installs packages, in the versions that our own metadata asks for where it knows them.
+
+    Never our own name: an index of packages may have another project under it.
+    """
+    import shlex  # only who lacks something pays for these
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(text) for text in metadata.requires("hubtune") or []]
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        wanted = []
+    versions = {each.name: f"{each.name}{each.specifier}" for each in wanted}
+    return f"pip install {' '.join(shlex.quote(versions.get(name, name)) for name in packages)}"
+
+
 def one_of(what: str, name: object, known: Iterable[str]) -> UsageError:
     """Give the error for a name that is none of the known ones: what was given, what is allowed, the nearest."""
     allowed = sorted(known)

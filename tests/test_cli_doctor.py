@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from hub import settings
 from hub.cli.main import main
 from hub.cli.version import paddle_builds
+from hub.errors import to_install
 
 Found = dict[str, tuple[str, str, str]]
 with_cpu_build = pytest.mark.skipif(
@@ -316,3 +318,21 @@ def test_deep_finds_a_paddle_that_does_not_import(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     code, found = examine("--deep")
     assert (code, found["deep"][:2]) == (1, ("fail", "ImportError: libblas.so.3: cannot open"))
+
+
+def test_an_extra_that_is_not_whole_names_the_packages_that_it_lacks(
+    examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution(tmp_path, "matplotlib", "0.1")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert examine()[1]["extra plot"] == (
+        "warn", "matplotlib 0.1, expected <4,>=3.8", "pip install 'matplotlib<4,>=3.8'"
+    )  # fmt: skip
+
+
+def test_no_line_to_install_anything_has_our_own_name() -> None:
+    """Nobody has that name on PyPI yet: whoever takes it first would be run by those who follow the line."""
+    assert to_install("soxr", "matplotlib") == "pip install soxr 'matplotlib<4,>=3.8'"
+    hub = Path(settings.__file__).parent
+    texts = [path.read_text(encoding="utf-8") for path in hub.rglob("*.py")]
+    assert not [text for text in texts if re.search(r"pip install [^\n]*hubtune\[", text)]

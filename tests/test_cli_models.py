@@ -640,4 +640,4 @@ def test_without_paddle_the_command_says_what_to_install(python: str) -> None:
     code = f"{start}; sys.exit(main(['run', 'm', 'a.png']))"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: paddle is not installed\nhint: pip install 'hubtune[cpu]'")
+    assert done.stderr.startswith("error: paddle is not installed\nhint: pip install 'paddlepaddle<")

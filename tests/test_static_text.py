@@ -219,7 +219,7 @@ def test_without_paddlenlp_an_encoder_says_how_to_get_it(monkeypatch: pytest.Mon
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingDependencyError, match="built with paddlenlp") as caught:
         paddlenlp_models.build("bert")
-    expected = "hubtune[text]" if sys.version_info < (3, 13) else "Python 3.10 to 3.12"
+    expected = "pip install paddlenlp==" if sys.version_info < (3, 13) else "Python 3.10 to 3.12"
     assert expected in (caught.value.hint or "")
 
 

@@ -25,7 +25,7 @@ from packaging.specifiers import SpecifierSet
 from hub import settings
 from hub.cli.output import human_size, table, write, write_json
 from hub.cli.version import paddle_builds
-from hub.errors import HubError, OfflineError
+from hub.errors import HubError, OfflineError, to_install
 from hub.registry import cache
 from hub.registry.credentials import redact
 from hub.registry.index import MAX_MODULE_BYTES, check_config
@@ -48,7 +48,6 @@ CLOCK_TOLERANCE_S = 300
 DAY_S = 86_400
 
 DEEP_TIMEOUT_S = 60
-REINSTALL = "reinstall paddle: pip install --force-reinstall 'hubtune[cpu]'"
 DEEP_CHECK = """
 import paddle
 ones = paddle.ones([8, 8])
@@ -94,7 +93,7 @@ def _packages() -> Iterator[Check]:
     try:
         distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
-        hint = "pip install hubtune, or in a checkout: pip install -e '.[cpu]'"
+        hint = "in a checkout: pip install -e '.[cpu]'"
         yield Check("fail", "hub", f"the distribution {DISTRIBUTION} is not installed", hint)
         return
     yield Check("ok", "hub", f"{distribution.version} in {Path(__file__).parents[1]}")
@@ -127,7 +126,7 @@ def _extra(extra: str, requirements: list[Requirement]) -> Check:
     checks = [_package(requirement) for requirement in requirements]
     wrong = [f"{check.name} {check.found}" for check in checks if check.status == "warn"]
     missing = [check.name for check in checks if check.status == "fail"]
-    how = f"pip install '{DISTRIBUTION}[{extra}]'"
+    how = to_install(*(check.name for check in checks if check.status != "ok"))
     if wrong:
         return Check("warn", f"extra {extra}", "; ".join(wrong), how)
     found = f"lacks {', '.join(missing)} ({how})" if missing else "complete"
@@ -147,7 +146,7 @@ def _paddle(requirements: list[Requirement]) -> Iterator[Check]:
     gpus = _gpus()
     yield Check("ok", "nvidia", gpus or "no GPU: nvidia-smi is missing or finds none")
     if not builds:
-        hint = "pip install 'hubtune[cpu]', or paddlepaddle-gpu as paddlepaddle.org.cn/install says"
+        hint = f"{to_install('paddlepaddle')}, or paddlepaddle-gpu as paddlepaddle.org.cn/install says"
         yield Check("fail", "paddle", "neither paddlepaddle nor paddlepaddle-gpu is installed", hint)
         return
     if len(builds) > 1:
@@ -187,7 +186,7 @@ def _name() -> Iterator[Check]:
     """Check that `import hub` and the command `hub` mean this project."""
     other = _installed("hub")
     if other is not None:
-        hint = f"pip uninstall hub, then pip install --force-reinstall --no-deps {DISTRIBUTION}"
+        hint = "pip uninstall hub, then in a checkout of this one: pip install --force-reinstall --no-deps ."
         yield Check("fail", "name", f"PyPI's hub {other}, another project, has the same import name", hint)
     # A checkout has an egg-info of its own beside what pip installed: look at both.
     files = [file for each in metadata.distributions(name=DISTRIBUTION) for file in each.files or []]
@@ -359,13 +358,14 @@ def _day(seconds: float) -> str:
 
 def _deep() -> Check:
     """Check that paddle imports and computes, in a process of its own: a broken build may kill the interpreter."""
+    again = f"uninstall paddle, then {to_install('paddlepaddle')}, or paddlepaddle-gpu for a GPU"
     try:
         done = subprocess.run(
             [sys.executable, "-c", DEEP_CHECK], capture_output=True, text=True, timeout=DEEP_TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
-        return Check("fail", "deep", f"paddle did not compute 8 x 8 numbers in {DEEP_TIMEOUT_S} s", REINSTALL)
+        return Check("fail", "deep", f"paddle did not compute 8 x 8 numbers in {DEEP_TIMEOUT_S} s", again)
     if done.returncode:
         last = (done.stderr.strip() or f"killed by signal {-done.returncode}").splitlines()[-1]
-        return Check("fail", "deep", last, REINSTALL)
+        return Check("fail", "deep", last, again)
     return Check("ok", "deep", done.stdout.strip().splitlines()[-1])

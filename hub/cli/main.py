@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from hub.cli.output import ClosedOutput, say, write
-from hub.errors import HubError, MissingDependencyError, UsageError, one_of
+from hub.errors import HubError, MissingDependencyError, UsageError, one_of, to_install
 
 # The command `a-b` is the module hub.cli.a_b, imported only when somebody asks for it.
 COMMANDS = {
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name != "paddle":  # the one dependency that pip is not told to bring, see pyproject.toml
             raise
-        hint = "pip install 'hubtune[cpu]', or paddlepaddle-gpu for a GPU"
+        hint = f"{to_install('paddlepaddle')}, or paddlepaddle-gpu for a GPU"
         return _report(MissingDependencyError("paddle is not installed", hint=hint))
     except ClosedOutput:
         return 0

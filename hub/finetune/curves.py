@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hub.errors import MissingDependencyError, one_of
+from hub.errors import MissingDependencyError, one_of, to_install
 from hub.files import write_file
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def new_figure(
     """Give an empty figure of this size in inches, apart from pyplot. Raises MissingDependencyError."""
     if not can_draw():
         raise MissingDependencyError(
-            "drawing needs matplotlib, which is not installed", hint='pip install "hubtune[plot]"'
+            "drawing needs matplotlib, which is not installed", hint=to_install("matplotlib")
         )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # paddle's handler would print its every remark
     from matplotlib.backends.backend_agg import FigureCanvasAgg

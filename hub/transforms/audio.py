@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hub.errors import InputError, MissingDependencyError
+from hub.errors import InputError, MissingDependencyError, to_install
 
 DECODED = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64"}
@@ -285,7 +285,7 @@ def _extra(name: str) -> ModuleType:
     except (ImportError, OSError) as problem:  # OSError: soundfile without its library
         raise MissingDependencyError(
             f"sounds are read with {name}, which cannot be imported: {problem}",
-            hint='pip install "hubtune[audio]"',
+            hint=to_install("librosa", "soundfile"),
         ) from None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from hub.errors import InputError, MissingDependencyError, SpecError
+from hub.errors import InputError, MissingDependencyError, SpecError, to_install
 from hub.transforms import sentencepiece_text
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", sentencepiece_text.FILE)
@@ -197,7 +197,7 @@ def _extra() -> ModuleType:
     except ImportError as problem:
         raise MissingDependencyError(
             f"texts are read with tokenizers, which cannot be imported: {problem}",
-            hint='pip install "hubtune[text]"',
+            hint=to_install("tokenizers"),
         ) from None
     return tokenizers
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from hub.errors import MissingDependencyError
+from hub.errors import MissingDependencyError, to_install
 
 CLASSES = {
     "bert": "BertModel",
@@ -25,17 +25,11 @@ CLASSES = {
     "distilbert": "DistilBertModel",
 }
 
-TO_GET = (
-    'pip install "hubtune[text]"'
-    if sys.version_info < (3, 13)
-    else "use Python 3.10 to 3.12: paddlenlp pins a numpy that newer ones have no wheels of"
-)
-
 
 def build(name: str, **configuration: Any) -> Any:
     """Give paddlenlp's model of an architecture, its weights not initialised as paddlenlp would.
 
-    Raises MissingDependencyError without the text extra.
+    Raises MissingDependencyError where paddlenlp cannot be imported.
     """
     model = _model(name)
     with _module("model_utils").no_init_weights():
@@ -45,7 +39,7 @@ def build(name: str, **configuration: Any) -> Any:
 def names_of(name: str, **configuration: Any) -> dict[str, tuple[str, bool]]:
     """Give how transformers' parameters are called here: {theirs: (ours, whether it is transposed)}.
 
-    Raises MissingDependencyError without the text extra.
+    Raises MissingDependencyError where paddlenlp cannot be imported.
     """
     model = _model(
         "bert" if name == "ernie" else name
@@ -72,8 +66,14 @@ def _module(name: str) -> ModuleType:
     except ImportError as problem:
         raise MissingDependencyError(
             f"text encoders are built with paddlenlp, which cannot be imported: {problem}",
-            hint=TO_GET,
+            hint=_to_get(),
         ) from None
+
+
+def _to_get() -> str:
+    if sys.version_info >= (3, 13):
+        return "use Python 3.10 to 3.12: paddlenlp pins a numpy that newer ones have no wheels of"
+    return to_install("paddlenlp", "aistudio-sdk", "pyarrow", "tokenizers")
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from hub.errors import (
     NotFoundError,
     OfflineError,
     TransferError,
+    to_install,
 )
 from hub.files import sha256_of
 from hub.registry import published
@@ -86,7 +87,7 @@ def _api() -> HfApi:
     except ImportError as problem:
         raise MissingDependencyError(
             f"hf:// needs the package huggingface_hub, which cannot be imported: {problem}",
-            hint="pip install 'hubtune[hf]'",
+            hint=to_install("huggingface_hub"),
         ) from None
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip(
         "/"
