@@ -137,7 +137,7 @@ class Checkpoints:
         except Timeout:
             raise StorageError(
                 f"{self.folder}: {self._owner()} trains into this folder",
-                hint="wait for it or end it, or choose another output_dir",
+                hint="wait for it or end it, or choose another folder",
             ) from None
         except OSError as problem:
             if problem.errno not in _NO_LOCKS:

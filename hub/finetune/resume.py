@@ -162,7 +162,7 @@ def require_same(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> list[st
     if differences:
         raise UsageError(
             f"{checkpoint.folder}: cannot go on with this run:\n  " + "\n  ".join(differences),
-            hint="call it as it was called before, or start a new run in another output_dir",
+            hint="call it as it was called before, or start a new run in another folder",
         )
     was, now = checkpoint.record["machine"], _machine()
     return [
