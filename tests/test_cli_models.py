@@ -489,6 +489,24 @@ def test_finetune_takes_what_the_task_takes(
     assert "did you mean 'style'" in capsys.readouterr().err
 
 
+def test_finetune_takes_the_parts_of_several_questions_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = str(tiny_module().save(tmp_path / "tiny"))
+    for name, each in (("shape", 3), ("form", 3), ("more", 1), ("held", 2)):
+        folder(tmp_path / name, each)
+    words = ["finetune", made, "shape=shape", "form=form", "--strategy", "probe", "--epochs", "1", "--json"]
+    parts = ["--valid", "shape=more", "--valid", "form=more", "--test", "form=held"]
+    assert main([*words, *parts, "--option", 'task_weights={"form": 0.5}']) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"shape_accuracy", "form_accuracy"} <= set(found["metrics"])
+    assert "form_accuracy" in found["test_metrics"]
+    assert "shape_accuracy" not in found["test_metrics"]
+    assert main([*words, "--valid", "more", "--valid", "held"]) == 2
+    assert "expected one set, or QUESTION=DATA for each of several, found 'more'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "weights"),
     [

@@ -66,6 +66,10 @@ def _option(metavar: str | None, kind: Callable[[str], Any] | None, text: str) -
     return {"metavar": metavar, "type": kind or str, "help": text}
 
 
+def _data(text: str) -> dict[str, Any]:
+    return {"metavar": "DATA", "action": "append", "help": f"{text}; for several questions once for each"}
+
+
 def _switch(text: str) -> dict[str, Any]:
     return {"action": argparse.BooleanOptionalAction, "help": text}
 
@@ -78,12 +82,10 @@ def _choice(name: str, words: Sequence[str], text: str) -> dict[str, Any]:
 # The parameters of Module.finetune and the fields of Config, and how the command line takes them. What is not given
 # is not passed on, so that the defaults stand in one place.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "valid": _option(
-        "DATA",
-        lambda text: False if text == "none" else text,
-        "data that chooses the best epoch, or none to train on everything (default: a part of DATA)",
+    "valid": _data(
+        "data that chooses the best epoch, or none to train on everything (default: a part of DATA)"
     ),
-    "test": _option("DATA", None, "data that measures the result"),
+    "test": _data("data that measures the result"),
     "epochs": _option("N", int, "passes over the data (default: by its size)"),
     "batch_size": _option(
         "N|auto", count_or_name, "samples in a step; auto: as many of 32 as fit (default 32)"
@@ -211,6 +213,8 @@ def run(arguments: argparse.Namespace) -> int:
                     hint="hub finetune --help lists what has an option of its own",
                 )
             chosen[name] = value
+        for role in {"valid", "test"} & set(chosen):
+            chosen[role] = False if chosen[role] == ["none"] else data_of(chosen[role])
         module = Module(arguments.name, device=chosen.get("device"), task=arguments.task)
         record = module.finetune(data_of(arguments.train), **chosen).run
         assert record is not None, "finetune leaves a record of what it did"
