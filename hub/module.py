@@ -77,8 +77,10 @@ class Module(PaddleHubFace):
         """Load a module by name ("resnet50"), reference ("resnet50>=1,<2") or folder ("./my_flowers").
 
         A name that is not on this machine yet is installed first; its `version` is one ("1.0.0") or a range (">=1.0").
-        `device` is None (a GPU when there is one), "cpu", "gpu" or "gpu:N". Raises NotFoundError, IntegrityError,
-        SpecError, WeightsError or DeviceError.
+        `device` is None (a GPU when there is one), "cpu", "gpu" or "gpu:N". Raises BadReferenceError for a name that is
+        none, NotFoundError for one that nobody knows, TransferError or OfflineError where it cannot be fetched,
+        IntegrityError, SpecError or WeightsError for a module that is damaged, MissingDependencyError where it needs
+        another hub or paddle or a package that is not here, and DeviceError.
 
         `task` turns an encoder of texts to another one of its tasks: "text_classification", "sequence_labeling",
         "text_matching", "siamese_matching", "text_regression", "text_similarity". The rest is as in PaddleHub, for
@@ -130,8 +132,11 @@ class Module(PaddleHubFace):
 
         `arch`, `preprocess` and `augment` are written as in module.yaml: arch={"name": "small_resnet", "width": 16}.
         `files` are the contents of those that the preprocessing reads, by name: {"vocab.txt": b"…"} for texts. Without
-        labels the module has features and no head. Raises UsageError for labels that are not names of one line, each
-        once, and SpecError for what module.yaml could not say.
+        labels the module has features and no head. `multi_label` lets it give several labels at once; `license` and
+        `summary` become lines of module.yaml; `seed` decides the weights; `device` is as in `hub.Module`.
+
+        Raises UsageError for labels that are not names of one line, each once, SpecError for a task that there is not
+        and for what module.yaml could not say, and DeviceError.
         """
         module = cls.__new__(cls)
         module.device, module._why_device = devices.choose(device)
@@ -307,9 +312,13 @@ class Module(PaddleHubFace):
         """Give the task's metrics over a labelled set, for this module's labels.
 
         `data` is what `finetune` takes. A folder with train, valid and test parts is measured on its test part, or
-        else its valid part. "cut" counts the texts that are longer than what is read of one, where there are any.
-        `precision` is as for `predict`. Raises DataError that lists every bad sample and every label that the module
-        does not know.
+        else its valid part. "loss" is the mean loss, and "cut" counts the texts that are longer than what is read of
+        one, where there are any.
+
+        `batch_size` samples are computed at once, and `workers` threads read ahead. `on_bad`
+        "skip" leaves bad samples out. `precision` is as for `predict`. Raises DataError that lists every bad sample and
+        every label that the module does not know, SpecError for a module without a head, UsageError for an argument
+        that cannot be meant, and DeviceError for a precision that cannot be had.
         """
         devices.require_precision(precision, self.device)
         task = self._answering()
@@ -380,14 +389,18 @@ class Module(PaddleHubFace):
             metric: chooses the best epoch; None is the task's own (accuracy; macro F1 for several labels).
             early_stop: ends the run when the metric no longer improves: True, a number of epochs to wait, or the
                 arguments of hub.finetune.early_stop.EarlyStop.
+            multi_label: whether a sample may have several labels; None: where the data has them. For classification.
             on_bad: "raise" lists every bad sample and stops; "skip" leaves bad samples out and says how many.
             seed: makes two runs on a CPU equal bit for bit, in any process and with any number of `workers`.
+            device: "cpu", "gpu" or "gpu:N", to move to before training; None stays where the module is.
             workers: threads that read and prepare samples ahead.
             output_dir: where history, settings, checkpoints and the best module go; None makes a folder in ./runs.
             resume: go on from the newest checkpoint in output_dir, to the same result as without a break; starts
                 where there is none.
+            callbacks: hub.finetune.callbacks.Callback, whose hooks the loop calls. One that raises ends the run.
             progress: whether anything is printed (to stderr).
-            more: everything else there is: see hub.finetune.config.Config.
+            more: everything else there is: the fields of hub.finetune.config.Config, and what the task takes besides
+                (docs/reference/tasks.md), such as a `style`.
 
         Raises UsageError for an argument that cannot be meant and DataError for bad data, both before anything
         is trained; TrainingError when the loss is no longer a number. Ctrl-C finishes the step, writes a
@@ -464,7 +477,8 @@ class Module(PaddleHubFace):
         """Try learning rates from `low` to `high` on the first steps of a training that is then thrown away.
 
         Gives the losses, a suggestion for `finetune(learning_rate=…)` and `plot(path)`; the module stays as it was.
-        `settings` are those of `finetune`. Raises TrainingError where nothing can be suggested.
+        `low` is above 0, `high` above it, and `steps` at least 20. `settings` are those of `finetune`.
+        Raises UsageError for arguments that make no sweep, and TrainingError where nothing can be suggested.
         """
         config = Config.of(**{"strategy": "full", "seed": seed, "workers": workers, **settings})
         if config.teacher is not None:

@@ -31,7 +31,9 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=path, metavar="FILE", help="draw the losses over the rates into a PNG")
     parser.add_argument("--low", type=float, default=1e-6, metavar="X", help="the first rate (default 1e-6)")
     parser.add_argument("--high", type=float, default=1.0, metavar="X", help="the last rate (default 1)")
-    parser.add_argument("--steps", type=int, default=60, metavar="N", help="how many are tried (default 60)")
+    parser.add_argument(
+        "--steps", type=int, default=60, metavar="N", help="how many, at least 20 (default 60)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
