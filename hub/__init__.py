@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
 from hub._version import __version__
+from hub.paddlehub_names import OldImports, missing
 
 if TYPE_CHECKING:
     from hub import datasets, errors, transforms
@@ -37,6 +39,8 @@ if any(name.startswith("hub-") and name.endswith(".dist-info") for name in os.li
 # training step of every BatchNorm: nothing in either that a user could do.
 warnings.filterwarnings("ignore", message="No ccache found")
 warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
+
+sys.meta_path.append(OldImports)
 
 # name: (module, attribute); the attribute None stands for the module itself
 _LAZY: dict[str, tuple[str, str | None]] = {
@@ -59,8 +63,6 @@ __all__ = [*sorted(_LAZY), "__version__"]
 
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
-        from hub.paddlehub_names import missing
-
         raise missing("hub", name)
     path, attribute = _LAZY[name]
     try:

@@ -38,6 +38,24 @@ DATASETS = {
 
 def missing(module: str, name: str) -> AttributeError:
     """Give the error for a name that a module of ours does not have, with what there is for one of PaddleHub's."""
-    instead = (HUB if module == "hub" else DATASETS).get(name)
-    hint = f": it is PaddleHub's; here: {instead} (docs/from_paddlehub.md)" if instead else ""
-    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+    return AttributeError(f"module {module!r} has no attribute {name!r}{_instead(module, name)}")
+
+
+class OldImports:
+    """A finder for the end of sys.meta_path: it finds nothing, and says what there is for an import of PaddleHub's.
+
+    `import hub.vision.transforms` asks no `__getattr__`, and `from hub import vision` passes over what one says.
+    """
+
+    @staticmethod
+    def find_spec(fullname: str, path: object = None, target: object = None) -> None:
+        """Raise ImportError for a name of PaddleHub's that nobody has found."""
+        module, _, name = fullname.rpartition(".")
+        if instead := _instead(module, name):
+            # A ModuleNotFoundError would be passed over by `from hub import vision`.
+            raise ImportError(f"there is no {fullname}{instead}", name=fullname)
+
+
+def _instead(module: str, name: str) -> str:
+    hint = {"hub": HUB, "hub.datasets": DATASETS}.get(module, {}).get(name)
+    return f": it is PaddleHub's; here: {hint} (docs/from_paddlehub.md)" if hint else ""

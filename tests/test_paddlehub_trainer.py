@@ -1124,6 +1124,30 @@ def test_an_old_name_says_what_there_is_in_its_place(place: Any, name: str, said
             getattr(place, unknown)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("import hub.vision.transforms", "hub.transforms"),
+        ("from hub import vision", "hub.transforms"),
+        ("from hub.datasets import Flowers", 'by name: "Flowers"'),
+        ("from hub.datasets.base_nlp_dataset import TextClassificationDataset", "hub.datasets.load"),
+    ],
+)
+def test_an_old_import_says_what_there_is_in_its_place(line: str, said: str) -> None:
+    with pytest.raises(
+        ImportError, match=f"there is no hub.*it is PaddleHub's; here: .*{said}.*from_paddlehub"
+    ):
+        exec(line, {})  # noqa: S102
+
+
+@pytest.mark.parametrize(
+    "line", ["import hub.flavour", "import hub.datasets.flavour", "import hub.finetune.vision"]
+)
+def test_an_import_that_was_never_there_is_not_found(line: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match="No module named"):
+        exec(line, {})  # noqa: S102
+
+
 # ---- the log ----
 
 
