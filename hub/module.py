@@ -229,8 +229,8 @@ class Module(PaddleHubFace):
 
         `given` is a path, a folder, a glob, a PIL image, an array, or a list of these. For classification a result is
         {"input", "label", "score", "top": [{"label", "score"}, …]} with scores from 0 to 1 (several labels:
-        {"input", "labels", "scores"}), and `top_k` (5) says how many; other tasks are described with their `answers`
-        in hub.tasks. It is {"input", "error"} for an input that cannot be read.
+        {"input", "labels", "scores"}), and `top_k` (5) says how many; docs/reference/tasks.md has the results and
+        options of every task. It is {"input", "error"} for an input that cannot be read.
 
         `precision` "bf16" is for many inputs on CPUs that compute bfloat16: about twice as fast, after a second or more
         of compiling, and scores differ in the second digit; `evaluate` says what that costs. Raises DeviceError where

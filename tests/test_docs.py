@@ -65,6 +65,17 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} points at {target}"
 
 
+def test_the_page_on_tasks_is_what_the_code_gives() -> None:
+    pytest.importorskip("tokenizers")
+    spec = importlib.util.spec_from_file_location("build", ROOT / "docs/build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    written = (ROOT / "docs/reference/tasks.md").read_text(encoding="utf-8")
+    assert written == build.tasks_page(), "run `make docs`"
+
+
 def test_the_page_on_module_folders_names_every_step_and_its_arguments() -> None:
     steps = image.STEPS | image.RANDOM_STEPS | audio.STEPS | audio.RANDOM_STEPS | spectrogram.RANDOM_MASKS
     arguments = {name: set(inspect.signature(step).parameters) for name, step in steps.items()}
