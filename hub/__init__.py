@@ -39,6 +39,9 @@ if any(name.startswith("hub-") and name.endswith(".dist-info") for name in os.li
 # training step of every BatchNorm: nothing in either that a user could do.
 warnings.filterwarnings("ignore", message="No ccache found")
 warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
+# Of what is odd in a picture's metadata, and of sizes that are refused anyway. Behind all filters: who asks for
+# warnings still has them.
+warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
 
 sys.meta_path.append(OldImports)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hub.errors import InputError, SpecError
 from hub.modules.preprocessor import PicturePreprocessor
@@ -43,6 +46,56 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # the camera was held a quarter turn to the left
     wide = Image.new("RGB", (8, 4), "red")
     assert image.read(save(wide, tmp_path / "turned.jpg", exif=exif)).size == (4, 8)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_picture_is_turned_once_as_its_exif_says(tmp_path: Path, suffix: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8))
+    path = save(noise, tmp_path / f"x.{suffix}", exif=exif)
+    with Image.open(path) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    read = image.read(path)
+    assert (np.asarray(read) == expected).all()
+    assert (np.asarray(image.read(read)) == expected).all()
+
+
+def with_exif(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """Give EXIF of (tag, type, count, value of 4 bytes)."""
+    packed = b"".join(struct.pack("<HHI", tag, kind, count) + value for tag, kind, count, value in entries)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + packed + b"\0" * 4
+
+
+TURNED = (0x0112, 3, 1, b"\x06\0\0\0")
+ODD_EXIF = {
+    "a resolution in words": with_exif(TURNED, (0x011A, 2, 4, b"72\0\0")),
+    "a description that is a number": with_exif(TURNED, (0x010E, 5, 1, b"\x08\0\0\0")),
+    "a negative width": with_exif((0x0100, 9, 1, b"\xff\xff\xff\xff"), TURNED),
+    "two orientations": with_exif((0x0112, 3, 2, b"\x06\0\x06\0")),
+    "a value beyond the end": with_exif(TURNED, (0x010E, 2, 5000, b"\0\0\xff\0")),
+}
+
+
+@pytest.mark.parametrize("name", ODD_EXIF)
+def test_what_else_exif_says_does_not_matter(tmp_path: Path, name: str) -> None:
+    path = save(Image.new("RGB", (24, 16), "blue"), tmp_path / "x.jpg", exif=ODD_EXIF[name])
+    assert image.read(path).size == (16, 24)
+
+
+def test_nobody_hears_of_odd_metadata(tmp_path: Path) -> None:
+    for number, exif in enumerate(ODD_EXIF.values()):
+        save(Image.new("RGB", (24, 16), "blue"), tmp_path / f"{number}.jpg", exif=exif)
+    program = "import sys; from hub.transforms import image; [image.read(path) for path in sys.argv[1:]]"
+    words = [sys.executable, "-c", program, *sorted(tmp_path.iterdir())]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stderr == ""
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0hello, this is no EXIF", b"Exif\0\0II*\0\x08", b"Exif\0\0"])
+def test_a_picture_whose_exif_cannot_be_read_stays_as_it_is(tmp_path: Path, exif: bytes) -> None:
+    path = save(Image.new("RGB", (24, 16), "blue"), tmp_path / "x.jpg", exif=exif)
+    assert image.read(path).size == (24, 16)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16"])

@@ -8,6 +8,7 @@ gives the same picture. Geometry and colour are Pillow's; only what Pillow lacks
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,19 @@ MAX_PIXELS = 50_000_000
 """A picture of more pixels is refused before it is decoded: at three bytes each it would take 150 MB."""
 
 Picture = Image.Image
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture of each EXIF orientation upright. Pillow's exif_transpose also writes all of the EXIF anew, and
+fails where a single value of it is odd."""
+_SAYING_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
 def read(source: str | Path | Picture | np.ndarray) -> Picture:
@@ -93,7 +107,31 @@ def _plain(picture: Picture) -> Picture:
     """Give the picture upright and in mode L or RGB."""
     if 0 in picture.size:
         raise InputError(f"expected pixels, found a picture of {picture.width}×{picture.height}")
-    picture = ImageOps.exif_transpose(picture)
+    picture.load()  # a TIFF turns itself here, and forgets how it was to be turned
+    turn = _TURNS.get(orientation(picture))
+    plain = _grey_or_colour(picture)
+    if turn is None:
+        return plain
+    turned = plain.transpose(turn)
+    for name in _SAYING_ORIENTATION:  # else whoever reads the result would turn it again
+        turned.info.pop(name, None)
+    return turned
+
+
+def orientation(picture: Picture) -> int:
+    """Give the EXIF orientation, 2 to 8 for one that is to be turned; 1 where nothing that can be read says it.
+
+    Of EXIF no more is read than this: what cameras and editors write there is often wrong, and never about the pixels.
+    """
+    try:
+        found = picture.getexif().get(0x0112)
+    except (SyntaxError, ValueError, struct.error):  # what Pillow raises for what is no EXIF
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _grey_or_colour(picture: Picture) -> Picture:
+    """Give a picture of its own in mode L or RGB."""
     if picture.mode == "F":
         return _from_array(np.asarray(picture))
     if picture.mode.startswith("I"):
@@ -102,7 +140,7 @@ def _plain(picture: Picture) -> Picture:
         rgba = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if picture.mode in ("L", "RGB"):
-        return picture.copy() if picture.getexif() else picture
+        return picture.copy()
     return picture.convert("L" if picture.mode == "1" else "RGB")
 
 
