@@ -35,6 +35,36 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
     assert np.asarray(image.read(save(deep, tmp_path / "deep.png"))).tolist() == [[0, 128, 255]]
 
 
+@pytest.mark.parametrize(
+    ("largest", "becomes"),
+    [
+        (200, 200),
+        (255, 255),
+        (256, 64),
+        (1023, 255),
+        (3000, 187),
+        (4095, 255),
+        (10_000, 156),
+        (16_383, 255),
+        (20_000, 78),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "suffix"), [("uint16", "png"), ("uint16", "tif"), ("int32", "tif")])
+def test_greys_of_fewer_bits_than_their_file_keep_their_levels(
+    tmp_path: Path, largest: int, becomes: int, dtype: str, suffix: str
+) -> None:
+    ramp = np.linspace(0, largest, 1000).reshape(20, 50).astype(dtype)
+    read = np.asarray(image.read(save(Image.fromarray(ramp), tmp_path / f"ramp.{suffix}")))
+    assert read.max() == becomes
+    assert len(np.unique(read)) == becomes + 1
+
+
+def test_pictures_of_one_depth_keep_their_brightness_to_each_other(tmp_path: Path) -> None:
+    tiles = [np.array([[7, 1000, brightest]], np.uint16) for brightest in (1100, 2500, 4095)]
+    read = [image.read(save(Image.fromarray(tile), tmp_path / "tile.png")) for tile in tiles]
+    assert [np.asarray(each)[0, 1] for each in read] == [1000 >> 4] * 3
+
+
 def test_transparent_pixels_become_white(tmp_path: Path) -> None:
     glass = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
     glass.putpixel((1, 0), (10, 20, 30, 255))

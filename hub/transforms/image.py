@@ -25,6 +25,9 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MAX_PIXELS = 50_000_000
 """A picture of more pixels is refused before it is decoded: at three bytes each it would take 150 MB."""
 
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that cameras and scanners give a grey. A file of 16 or 32 bits does not say how many of its own it uses."""
+
 Picture = Image.Image
 
 _TURNS = {
@@ -45,8 +48,10 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
     """Give a picture in mode L or RGB, upright, from a path, a PIL picture or an array.
 
     Arrays are H×W, H×W×1, H×W×3 or H×W×4; uint8 from 0 to 255 or floating point from 0 to 1, as pictures of mode F
-    are. Transparency is laid on white, 16-bit greys are scaled to 8 bits (of 32 bits those that go beyond 255), CMYK
-    and palettes become RGB, the EXIF rotation is applied. Raises InputError that names the file and what is wrong.
+    are. Transparency is laid on white, CMYK and palettes become RGB, the EXIF rotation is applied. Greys of 16 and 32
+    bits are scaled to 8 from the fewest bits of DEPTHS that hold the largest of them: one of 3000 stands for 12 bits,
+    4095 for white, in every picture whose largest is from 1024 to 4095. Raises InputError that names the file and what
+    is wrong.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -135,7 +140,7 @@ def _grey_or_colour(picture: Picture) -> Picture:
     if picture.mode == "F":
         return _from_array(np.asarray(picture))
     if picture.mode.startswith("I"):
-        return _from_integers(np.asarray(picture), sixteen_bits=picture.mode != "I")
+        return _from_integers(np.asarray(picture))
     if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -144,12 +149,13 @@ def _grey_or_colour(picture: Picture) -> Picture:
     return picture.convert("L" if picture.mode == "1" else "RGB")
 
 
-def _from_integers(array: np.ndarray, *, sixteen_bits: bool) -> Picture:
-    """Take what Pillow would clip to 8 bits where a viewer scales it; 32 bits may hold 16 or 8."""
+def _from_integers(array: np.ndarray) -> Picture:
+    """Take what Pillow would clip to 8 bits where a viewer scales it, by the least of DEPTHS that holds all of it."""
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise InputError(f"expected whole numbers from 0 to 65535 as pixels, found {low} to {high}")
-    return Image.fromarray((array >> 8 if sixteen_bits or high > 255 else array).astype(np.uint8))
+    depth = next(depth for depth in DEPTHS if high < 1 << depth)
+    return Image.fromarray((array >> (depth - DEPTHS[0])).astype(np.uint8))
 
 
 # ---- fixed steps ----
