@@ -248,12 +248,30 @@ def test_a_flac_that_was_written_before_its_length_was_known_is_read(
             lambda p: sounds.write(p / "a.wav", np.ones(9) / 2, 999),
             "sample rate of 1,000 to 768,000 Hz, found 999",
         ),
+        *(
+            (
+                lambda p, given=given, how=how: sounds.write(p / "a.wav", given, 8000, subtype=how),
+                message,
+            )
+            for given, how, message in [
+                (TONE * 32768, "FLOAT", "from -1 to 1, found up to 1638"),
+                (np.append(TONE, 3e38), "FLOAT", r"found up to 3e\+38"),
+                (np.full((9, 2), 3e38), "FLOAT", r"found up to 3e\+38"),
+                (np.full((9, 2), 1e300), "DOUBLE", "no numbers"),
+                (np.array([[np.inf, -np.inf]] * 9), "FLOAT", "no numbers"),
+            ]
+        ),
+        (  # librosa hands it to soundfile, which looks at the content
+            lambda p: sounds.write(p / "a.wav", TONE * 32768, 8000, subtype="FLOAT").rename(p / "a.m4a"),
+            "from -1 to 1, found up to 1638",
+        ),
         (
             lambda p: write_bytes(p / "a.m4a", b"\0\0\0\x18ftypM4A nothing"),
             "no decoder for .m4a on this machine",
         ),
     ],
 )
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_what_is_no_sound_is_named(tmp_path: Path, make, message: str) -> None:
     path = make(tmp_path)
     with pytest.raises(InputError, match=message) as caught:
@@ -281,12 +299,20 @@ def write_bytes(path: Path, data: bytes) -> Path:
         (((TONE * 32767 + 32768).astype("uint64"), 8000), "of 8 to 32 bits.* found uint64"),
         ((TONE * 32768, 8000), "expected floating-point samples from -1 to 1, found up to 16"),
         ((np.array([0.1, np.inf]), 8000), "no numbers"),
+        ((np.array([[3e38, 3e38]], np.float32).T, 8000), r"found up to 3e\+38"),
+        ((np.full(9, 1e300), 8000), r"found up to 1e\+300"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_is_no_sound_in_memory_is_named(source: object, message: str) -> None:
     with pytest.raises(InputError) as caught:
         audio.read(source, rate=16_000)
     assert re.search(message, str(caught.value))
+
+
+def test_a_file_that_was_made_a_little_too_loud_is_read(tmp_path: Path) -> None:
+    path = sounds.write(tmp_path / "loud.wav", TONE * 3, 8000, subtype="FLOAT")
+    assert np.abs(audio.read(path, rate=8000)).max() == pytest.approx(np.abs(TONE).max() * 3)
 
 
 def test_a_header_that_lies_about_its_length_costs_no_memory(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ STREAMED = 0x7FFF0000
 
 _NOTE_CUT = re.compile(r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.M)
 """What libsndfile notes of WAV, AU, AIFF, W64 and RF64; "RIFF", the size of a whole WAV, is often wrong."""
+LOUDEST = 16
+"""A sample of floating point may be that much: files that were mixed too loudly go beyond 1, and can be read."""
 _HINT_16_BIT = "divide by 32768 what was read as 16-bit integers"
 CANCELLED = 1e-4
 """The mean of loud channels of opposite polarity is less than this of them: what 16-bit rounding leaves."""
@@ -76,8 +78,8 @@ def read(source: Any, *, rate: int) -> Samples:
     Channels are averaged and the rate is converted with soxr's best quality. Arrays are [N], [channels, N] or
     [N, channels], of integers of at most 32 bits (their whole range is −1 to 1) or of floating point from −1 to 1.
     Raises InputError that names the file and what is wrong with it: not a sound, damaged, cut short, without samples,
-    all zeros, not finite, or longer than MAX_SECONDS or MAX_SAMPLES. Raises MissingDependencyError without the audio
-    extra.
+    all zeros, not finite, beyond ±LOUDEST, or longer than MAX_SECONDS or MAX_SAMPLES. Raises MissingDependencyError
+    without the audio extra.
     """
     if sound := in_memory(source):
         return _whole(_resampled(_mono(iter([_from_array(sound[0])])), _checked_rate(sound[1]), rate))
@@ -167,21 +169,34 @@ def _blocks(file: Any) -> Iterator[Samples]:
 
 
 def _mono(blocks: Iterator[np.ndarray]) -> Iterator[Samples]:
-    """Give the mean of the channels. Raises InputError where nothing is left of them."""
+    """Give the mean of the channels. Raises InputError for samples that are none, and where nothing is left of them."""
     heard = left = 0.0
     for block in blocks:
+        peak = _peak(block)
         if block.shape[1] == 1:
             yield block[:, 0]
             continue
         mono = block.mean(axis=1, dtype=np.float32)
-        heard = max(heard, float(np.abs(block).max(initial=0)))
+        heard = max(heard, peak)
         left = max(left, float(np.abs(mono).max(initial=0)))
         yield mono
-    if left < CANCELLED * heard < math.inf:
+    if left < CANCELLED * heard:
         raise InputError(
             f"the channels cancel each other: up to {heard:.2g} in one, up to {left:.2g} in their mean",
             hint="one of them has the wrong polarity; give one alone",
         )
+
+
+def _peak(samples: np.ndarray) -> float:
+    """Give how far samples of floating point go. Raises InputError where that is no loudness."""
+    peak = float(np.abs(samples).max(initial=0))
+    if not peak < math.inf:  # NaN is not either
+        raise InputError("the sound has samples that are no numbers (NaN or infinity)")
+    if peak > LOUDEST:
+        raise InputError(
+            f"expected floating-point samples from -1 to 1, found up to {peak:g}", hint=_HINT_16_BIT
+        )
+    return peak
 
 
 def _from_array(array: Any) -> np.ndarray:
@@ -207,11 +222,7 @@ def _scaled(array: np.ndarray) -> Samples:
         return ((array.astype(np.float64) - middle) / (limits.max - middle)).astype(np.float32)
     if array.dtype.kind != "f":
         raise InputError(f"expected integers or floating point, found {array.dtype}")
-    if array.size and np.isfinite(array).all() and np.abs(array).max() > 16:
-        raise InputError(
-            f"expected floating-point samples from -1 to 1, found up to {np.abs(array).max():g}",
-            hint=_HINT_16_BIT,
-        )
+    _peak(array)  # before what is too large for float32 becomes infinite
     return array.astype(np.float32)
 
 
@@ -235,7 +246,7 @@ def _with_librosa(path: Path, rate: int) -> Iterator[Samples]:
             warnings.simplefilter(
                 "ignore"
             )  # that soundfile could not, and that audioread will be gone one day
-            samples, found = librosa.load(path, sr=None, mono=True, duration=MAX_SAMPLES / rate + 1)
+            samples, found = librosa.load(path, sr=None, mono=False, duration=MAX_SAMPLES / rate + 1)
     except (
         Exception
     ) as problem:  # its decoders are programs and libraries of their own, with errors of their own
@@ -243,11 +254,12 @@ def _with_librosa(path: Path, rate: int) -> Iterator[Samples]:
             f"no decoder for {path.suffix} on this machine: {type(problem).__name__} {problem}".rstrip(),
             hint="install ffmpeg, or convert the file to .wav or .flac",
         ) from None
-    yield from _resampled(iter([samples]), _checked_rate(int(found)), rate)
+    mono = _mono(iter([np.atleast_2d(samples).T]))
+    yield from _resampled(mono, _checked_rate(int(found)), rate)
 
 
 def _whole(blocks: Iterator[Samples]) -> Samples:
-    """Put blocks together. Raises InputError for what is too long, empty, not finite or silent."""
+    """Put blocks together. Raises InputError for what is too long, empty or silent."""
     kept, count = [], 0
     for block in blocks:
         kept.append(block)
@@ -259,8 +271,6 @@ def _whole(blocks: Iterator[Samples]) -> Samples:
     if not count:
         raise InputError("the sound has no samples")
     samples = np.concatenate(kept)
-    if not np.isfinite(samples).all():
-        raise InputError("the sound has samples that are no numbers (NaN or infinity)")
     if not samples.any():
         raise InputError(
             "the sound is silent: every sample is 0",
