@@ -112,6 +112,14 @@ def test_no_word_is_unknown_where_bytes_spell_it() -> None:
     assert made().unknown_words(["русский текст", "🙂"]) == (0, [])
 
 
+def test_words_are_read_in_silence_by_a_vocabulary_with_gaps(capfd: pytest.CaptureFixture[str]) -> None:
+    vocabulary = json.loads(trained()[0]) | {"far": 20_000_000}
+    tokenizer = made(json.dumps(vocabulary).encode())
+    assert tokenizer.encode(WORDS).ids.tolist() == made().encode(WORDS).ids.tolist()
+    assert len(tokenizer.encode(["dog"] * 100)) == tokenizer.max_length
+    assert capfd.readouterr() == ("", "")
+
+
 def test_spans_leave_the_space_before_a_word_out() -> None:
     text = "The dogs, underground"
     tokens = made().encode(text)

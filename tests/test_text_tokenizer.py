@@ -213,9 +213,41 @@ def model(**changes: Any) -> dict[str, Any]:
     return {"model": described()["model"] | changes}
 
 
+def around(single: str = "[SEP]", number: int = PIECES.index("[SEP]")) -> dict[str, Any]:
+    """Give what puts special pieces around a text, with the last one of a single text and the id of [SEP]."""
+
+    def special(name: str) -> dict[str, Any]:
+        return {"SpecialToken": {"id": name, "type_id": 0}}
+
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    ids = {"[CLS]": PIECES.index("[CLS]"), "[SEP]": number}
+    return {
+        "type": "TemplateProcessing",
+        "single": [special("[CLS]"), first, special(single)],
+        "pair": [special("[CLS]"), first, special("[SEP]"), second, special("[SEP]")],
+        "special_tokens": {name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in ids},
+    }
+
+
+OTHERS = {piece: number for number, piece in enumerate(PIECES) if piece != "[UNK]"}
+LETTERS = [[piece, -1.0] for piece in [*PIECES[:5], "a", "b"]]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"post_processor": around(single="[END]")}, "expected a tokenizer, found what cannot be read as one"),
+        ({"post_processor": around(number=999)}, "special pieces of the vocabulary around a text, found the id 999"),
+        (
+            {"post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 999]}},
+            "special pieces of the vocabulary around a text, found the id 999",
+        ),
+        (model(vocab=OTHERS), "the piece for unknown words, '[UNK]', in the vocabulary, found none"),
+        (model(type="WordLevel", vocab=OTHERS), "the piece for unknown words, '[UNK]', in the vocabulary, found none"),
+        (
+            {"model": {"type": "Unigram", "vocab": LETTERS, "unk_id": None}, "pre_tokenizer": None},
+            "expected a tokenizer, found what cannot be read as one",
+        ),
         ({"model": None}, "tokenizer.json: model.type: expected one of WordPiece, BPE, Unigram, WordLevel, found None"),
         ({"model": {"type": "Other"}}, "found 'Other'"),
         (model(vocab=3), "model.vocab: expected a mapping or a list, found int"),

@@ -31,6 +31,8 @@ PADS = ("[PAD]", "<pad>")
 MODELS = ("WordPiece", "BPE", "Unigram", "WordLevel")
 LONGEST_WORD = 100
 """Characters of a word that word-piece still looks at; a longer one is unknown, as in BERT's own code."""
+PROBE = "a\U00013000"
+"""A letter and an Egyptian hieroglyph: what is in every vocabulary, and what is in hardly any."""
 LONGEST = 1 << 16
 """Pieces of a text at most, whatever module.yaml says."""
 
@@ -68,17 +70,19 @@ class Tokenizer:
     `ids` is one more than the highest id that a piece can have, `segments` the number of segments that pairs have.
     """
 
-    def __init__(self, rust: Any, *, max_length: int) -> None:
-        """Take over a `tokenizers.Tokenizer`; `of` makes one from files. Raises SpecError for one that will not do."""
+    def __init__(self, rust: Any, *, max_length: int, described: bytes = b"") -> None:
+        """Take over a `tokenizers.Tokenizer`; `of` makes one from files. Raises SpecError for one that will not do.
+
+        `described` is the tokenizer.json that it was made from, if it was.
+        """
         special = rust.num_special_tokens_to_add(True)
         if not special + 2 <= max_length <= LONGEST:
             raise SpecError(
                 f"max_length: expected {special + 2} to {LONGEST:,} pieces, found {max_length}",
                 hint=f"a pair has {special} special pieces and two texts",
             )
-        rust.no_padding()
-        rust.enable_truncation(max_length, strategy="longest_first")
-        self._rust = rust
+        self._rust = _cutting(rust, max_length)
+        self._described = described
         self.max_length = max_length
         vocabulary = rust.get_vocab(with_added_tokens=True)
         pads = [vocabulary[name] for name in PADS if name in vocabulary]
@@ -86,11 +90,16 @@ class Tokenizer:
             raise SpecError(f"expected a piece {' or '.join(PADS)} to fill up batches with, found neither")
         self.pad_id: int = pads[0]
         self.ids: int = max(vocabulary.values()) + 1
-        pair = rust.encode("a", "a")
+        with _accepted():
+            single, pair = rust.encode(PROBE), rust.encode(PROBE, PROBE)
         self.segments: int = max(pair.type_ids, default=0) + 1
-        marks = rust.encode("a").special_tokens_mask
+        marks = single.special_tokens_mask
         if not (marks and marks[0] and marks[-1]):
             raise SpecError("expected special pieces around a text, such as [CLS] and [SEP], found none")
+        if unknown := {*single.ids, *pair.ids}.difference(vocabulary.values()):
+            raise SpecError(
+                f"expected special pieces of the vocabulary around a text, found the id {min(unknown)}"
+            )
 
     @classmethod
     def of(
@@ -118,15 +127,16 @@ class Tokenizer:
             )
         if keep_accents is not None and name != sentencepiece_text.FILE:
             raise SpecError(f"keep_accents: only for {sentencepiece_text.FILE}, the tokenizer is {name}")
-        extra, data = _extra(), files[name]
+        extra, data, described = _extra(), files[name], b""
         try:
             if name == sentencepiece_text.FILE:
                 rust = _from_sentencepiece(extra, data, lowercase, bool(keep_accents))
-            elif name == "vocab.json":
-                rust = _from_byte_pairs(extra, data, files.get("merges.txt"), lowercase)
+            elif name == "vocab.txt":
+                rust = _from_vocabulary(extra, data, lowercase)
             else:
-                rust = (_from_json if name == FILES[0] else _from_vocabulary)(extra, data, lowercase)
-            return cls(rust, max_length=max_length)
+                described = data if name == FILES[0] else _from_byte_pairs(data, files.get("merges.txt"))
+                rust = _from_json(extra, described, lowercase)
+            return cls(rust, max_length=max_length, described=described)
         except SpecError as problem:
             where = "" if problem.message.startswith("max_length") else f"{name}: "
             raise SpecError(f"{where}{problem.message}", hint=problem.hint) from None
@@ -181,14 +191,25 @@ class Tokenizer:
     @cached_property
     def _for_words(self) -> Any:
         """The tokenizer for lists of words. Pieces of bytes contain the space before a word: in a list each has one."""
-        content = json.loads(self._rust.to_str())
-        before, after = content["pre_tokenizer"] or {}, content["post_processor"] or {}
-        if before.get("add_prefix_space") is not False:
+        if getattr(self._rust.pre_tokenizer, "add_prefix_space", None) is not False:
             return self._rust
-        before["add_prefix_space"] = True
+        content = _json(
+            self._described
+        )  # the library itself writes one with talk about every id that is not there
+        content["pre_tokenizer"]["add_prefix_space"] = True
+        after = content.get("post_processor") or {}
         if "add_prefix_space" in after:  # else it would count the added space as a character of the word
             after["add_prefix_space"] = True
-        return type(self._rust).from_str(json.dumps(content))
+        words = type(self._rust).from_str(json.dumps(content))
+        words.normalizer = self._rust.normalizer  # which may have been told about lower case
+        return _cutting(words, self.max_length)
+
+
+def _cutting(rust: Any, max_length: int) -> Any:
+    """Give the tokenizer, which cuts what is too long and fills up nothing, whatever its file says."""
+    rust.no_padding()
+    rust.enable_truncation(max_length, strategy="longest_first")
+    return rust
 
 
 def _extra() -> ModuleType:
@@ -245,7 +266,6 @@ def _from_json(tokenizers: ModuleType, data: bytes, lowercase: bool | None) -> A
     _require_vocabulary(model, content.get("added_tokens"))
     with _accepted():
         rust = tokenizers.Tokenizer.from_buffer(data)
-        rust.encode("a", "b")
     if lowercase is not None:
         if not isinstance(rust.normalizer, tokenizers.normalizers.BertNormalizer):
             raise SpecError(
@@ -311,7 +331,7 @@ def _require_vocabulary(model: Mapping[str, Any], added: object) -> None:
     _require_distinct(ids, "id")
     unknown = model.get("unk_token")
     needed = model.get("type", "WordPiece") in ("WordPiece", "WordLevel")
-    if needed and not (isinstance(unknown, str) and unknown in known):
+    if needed and not (isinstance(unknown, str) and isinstance(vocabulary, dict) and unknown in vocabulary):
         raise SpecError(f"expected the piece for unknown words, {unknown!r}, in the vocabulary, found none")
 
 
@@ -354,10 +374,8 @@ def _utf8(data: bytes, where: str = "") -> str:
         ) from None
 
 
-def _from_byte_pairs(
-    tokenizers: ModuleType, data: bytes, merges: bytes | None, lowercase: bool | None
-) -> Any:
-    """Write the tokenizer.json that the two files of RoBERTa stand for, and read that."""
+def _from_byte_pairs(data: bytes, merges: bytes | None) -> bytes:
+    """Give the tokenizer.json that the two files of RoBERTa stand for."""
     if merges is None:
         raise SpecError(
             "expected merges.txt beside it, found none", hint="name both under files: in module.yaml"
@@ -390,7 +408,7 @@ def _from_byte_pairs(
         },
         "model": {"type": "BPE", "vocab": vocabulary, "merges": pairs},
     }
-    return _from_json(tokenizers, json.dumps(content).encode(), lowercase)
+    return json.dumps(content).encode()
 
 
 def _from_sentencepiece(
@@ -400,7 +418,6 @@ def _from_sentencepiece(
     lowercase = not model.has_capitals if lowercase is None else lowercase
     with _accepted():
         rust = sentencepiece_text.build(tokenizers, model, lowercase=lowercase, keep_accents=keep_accents)
-        rust.encode("a", "b")
     return rust
 
 
