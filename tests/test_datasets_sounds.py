@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,69 @@ def promising(path: Path) -> Path:
     return path
 
 
+def described_as(header: str) -> Callable[[Path], Path]:
+    """An .npz of an array with this header."""
+
+    def make(path: Path) -> Path:
+        line = header.encode().ljust(117) + b"\n"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("waveforms.npy", b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line)
+        return path
+
+    return make
+
+
+def damaged(*changes: tuple[int, int], central: tuple[tuple[int, int], ...] = ()) -> Callable[[Path], Path]:
+    """A compressed .npz with other bytes at these places of its first entry, and of that in its directory."""
+
+    def make(path: Path) -> Path:
+        np.savez_compressed(path, waveforms=np.ones((2, 9)), labels=np.arange(2))
+        data = bytearray(path.read_bytes())
+        start = data.find(b"PK\x01\x02")
+        for place, value in [*changes, *((start + place, value) for place, value in central)]:
+            data[place] = value
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+def rated(rate: Any) -> Callable[[Path], Path]:
+    def make(path: Path) -> Path:
+        np.savez(path, waveforms=np.ones((2, 9)), labels=np.arange(2), sample_rate=rate)
+        return path
+
+    return make
+
+
+BEHIND_NAME = 30 + len("waveforms.npy") + 20
+"""Where the bytes of a compressed array begin, behind the header, the name and what zipfile adds to it."""
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (described_as("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 400, }"), "one that is damaged"),
+        (described_as("(" * 100), "one that is damaged"),
+        (
+            damaged((8, 99), central=((10, 99),)),
+            "one that is damaged: That compression method is not supported",
+        ),
+        (damaged((6, 1), central=((8, 1),)), "one that is damaged: .*encrypted"),
+        (damaged((BEHIND_NAME, 0xFF)), "one that is damaged: .*decompressing"),
+        *(
+            (rated(rate), r"sample_rate: expected a whole number from 1,000 to 768,000 Hz, found " + found)
+            for rate, found in [
+                (8000.7, "8000.7"),
+                (np.nan, "nan"),
+                (np.inf, "inf"),
+                (0, "0"),
+                (-5, "-5"),
+                (1e300, r"1e\+300"),
+                ([8000, 1], r"\[8000, 1\]"),
+                ("fast", "'fast'"),
+            ]
+        ),
         (pickled, "cannot be read without running code"),
         (promising, "waveforms.npy promises 1,099,511,627,776 bytes, found"),
         (lambda p: p.write_bytes(b"no zip") and p, "expected an .npz file, found one that is damaged"),

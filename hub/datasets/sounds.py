@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from hub.datasets.kinds import SOUNDS
 from hub.datasets.lists import read_names
 from hub.datasets.tables import Columns, read_table
 from hub.errors import DataError, UsageError
+from hub.transforms import audio
 
 ESC50_TABLE = Path("meta", "esc50.csv")
 TEST_FOLD = 5
@@ -48,20 +52,16 @@ def read_arrays(path: Path, *, rate: int | None = None) -> Rows:
     label_list.txt beside the file. Nothing is unpickled. Raises DataError for other contents.
     """
     _require_honest(path)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [name for name in ("waveforms", "labels") if name not in arrays]
-            if missing:
-                raise DataError(
-                    f"{path}: expected arrays called waveforms and labels, found {', '.join(arrays)}"
-                )
-            waveforms, labels = arrays["waveforms"], arrays["labels"]
-            stored = int(arrays["sample_rate"]) if "sample_rate" in arrays else None
-    except (ValueError, TypeError, zipfile.BadZipFile, OSError, EOFError) as problem:
-        hint = "save the waveforms as one array of numbers, or as a folder of .wav files"
-        raise DataError(
-            f"{path}: cannot be read without running code, or is damaged: {problem}", hint=hint
-        ) from None
+    hint = "save the waveforms as one array of numbers, or as a folder of .wav files"
+    with (
+        _damage_named(path, "cannot be read without running code, or is damaged", hint),
+        np.load(path, allow_pickle=False) as arrays,
+    ):
+        missing = [name for name in ("waveforms", "labels") if name not in arrays]
+        if missing:
+            raise DataError(f"{path}: expected arrays called waveforms and labels, found {', '.join(arrays)}")
+        waveforms, labels = arrays["waveforms"], arrays["labels"]
+        stored = _rate_of(path, arrays["sample_rate"]) if "sample_rate" in arrays else None
     if waveforms.ndim != 2 or labels.shape != waveforms.shape[:1] or labels.dtype.kind not in "iuU":
         raise DataError(
             f"{path}: expected waveforms [N, samples] and labels [N] as class numbers or names, found shapes "
@@ -84,21 +84,42 @@ def read_arrays(path: Path, *, rate: int | None = None) -> Rows:
 
 def _require_honest(path: Path) -> None:
     """Raise DataError for an array whose header promises more bytes than its file holds: it would all be allocated."""
+    with (
+        _damage_named(path, "expected an .npz file, found one that is damaged"),
+        zipfile.ZipFile(path) as archive,
+    ):
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(file)
+            promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
+            if not dtype.hasobject and promised > member.file_size:
+                raise DataError(
+                    f"{path}: {member.filename} promises {promised:,} bytes, found {member.file_size:,}"
+                )
+
+
+@contextmanager
+def _damage_named(path: Path, what: str, hint: str = "") -> Iterator[None]:
+    """Raise DataError for whatever zipfile, what it unpacks with and numpy raise for a damaged file: a dozen types."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as file:
-                    version = np.lib.format.read_magic(file)
-                    read = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, dtype = read(file)
-                promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
-                if not dtype.hasobject and promised > member.file_size:
-                    raise DataError(
-                        f"{path}: {member.filename} promises {promised:,} bytes, found {member.file_size:,}"
-                    )
-    except (ValueError, zipfile.BadZipFile, OSError, EOFError) as problem:
-        raise DataError(f"{path}: expected an .npz file, found one that is damaged: {problem}") from None
+        yield
+    except DataError:
+        raise
+    except Exception as problem:
+        raise DataError(f"{path}: {what}: {problem}", hint=hint) from None
+
+
+def _rate_of(path: Path, stored: np.ndarray) -> int:
+    low, high = audio.RATES
+    rate = float(stored.item()) if stored.size == 1 and stored.dtype.kind in "iuf" else math.nan
+    if not (rate.is_integer() and low <= rate <= high):
+        raise DataError(
+            f"{path}: sample_rate: expected a whole number from {low:,} to {high:,} Hz, found {stored.tolist()!r}"
+        )
+    return int(rate)
