@@ -193,6 +193,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     import shutil
 
     folder = folder.absolute()
+    if "\0" in str(folder):
+        raise StorageError(f"{str(folder)!r}: no name has a NUL in it", hint="choose another folder")
     mark = f"{os.getpid()}-{os.urandom(4).hex()}"
     staging = folder.with_name(f".{folder.name}.{mark}.tmp")
     replaced = folder.with_name(f".{folder.name}.{mark}.old")
@@ -208,7 +210,9 @@ def staged_folder(folder: Path) -> Iterator[Path]:
             with suppress(OSError):  # some network disks cannot, and the folder is there
                 flush(folder.parent)
         finally:
-            if replaced.exists() and not folder.exists():
+            if os.path.exists(replaced) and not os.path.exists(
+                folder
+            ):  # unlike Path, also for what is no name
                 os.replace(replaced, folder)
             shutil.rmtree(staging, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)

@@ -60,12 +60,12 @@ def _expand_path(given: str | Path, kind: Kind) -> list[str | Path]:
     if given == "":  # which to pathlib is the working directory
         raise InputError(f"{kind.name}: expected a path, found an empty text")
     path = Path(given)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path, False for what is too long to be a name
         found = _files(path, kind)
         if not found:
             raise InputError(f"{path}: no {kind.name} in this folder ({', '.join(sorted(kind.suffixes))})")
         return list(found)
-    if not path.exists() and any(sign in str(given) for sign in "*?["):
+    if not os.path.exists(path) and any(sign in str(given) for sign in "*?["):
         matches = sorted(Path(match) for match in glob.glob(str(given), recursive=True))
         found = [file for match in matches for file in (_files(match, kind) if match.is_dir() else [match])]
         if not found:
@@ -118,7 +118,7 @@ def _is_file(given: Any) -> bool:
     """Say whether an input is a file of texts: a Path, or a str that ends like one and is one."""
     if isinstance(given, str):
         return not isinstance(given, Text) and given.lower().endswith(".txt") and os.path.isfile(given)
-    return isinstance(given, Path) and given.exists()
+    return isinstance(given, Path) and os.path.exists(given)
 
 
 def _lines(given: str | Path, kind: Kind) -> list[Any]:

@@ -214,6 +214,10 @@ def test_a_flac_that_was_written_before_its_length_was_known_is_read(
     ("make", "message"),
     [
         (lambda p: p / "no.wav", "no such file"),
+        *(
+            (lambda p, name=name: p / name, "no such file")
+            for name in ("A" * 300, "nul\0", "A" * 300 + ".m4a")
+        ),
         (lambda p: p, "found a folder"),
         (lambda p: write_bytes(p / "a.wav", b""), "found an empty file"),
         (lambda p: write_bytes(p / "a.wav", b"just some text"), "14 bytes that cannot be decoded"),

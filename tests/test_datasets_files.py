@@ -269,6 +269,9 @@ def test_labels_of_jsonl_may_be_numbers_or_truth_values(tmp_path: Path) -> None:
     [
         ("flower", {"flowers/a/1.png": ""}, {}, DataError, "no such file or folder\n  hint: did you mean 'flowers'?"),
         ("x/flowers", {"y.txt": ""}, {}, DataError, "there is no 'x' in"),
+        ("~nobody-at-all/flowers", {"y.txt": ""}, {}, DataError, "there is no '~nobody-at-all' in"),
+        ("A" * 300, {"y.txt": ""}, {}, DataError, "File name too long"),
+        ("nul\0", {"y.txt": ""}, {}, DataError, "no such file or folder"),
         ("zzz", {"a.txt": "", ".hid": ""}, {}, DataError, "has: a.txt"),
         ("d", {f"d/{number}.txt": "" for number in range(17)}, {}, DataError, "d: 17 .txt files, no images"),
         ("d", {"d/a/1.txt": "", "d/b/2.md": ""}, {}, DataError, "d: 2 folders, 1 .md file, 1 .txt file, no images"),

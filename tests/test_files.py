@@ -74,6 +74,14 @@ def exchanges(folder: Path) -> bool:
     return files.exchange(folder / "one", folder / "other")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("A" * 300, "File name too long"), ("nul\0", "no name has a NUL")]
+)
+def test_a_folder_of_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(StorageError, match=message), files.staged_folder(tmp_path / name):
+        pass
+
+
 def test_a_folder_below_a_file_is_no_matter_of_free_space(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="file") as caught:

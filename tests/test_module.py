@@ -14,7 +14,7 @@ from paddle import nn
 from PIL import Image
 
 import hub
-from hub.errors import DataError, InputError, NotFoundError, SpecError, StorageError, UsageError
+from hub.errors import DataError, InputError, NotFoundError, SpecError, StorageError, UsageError, WeightsError
 from hub.modules import bundle
 from tests.pictures import LABELS, folder, samples, tiny_module
 
@@ -209,6 +209,17 @@ def test_saving_over_something_else_is_refused(made: Path, tmp_path: Path) -> No
     (tmp_path / "x" / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(StorageError, match="is no module folder"):
         hub.Module(made).save(tmp_path / "x")
+
+
+@pytest.mark.parametrize("name", ["A" * 300, "nul\0"])
+def test_a_name_that_no_file_can_have_is_that_of_none(made: Path, tmp_path: Path, name: str) -> None:
+    module = hub.Module(made)
+    assert name in module.predict([str(tmp_path / name)])[0]["error"]
+    assert name in module.predict(tmp_path / name)[0]["error"]
+    with pytest.raises(StorageError):
+        module.save(tmp_path / name)
+    with pytest.raises(WeightsError, match="no such weights file"):
+        hub.Module(made, load_checkpoint=tmp_path / name)
 
 
 def test_a_module_that_was_never_saved_has_nothing_to_verify() -> None:

@@ -126,10 +126,24 @@ def table(folder: Path) -> Path:
     return folder / "pictures.csv"
 
 
+def listing(folder: Path, line: str) -> Path:
+    (folder / "list.txt").write_text(line + "\n", encoding="utf-8")
+    return folder / "list.txt"
+
+
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
         (lambda folder: folder / "nowhere", DataError, "no such file"),
+        (lambda folder: "~nobody-at-all/pictures", DataError, "~nobody-at-all/pictures: no such file"),
+        (lambda folder: folder / ("A" * 300), DataError, "no such file"),
+        (lambda folder: str(folder / "nul\0"), DataError, "no such file"),
+        (lambda folder: listing(folder, "A" * 300), DataError, r"unreadable .*\(File name too long\)"),
+        (
+            lambda folder: listing(folder, "~nobody-at-all.png"),
+            DataError,
+            "missing file '.*/~nobody-at-all.png'",
+        ),
         (lambda folder: folder, DataError, "expected pictures"),
         (lambda folder: table(folder), DataError, "expected a list of paths .*found a table"),
         (lambda folder: [], DataError, "found none"),

@@ -102,7 +102,7 @@ def load(
             )
         return source if labels is None and multi_label is None else _relabel(source, labels, multi_label)
     if isinstance(source, str | os.PathLike):
-        rows = _read_path(Path(source).expanduser(), kind, columns, given, of_sounds)
+        rows = _read_path(Path(os.path.expanduser(source)), kind, columns, given, of_sounds)
     else:
         rows = {role: _read_object(part, kind, columns, given) for role, part in _parts_in(source).items()}
     of_sounds.refuse_unused()

@@ -126,8 +126,8 @@ def load_pictures(source: Any) -> Pictures:
     if isinstance(source, Dataset):  # a labelled set serves as well: its labels are not looked at
         return _from_items(source.name, source)
     if isinstance(source, str | os.PathLike):
-        path = Path(source).expanduser()
-        return _from_list_file(path) if path.is_file() else _from_folder(path)
+        path = Path(os.path.expanduser(source))
+        return _from_list_file(path) if os.path.isfile(path) else _from_folder(path)
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(source, np.ndarray):
         raise UsageError(
             f"expected a folder, a list file or a list of pictures, found {type(source).__name__}"
@@ -139,7 +139,7 @@ def _parts(source: Any) -> dict[str, Pictures]:
     """Give the parts of a source: its own, those that folders of a folder are named for, or all of it as train."""
     if isinstance(source, Splits):
         return {role: load_pictures(part) for role, part in source._asdict().items() if part is not None}
-    if isinstance(source, str | os.PathLike) and (folder := Path(source).expanduser()).is_dir():
+    if isinstance(source, str | os.PathLike) and os.path.isdir(folder := os.path.expanduser(source)):
         inside = {entry.name.lower(): Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()}
         found = {
             role: inside[name] for role, names in ROLES.items() for name in names[::-1] if name in inside
@@ -150,8 +150,8 @@ def _parts(source: Any) -> dict[str, Pictures]:
 
 
 def _from_folder(folder: Path) -> Pictures:
-    if not folder.is_dir():
-        siblings = [entry.name for entry in os.scandir(folder.parent)] if folder.parent.is_dir() else []
+    if not os.path.isdir(folder):  # unlike Path, False for what is too long to be a name
+        siblings = [entry.name for entry in os.scandir(folder.parent)] if os.path.isdir(folder.parent) else []
         raise DataError(
             f"{folder}: no such file or folder",
             hint=did_you_mean(folder.name, siblings) or "expected a folder of pictures",
@@ -200,8 +200,8 @@ def _from_list_file(path: Path) -> Pictures:
 
 def _listed(folder: Path, text: str) -> Path:
     """Give the path in a line: all of it, or what stands before its last word where that alone is a file."""
-    whole, before = (folder / Path(each).expanduser() for each in (text, text.rsplit(maxsplit=1)[0]))
-    return before if before.is_file() and not whole.is_file() else whole
+    whole, before = (folder / each for each in (text, text.rsplit(maxsplit=1)[0]))
+    return before if os.path.isfile(before) and not os.path.isfile(whole) else whole
 
 
 def _from_items(name: str, items: Any) -> Pictures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -111,7 +112,11 @@ def check_file(folder: Path, file: File) -> None:
 
 def require_replaceable(folder: Path) -> None:
     """Raise StorageError for a folder that holds something and is no module."""
-    if folder.exists() and not (folder / FILE_NAME).is_file() and (folder.is_file() or any(folder.iterdir())):
+    if (
+        os.path.exists(folder)
+        and not (folder / FILE_NAME).is_file()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
         raise StorageError(f"{folder}: exists and is no module folder", hint="choose a new folder")
 
 

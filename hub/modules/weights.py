@@ -7,6 +7,7 @@ name that nobody asked for and a wrong shape are each an error that shows both s
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     Raises WeightsError for a file that is missing or of an unknown kind, UnsafeFileError for a damaged or hostile one.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path, False for what is too long to be a name
         raise WeightsError(f"{path}: no such weights file")
     if path.suffix == ".pdparams":
         return pdparams.read(path)

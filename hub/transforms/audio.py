@@ -98,7 +98,7 @@ def read(source: Any, *, rate: int) -> Samples:
 
 def _opened(path: Path) -> Any:
     soundfile = _extra("soundfile")
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path, False for what is too long to be a name
         raise InputError("no such file")
     if path.is_dir():
         raise InputError("expected a sound, found a folder")
@@ -238,7 +238,7 @@ def _resampled(blocks: Iterator[Samples], rate: int, wanted: int) -> Iterator[Sa
 
 
 def _with_librosa(path: Path, rate: int) -> Iterator[Samples]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError("no such file")
     librosa = _extra("librosa")
     try:
