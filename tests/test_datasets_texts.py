@@ -97,6 +97,23 @@ def test_a_long_cell_is_read_and_a_repeated_column_is_refused(tmp_path: Path) ->
     assert "bad table 'label' (expected columns of different names, found text, label, label)" in problem
 
 
+@pytest.mark.parametrize(
+    "table", ["id,text,label,id\n0,x,a,0\n1,y,b,1\n", "text,label,note,note\nx,a,,\ny,b,,\n"]
+)
+def test_a_repeated_column_that_nobody_asks_for_does_not_matter(tmp_path: Path, table: str) -> None:
+    train = load(write(tmp_path / "a.csv", table), TEXTS).train
+    assert problems(train) == []
+    assert rows(train) == [("x", "a"), ("y", "b")]
+
+
+def test_a_frame_whose_columns_have_numbers_says_which_it_lacks() -> None:
+    frame = pytest.importorskip("pandas").DataFrame([["x", "a"], ["y", "b"]])
+    assert any(
+        "expected one named text" in each and "found 0, 1" in each
+        for each in problems(load(frame, TEXTS).train)
+    )
+
+
 def test_a_stray_nul_is_not_utf_16(tmp_path: Path) -> None:
     train = load(
         write(tmp_path / "a.tsv", "text\tlabel\n" + "a long text\ta\n" * 20 + "b\0b\tb\n"), TEXTS

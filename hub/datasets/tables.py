@@ -89,8 +89,12 @@ def read_records(
         _plain_lines(text, rows, unquote=kind is not TAGGED) if plain else _csv_lines(text, rows, delimiter)
     )
     header = [name.strip() for name in lines[0][1]] if lines else []
-    repeated = sorted({name for name in header if name and header.count(name) > 1})
-    named = columns.input or columns.label or find_input(kind, header) or find_column(usual, header)
+    inputs, label = columns.input or find_input(kind, header), columns.label or find_column(usual, header)
+    named = inputs or label
+    used = {label, *((inputs,) if isinstance(inputs, str) else inputs)}
+    repeated = sorted(
+        name for name in used if header.count(name) > 1
+    )  # any other may be there as often as it likes
     if kind.is_text and not named and (names := _names_without_header(lines, kind)):
         return names, _full_rows(names, lines, rows, delimiter)
     if repeated:
@@ -182,11 +186,12 @@ def require_label(given: str | None, usual: Sequence[str], header: Sequence[str]
 
 
 def _lacks(given: str | None, what: str, usual: Sequence[str], header: Sequence[str], rows: Rows) -> None:
-    found = f"found {', '.join(header) or 'nothing'}"
+    names = [str(name) for name in header]  # pandas numbers columns that have none
+    found = f"found {', '.join(names) or 'nothing'}"
     if given is None:
         detail = f"expected one named {', '.join(usual)} …; {found}; add a header or pass {what}_column="
     else:
-        detail = "; ".join(filter(None, [found, did_you_mean(given, header)]))
+        detail = "; ".join(filter(None, [found, did_you_mean(given, names)]))
     row = 1 if rows.file else None
     rows.problems.append(
         Problem("missing column", Origin(rows.file or rows.name, row), given or what, detail)
