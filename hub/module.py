@@ -6,6 +6,7 @@ This is where the two arms of the library meet: names become verified folders (r
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -501,7 +502,7 @@ class Module(PaddleHubFace):
         holds something is refused with StorageError. `name` is the module's name in module.yaml; by default that
         of the folder for a fine-tuned module.
         """
-        path = Path(folder).expanduser().absolute()
+        path = Path(os.path.expanduser(folder)).absolute()
         if name is None:
             nobodys = self.run or self.name.endswith(FINETUNED)
             name = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower()).strip("_-") if nobodys else self.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -247,6 +248,6 @@ def checkpoint_file(path: str | Path) -> Path:
 
     PaddleHub's scripts name best_model/model.pdparams, and `hub.Trainer` writes best_model/model.safetensors.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     ours = path.with_suffix(".safetensors")
     return ours if path.suffix == ".pdparams" and not path.is_file() and ours.is_file() else path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -322,7 +323,7 @@ def _folder(chosen: str | Path | None, name: str, *, ranks: int) -> Path:
             "output_dir: expected a path, found an empty text", hint="leave it out for a new folder"
         )
     if chosen is not None:
-        folder = Path(chosen).expanduser().absolute()
+        folder = Path(os.path.expanduser(chosen)).absolute()
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder

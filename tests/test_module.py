@@ -211,6 +211,16 @@ def test_saving_over_something_else_is_refused(made: Path, tmp_path: Path) -> No
         hub.Module(made).save(tmp_path / "x")
 
 
+def test_a_user_who_is_not_there_has_no_home(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="~nobody-at-all/x: no such weights file"):
+        hub.Module(made, load_checkpoint="~nobody-at-all/x")
+    hub.Module(made).save("~nobody-at-all/x")
+    assert hub.Module(tmp_path / "~nobody-at-all" / "x").labels == hub.Module(made).labels
+
+
 @pytest.mark.parametrize("name", ["A" * 300, "nul\0"])
 def test_a_name_that_no_file_can_have_is_that_of_none(made: Path, tmp_path: Path, name: str) -> None:
     module = hub.Module(made)

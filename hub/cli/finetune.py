@@ -253,7 +253,7 @@ def _launch(arguments: argparse.Namespace) -> Path:
             raise UsageError("--nnodes needs --output: a folder that all machines share")
         output = f"runs/{Path(arguments.name).name}-{time.strftime('%Y%m%d-%H%M%S')}"
         words += ["--output", output]
-    folder = Path(output).expanduser().absolute()
+    folder = Path(os.path.expanduser(output)).absolute()
     command = [
         sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(arguments.nproc),
         "--log_dir", str(folder / "logs"),

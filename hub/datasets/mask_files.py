@@ -152,7 +152,7 @@ def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
         if names:
             _require_names(names, "labels")
         return {"train": _from_object(source)}, names
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_dir():
         lists = {
             role: path / f"{name}{end}" for role, words in ROLES.items() for name in words

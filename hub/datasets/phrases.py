@@ -6,6 +6,7 @@ question is about. What was learnt by heart in "train" is of no use in "test".
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -244,7 +245,7 @@ def _words(text: str, blank: str) -> Iterator[str]:
 
 
 def _write(folder: str | Path, files: dict[str, list[str]]) -> Path:
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in files.items():
         write_text(folder / name, "\n".join(lines) + "\n")

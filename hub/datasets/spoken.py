@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -14,4 +15,4 @@ def export_spoken_digits(folder: str | Path) -> Path:
     espeak-ng spoke them (recipes/speech/samples.py), in voices that the bundled module `speech_cnn` never heard: Opus
     files of half a second, 16 kHz.
     """
-    return Path(shutil.copytree(_SAMPLES, Path(folder).expanduser(), dirs_exist_ok=True))
+    return Path(shutil.copytree(_SAMPLES, Path(os.path.expanduser(folder)), dirs_exist_ok=True))

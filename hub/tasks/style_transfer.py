@@ -8,6 +8,7 @@ content is the deepest map itself, style the Gram matrix of every map.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -285,7 +286,7 @@ def feature_maps(backbone: Backbone, preprocessor: Preprocessor) -> Maps:
 
 
 def _loaded(folder: str | Path) -> tuple[Backbone, Preprocessor]:
-    found = bundle.load(Path(folder).expanduser())
+    found = bundle.load(Path(os.path.expanduser(folder)))
     return found.backbone, found.preprocessor
 
 

@@ -104,7 +104,7 @@ class Trainer:
         if checkpoint_dir is None and self.nranks > 1:
             raise UsageError("checkpoint_dir: expected a folder that all processes share, found none")
         self.checkpoint_dir = str(checkpoint_dir) if checkpoint_dir else f"ckpt_{time.time()}"
-        self.folder = Path(self.checkpoint_dir).expanduser().absolute()
+        self.folder = Path(os.path.expanduser(self.checkpoint_dir)).absolute()
         self.compare_metrics = compare_metrics or self._compare_metrics
         self._scalars = None
         if use_vdl or (use_vdl is None and find_spec("visualdl")):
