@@ -184,18 +184,18 @@ class Tokenizer:
 
     @cached_property
     def _unknown_id(self) -> int | None:
-        model = json.loads(self._rust.to_str())["model"]
-        number, name = model.get("unk_id"), model.get("unk_token")
-        return self._rust.token_to_id(name) if number is None and name is not None else number
+        model = self._rust.model
+        if hasattr(model, "unk_token"):
+            return None if model.unk_token is None else self._rust.token_to_id(model.unk_token)
+        # Unigram knows its piece by number, and says it nowhere else.
+        return json.loads(self._described or self._rust.to_str())["model"].get("unk_id")
 
     @cached_property
     def _for_words(self) -> Any:
         """The tokenizer for lists of words. Pieces of bytes contain the space before a word: in a list each has one."""
         if getattr(self._rust.pre_tokenizer, "add_prefix_space", None) is not False:
             return self._rust
-        content = _json(
-            self._described
-        )  # the library itself writes one with talk about every id that is not there
+        content = _json(self._described)  # the library's own `to_str` talks about every id that is not there
         content["pre_tokenizer"]["add_prefix_space"] = True
         after = content.get("post_processor") or {}
         if "add_prefix_space" in after:  # else it would count the added space as a character of the word
