@@ -25,8 +25,12 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MAX_PIXELS = 50_000_000
 """A picture of more pixels is refused before it is decoded: at three bytes each it would take 150 MB."""
 
-DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that cameras and scanners give a grey. A file of 16 or 32 bits does not say how many of its own it uses."""
+DEPTHS = (8, 12, 16)
+"""Bits that a grey is taken to have: a file of 16 or 32 does not say how many of its own it uses.
+
+Each more of them would be one more limit at which two pictures of one data set are scaled apart; greys of 10 or 14 bits
+keep 64 levels or more as they are.
+"""
 
 Picture = Image.Image
 
@@ -49,9 +53,8 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
 
     Arrays are H×W, H×W×1, H×W×3 or H×W×4; uint8 from 0 to 255 or floating point from 0 to 1, as pictures of mode F
     are. Transparency is laid on white, CMYK and palettes become RGB, the EXIF rotation is applied. Greys of 16 and 32
-    bits are scaled to 8 from the fewest bits of DEPTHS that hold the largest of them: one of 3000 stands for 12 bits,
-    4095 for white, in every picture whose largest is from 1024 to 4095. Raises InputError that names the file and what
-    is wrong.
+    bits are scaled to 8 from the fewest bits of DEPTHS that hold the largest of them: in every picture whose largest is
+    from 256 to 4095, 4095 is white. Raises InputError that names the file and what is wrong.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
