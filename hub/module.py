@@ -39,7 +39,7 @@ from hub.finetune.trainer import measure
 from hub.modules import archs, bundle, card, devices, golden, preprocessor, weights
 from hub.modules.archs import Backbone
 from hub.modules.bundle import Bundle
-from hub.modules.kept import Kept
+from hub.modules.kept import Kept, mark
 from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import Head, ModuleSpec, Named
@@ -61,6 +61,8 @@ class Module(PaddleHubFace):
 
     run: Run | None = None
     _turned_to: str | None = None
+    _corpus: tuple[object, list[str], np.ndarray] | None = None
+    """The texts that were searched last, with their vectors and the mark of the backbone that gave them."""
 
     def __init__(
         self,
@@ -163,7 +165,7 @@ class Module(PaddleHubFace):
         return module
 
     def _set(self, loaded: Bundle) -> None:
-        self._base, self._corpus = loaded, None
+        self._base = loaded
         self._answers_by, self._vectors_by = Kept(), Kept()
         self._task: Task | None = None
         head: nn.Layer = nn.Identity()
@@ -274,9 +276,7 @@ class Module(PaddleHubFace):
             vectors = corpus
         else:
             texts = several_texts(corpus, "corpus")
-            if self._corpus is None or self._corpus[0] != texts:
-                self._corpus = texts, self.embed(texts)
-            vectors = self._corpus[1]
+            vectors = self._vectors_of(texts)
         asked = several_texts([queries] if isinstance(queries, str) else queries, "queries")
         rows, cosines = nearest(self.embed(asked), vectors, top_k)
         return [
@@ -290,6 +290,13 @@ class Module(PaddleHubFace):
             ]
             for near, cosine in zip(rows, cosines, strict=True)
         ]
+
+    def _vectors_of(self, corpus: list[str]) -> np.ndarray:
+        """Give the vectors of a corpus, kept from the last search as long as nobody has changed the weights."""
+        now = mark(self.network.backbone)
+        if self._corpus is None or self._corpus[:2] != (now, corpus):
+            self._corpus = now, corpus, self.embed(corpus)
+        return self._corpus[2]
 
     def draw(self, given: Any, result: Mapping[str, Any]) -> Image.Image:
         """Give an input's picture (a sound's spectrogram, a text as written) with its result of `predict` on it."""
@@ -592,7 +599,7 @@ class Module(PaddleHubFace):
             summary=f"{task.name.replace('_', ' ')}{with_labels}, fine-tuned from {origin}",
             source={"finetuned_from": origin},
         )
-        self._task, self._corpus = task, None
+        self._task = task
         self._answers_by, self._vectors_by = Kept(), Kept()
         # The card tells of what was trained before: of a run `save` writes another one.
         self._base = replace(

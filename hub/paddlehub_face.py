@@ -60,8 +60,6 @@ class PaddleHubFace:
 
     network: Network
     _base: Bundle
-    _corpus: tuple[list[str], np.ndarray] | None = None
-    """The texts that were searched last, with their vectors: void when the weights change."""
 
     if TYPE_CHECKING:
 
@@ -99,7 +97,6 @@ class PaddleHubFace:
 
     def train(self) -> None:
         """Put the network into training: dropout, and batch statistics."""
-        self._corpus = None
         self.network.train()
 
     def eval(self) -> None:
@@ -113,7 +110,6 @@ class PaddleHubFace:
 
     def set_state_dict(self, state: Mapping[str, Any], *, what: str = "state") -> None:
         """Take parameters and buffers, also by PaddleHub's names. Raises WeightsError unless all of them fit."""
-        self._corpus = None
         arrays = {name: np.asarray(value) for name, value in state.items()}
         weights.give(self.network, in_our_names(self.network, arrays), what=what)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 import pytest
 
 import hub
@@ -238,6 +239,40 @@ def test_a_search_after_training_does_not_find_the_old_vectors(tmp_path: Path) -
     module.finetune(texts(30), output_dir=tmp_path / "run", **SETTINGS)
     after = {each["index"]: each["score"] for each in module.search("the cat sat", corpus, top_k=20)[0]}
     assert any(abs(after[each["index"]] - each["score"]) > 1e-3 for each in before)
+
+
+def by_a_trainer(module: hub.Module, folder: Path) -> None:
+    optimizer = paddle.optimizer.Adam(0.05, parameters=module.parameters())
+    hub.Trainer(module, optimizer, checkpoint_dir=str(folder)).train(
+        hub.datasets.load(texts(30), kind="texts").train, epochs=1, batch_size=8
+    )
+
+
+def by_a_loop(module: hub.Module, folder: Path) -> None:
+    with paddle.no_grad():
+        for parameter in module.parameters():
+            parameter.set_value(parameter * 2.0)
+
+
+@pytest.mark.parametrize("change", [by_a_trainer, by_a_loop])
+def test_a_search_finds_what_the_weights_of_now_find(tmp_path: Path, change: Any) -> None:
+    module = hub.Module(encoder().save(tmp_path / "tiny"), label_list=ANIMALS)
+    corpus = [text for text, _ in texts(20)]
+    before = module.search("the cat sat", corpus)
+    change(module, tmp_path / "run")
+    after = module.search("the cat sat", corpus)
+    assert after != before
+    module.save(tmp_path / "changed")
+    assert after == hub.Module(tmp_path / "changed").search("the cat sat", corpus)
+
+
+def test_a_corpus_is_embedded_once() -> None:
+    module, corpus = encoder(), [text for text, _ in texts(20)]
+    counts: list[int] = []
+    module.network.backbone.register_forward_pre_hook(lambda _, given: counts.append(len(given[0][0])))
+    for _ in range(2):
+        module.search(["the dog", "the cat"], corpus)
+    assert sum(counts) == len(corpus) + 2 + 2
 
 
 def test_an_encoder_becomes_any_task_on_texts_by_either_name(tmp_path: Path) -> None:

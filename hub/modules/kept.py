@@ -1,4 +1,7 @@
-"""The compiled form of a network, kept from one batch and one call to the next where that pays."""
+"""The compiled form of a network, kept from one batch and one call to the next where that pays.
+
+What is kept of a network is good as long as its `mark` is the same.
+"""
 
 from __future__ import annotations
 
@@ -134,16 +137,24 @@ def _size(layer: nn.Layer) -> int:
     return sum(int(np.prod(each.shape)) * each.element_size() for each in _tensors(layer))
 
 
+def mark(layer: nn.Layer) -> object:
+    """Give what changes where a layer or a weight does."""
+    return _layers(layer), [_checksum(each) for each in _tensors(layer)]
+
+
 def _mark(layer: nn.Layer) -> object:
-    """Give what changes where a layer, a weight or the device does."""
+    """Give what changes where what was compiled of a layer is no longer right, and where the device does."""
     device = paddle.get_device()
     # What was compiled for a GPU computes with the weights themselves.
-    sums = [_checksum(each) for each in _tensors(layer)] if device == "cpu" else []
-    return device, [(name, type(each)) for name, each in layer.named_sublayers()], sums
+    return device, mark(layer) if device == "cpu" else _layers(layer)
+
+
+def _layers(layer: nn.Layer) -> list[tuple[str, type[nn.Layer]]]:
+    return [(name, type(each)) for name, each in layer.named_sublayers()]
 
 
 def _checksum(tensor: Tensor) -> int:
-    if not tensor.is_contiguous():
+    if not (tensor.is_contiguous() and tensor.place.is_cpu_place()):
         return zlib.crc32(tensor.numpy().tobytes())
     size = int(np.prod(tensor.shape)) * tensor.element_size()
     # In its place: a copy takes longer than the sum.
