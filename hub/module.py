@@ -428,7 +428,8 @@ class Module(PaddleHubFace):
         if device is not None:
             self._move(device)
         say(f"device: {self.device} ({self._why_device})")
-        store = FeatureStore(settings.home() / "features" if config.cache else None)
+        keeps = config.cache and archs.is_ours(self.spec.arch.name, self._base.backbone)
+        store = FeatureStore(settings.home() / "features" if keeps else None)
         about = training.reading(self.spec)
         job = training.prepare(
             self._base, config, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, options=options,

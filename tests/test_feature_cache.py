@@ -25,7 +25,7 @@ from hub.finetune.features import Features
 from hub.modules import archs, preprocessor
 from hub.modules.network import NORMS, Network, infer
 from hub.modules.spec import Named
-from tests.pictures import folder
+from tests.pictures import folder, samples, tiny_module
 
 ROOT = Path(__file__).parents[1]
 STEPS = [
@@ -86,6 +86,13 @@ def add(tensor: paddle.Tensor) -> None:
     tensor.set_value(tensor + 0.01)
 
 
+def put_gelu(network: Network) -> None:
+    for layer in network.sublayers():
+        for name, each in list(layer._sub_layers.items()):
+            if isinstance(each, nn.ReLU):
+                setattr(layer, name, nn.GELU())
+
+
 def norm(setting: Setting) -> Any:
     return next(layer for layer in setting.network.sublayers() if isinstance(layer, NORMS))
 
@@ -103,6 +110,7 @@ CHANGES: dict[str, tuple[Callable[[Setting], object], str]] = {
     ),
     "the content of a file": (lambda s: s.paths[0].write_bytes(other_picture(s)), "first"),
     "a weight": (lambda s: add(s.network.prefix(1).parameters()[0]), "all"),
+    "a layer": (lambda s: put_gelu(s.network), "all"),
     "a statistic": (lambda s: add(norm(s)._mean), "all"),
     "the cut": (lambda s: setattr(s, "cut", 2), "all"),
     "the preprocessing": (lambda s: setattr(s, "about", "others"), "all"),
@@ -139,6 +147,49 @@ def test_only_what_a_change_concerns_is_computed_again(
     names = [path.name for path in setting.paths]
     assert setting.computed() == {"none": [], "first": names[:1], "all": names}[again]
     assert setting.computed() == []
+
+
+def registered(activation: Callable[[paddle.Tensor], paddle.Tensor]) -> None:
+    """Register "mine", whose class, arguments and weights are the same whatever its activation."""
+
+    @archs.register("mine")
+    class Mine(archs.Backbone):
+        input_channels = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2D(1, 4, 3, stride=2)
+            self.feature_spec = archs.FeatureSpec("pooled", (4,))
+
+        def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
+            return [("conv", [self.conv])]
+
+        def stages(self) -> list[tuple[str, Any]]:
+            return [("conv", lambda x: activation(self.conv(x)).mean([2, 3]))]
+
+
+def test_an_architecture_of_ones_own_may_be_changed_between_two_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archs.base, "_BUILDERS", dict(archs.base._BUILDERS))
+
+    def head(number: int, **settings: Any) -> np.ndarray:
+        module = tiny_module(arch={"name": "mine"})
+        module.finetune(
+            samples(8),
+            strategy="probe",
+            epochs=1,
+            augment=False,
+            output_dir=tmp_path / f"{number}",
+            **settings,
+        )
+        return np.asarray(module.network.head.weight.numpy())
+
+    registered(nn.functional.relu)
+    before = head(1)
+    registered(lambda x: paddle.sin(3 * x))
+    np.testing.assert_allclose(head(2), right := head(3, cache=False), rtol=1e-4)
+    assert np.abs(before - right).max() > 0.01
 
 
 def test_another_version_computes_its_own(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,7 @@ class Features:
             digest.update(part.encode() + b"\0")
         for name, array in sorted(weights.state_of(prefix).items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+        digest.update(repr(prefix).encode())  # its layers: anybody may have put others in their places
         mark = digest.hexdigest()
         digest.update(b"" if source.seed is None else f"{source.seed} {view} {self.variants}".encode())
 

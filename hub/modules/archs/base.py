@@ -164,6 +164,9 @@ _FAMILIES = {
     "distilbert": "text_encoder",
     "static_text": "static_text",
 }
+_LIBRARIES = {"hub", "paddle", "paddlenlp"}
+"""Packages whose code changes with a version."""
+
 _BUILDERS: dict[str, Callable[..., Backbone]] = {}
 # How Python and paddle refuse an argument that an architecture does not check itself: a text for a number, a width of
 # -1 or 10**15.
@@ -173,7 +176,8 @@ _REFUSALS = (TypeError, ValueError, AssertionError, ArithmeticError, LookupError
 def register(name: str) -> Callable[[Callable[..., Backbone]], Callable[..., Backbone]]:
     """Register a backbone class or a function that builds one under the name that module.yaml uses.
 
-    Yours too: a module of it can be loaded by whoever has registered it before.
+    Yours too: a module of it can be loaded by whoever has registered it before. What its frozen groups give is then
+    kept for one run alone: the next one could not know that your code has changed in between.
     """
 
     def remember(builder: Callable[..., Backbone]) -> Callable[..., Backbone]:
@@ -186,6 +190,12 @@ def register(name: str) -> Callable[[Callable[..., Backbone]], Callable[..., Bac
 def names() -> list[str]:
     """Give the name of every architecture, sorted: those here, and those that were registered elsewhere."""
     return sorted({*_FAMILIES, *_BUILDERS})
+
+
+def is_ours(name: str, backbone: nn.Layer) -> bool:
+    """Say whether name, arguments and weights tell what a backbone computes: no code in it is the user's own."""
+    layers = backbone.sublayers(include_self=True)
+    return name in _FAMILIES and {type(each).__module__.partition(".")[0] for each in layers} <= _LIBRARIES
 
 
 class Shortened(Backbone):
