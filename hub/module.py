@@ -25,7 +25,7 @@ from hub.datasets.by_task import prepare_evaluation_for
 from hub.datasets.summary import several
 from hub.datasets.texts import several_texts
 from hub.errors import SpecError, UsageError
-from hub.finetune import distributed
+from hub.finetune import distributed, freezing
 from hub.finetune.batches import Batches, ItemCache
 from hub.finetune.callbacks import Callback, require_callbacks
 from hub.finetune.config import Config
@@ -566,7 +566,8 @@ class Module(PaddleHubFace):
         self._retask(job.task, job.backbone, job.plan.config)
         self.run = run
         try:
-            yield
+            with freezing.unmarked_after(self.network):
+                yield
         finally:
             if run is None or not run.begun:
                 self._base, self._task, self.network, self.run = before

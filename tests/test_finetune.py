@@ -808,6 +808,57 @@ def test_the_range_test_suggests_a_rate_that_learns_and_leaves_the_module_alone(
     assert module.run.metrics["accuracy"] > 0.8
 
 
+class Breaking(Callback):
+    def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+
+def interrupted_while_features_are_computed(module: hub.Module, folder: Path) -> None:
+    def come(layer: nn.Layer, given: Any) -> None:
+        raise KeyboardInterrupt
+
+    hook = module.network.backbone.stem.register_forward_pre_hook(come)
+    with pytest.raises(KeyboardInterrupt):
+        module.finetune(samples(12), strategy="probe", output_dir=folder, progress=False)
+    hook.remove()
+
+
+def interrupted_in_a_step(module: hub.Module, folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        module.finetune(
+            samples(12), freeze=2, layer_decay=0.5, output_dir=folder, progress=False, callbacks=[Breaking()]
+        )
+
+
+TRAININGS: list[Callable[[hub.Module, Path], object]] = [
+    lambda module, folder: module.range_test(
+        samples(20), freeze=2, layer_decay=0.5, batch_size=10, progress=False
+    ),
+    lambda module, folder: module.finetune(
+        samples(12), strategy="full", freeze=2, layer_decay=0.5, epochs=1, output_dir=folder, progress=False
+    ),
+    interrupted_while_features_are_computed,
+    interrupted_in_a_step,
+]
+
+
+@pytest.mark.parametrize("train", TRAININGS, ids=["range_test", "finetune", "features", "a step"])
+def test_a_training_leaves_nothing_behind_that_the_next_one_would_learn_by(
+    tmp_path: Path, train: Callable[[hub.Module, Path], object]
+) -> None:
+    def marks(module: hub.Module) -> list[tuple[str, bool, float, bool]]:
+        return [
+            (name, each.trainable, each.optimize_attr["learning_rate"], each.grad is None)
+            for name, each in module.network.named_parameters()
+        ]
+
+    module, untouched = tiny_module(), tiny_module(labels=LABELS)
+    assert all(trainable for name, trainable, *_ in marks(module) if name.endswith(".weight"))
+    module.finetune(samples(12), strategy="probe", epochs=1, output_dir=tmp_path / "before", progress=False)
+    train(module, tmp_path / "run")
+    assert marks(module) == marks(untouched)
+
+
 def test_features_of_another_network_or_other_variants_are_not_taken_for_these(tmp_path: Path) -> None:
     data = folder(tmp_path / "data", 8)
 

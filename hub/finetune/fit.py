@@ -22,7 +22,6 @@ from hub.finetune.checkpoint import Checkpoint, Checkpoints
 from hub.finetune.config import Config
 from hub.finetune.distributed import Group
 from hub.finetune.features import Features
-from hub.finetune.freezing import Frozen
 from hub.finetune.plan import Plan, Sets
 from hub.finetune.precision import Precision
 from hub.finetune.range_test import RangeTest
@@ -161,7 +160,6 @@ def _ending(
         keeper.put_back(trainer)
         if hasattr(trainer.model.forward, "rollback"):
             trainer.model.forward.rollback()  # what was compiled for training is not what predicts
-        freezing.apply(network, Frozen())
         network.eval()
         run.best_epoch, run.steps = keeper.epoch, trainer.step
         run.begun = finished or bool(keeper.weights)

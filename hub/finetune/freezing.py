@@ -7,7 +7,8 @@ Frozen means three things: no gradient, no weight decay, and no moving statistic
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,22 @@ def apply(network: Network, frozen: Frozen) -> None:
     """Mark the parameters of the network as trained or not."""
     for name, parameter in learnt(network):
         parameter.trainable = name not in frozen.names
+
+
+@contextmanager
+def unmarked_after(network: Network) -> Iterator[None]:
+    """Let parameters be marked in the block as training needs it; however it ends, they are as they were before.
+
+    Who trains the network next would else go on with what is frozen, with rates of groups, or with a step's gradients.
+    """
+    before = [(each, each.trainable, each.optimize_attr["learning_rate"]) for each in network.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, trainable, rate in before:
+            parameter.trainable = trainable
+            parameter.optimize_attr["learning_rate"] = rate
+            parameter.grad = None
 
 
 def opened(network: Network, frozen: Frozen, groups: int) -> Frozen:
