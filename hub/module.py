@@ -478,6 +478,7 @@ class Module(PaddleHubFace):
         high: float = 1.0,
         steps: int = 60,
         multi_label: bool | None = None,
+        on_bad: Literal["raise", "skip"] = "raise",
         seed: int = 0,
         workers: int = 0,
         progress: bool = True,
@@ -486,13 +487,20 @@ class Module(PaddleHubFace):
         """Try learning rates from `low` to `high` on the first steps of a training that is then thrown away.
 
         Gives the losses, a suggestion for `finetune(learning_rate=…)` and `plot(path)`; the module stays as it was.
-        `low` is above 0, `high` above it, and `steps` at least 20. `settings` are those of `finetune`.
-        Raises UsageError for arguments that make no sweep, and TrainingError where nothing can be suggested.
+        `low` is above 0, `high` above it, and `steps` at least 20. `settings` are those of hub.finetune.config.Config
+        and what the task takes, as for `finetune`. Raises UsageError for others and for arguments that make no sweep,
+        DataError for bad data, and TrainingError where nothing can be suggested.
         """
-        config = Config.of(**{"strategy": "full", "seed": seed, "workers": workers, **settings})
+        takes = tasks.options(training.task_for(self.task, train))
+        options = {name: settings.pop(name) for name in takes if name in settings}
+        settings = {"strategy": "full", "seed": seed, "workers": workers, **settings}
+        config = Config.of(takes, "range_test", **settings)
         if config.teacher is not None:
             raise UsageError("range_test takes no teacher", hint="leave it out to try the rates")
-        job = training.prepare(self._base, config, train, valid=False, multi_label=multi_label)
+        job = training.prepare(
+            self._base, config, train, valid=False, multi_label=multi_label, on_bad=on_bad, options=options,
+            progress=progress,
+        )  # fmt: skip
         state = weights.state_of(self.network)
         try:
             with self._becoming(job):

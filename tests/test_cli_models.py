@@ -445,7 +445,11 @@ def test_the_options_are_those_of_module_finetune() -> None:
     [
         (run, Module.predict, {"given", "options"}),
         (evaluate, Module.evaluate, {"data"}),
-        (range_test, Module.range_test, {"train", "progress", "settings", "multi_label", "seed", "workers"}),
+        (
+            range_test,
+            Module.range_test,
+            {"train", "progress", "settings", "multi_label", "on_bad", "seed", "workers"},
+        ),
     ],
 )
 def test_options_have_the_defaults_of_the_method(

@@ -808,6 +808,20 @@ def test_the_range_test_suggests_a_rate_that_learns_and_leaves_the_module_alone(
     assert module.run.metrics["accuracy"] > 0.8
 
 
+def test_the_range_test_leaves_bad_samples_out_where_it_is_told_to(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", 12)
+    (data / "bar" / "000.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="unreadable"):
+        tiny_module().range_test(data, batch_size=10, progress=False)
+    assert tiny_module().range_test(data, batch_size=10, progress=False, on_bad="skip").suggestion > 0
+
+
+@pytest.mark.parametrize("name", ["valid", "match", "early_stop"])
+def test_what_the_range_test_does_not_take_is_refused_in_its_own_name(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^range_test takes no argument '{name}'"):
+        tiny_module().range_test(samples(4), **{name: 1})
+
+
 class Breaking(Callback):
     def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
         raise KeyboardInterrupt

@@ -191,6 +191,18 @@ def test_many_texts_are_answered_as_one_by_one_whatever_their_order(tmp_path: Pa
     np.testing.assert_allclose(vectors[[0, 200]], module.embed([given[0], given[200]]), atol=1e-4)
 
 
+def test_the_range_test_takes_what_the_task_takes() -> None:
+    module = hub.Module.create(
+        "tiny_pairs", task="text_matching", arch=ARCH, preprocess=[{"tokenize": {"max_length": 12}}],
+        files={"vocab.txt": "".join(f"{piece}\n" for piece in PIECES).encode()},
+    )  # fmt: skip
+    cats, dogs = (("the cat sat", "the cat ran"), "b"), (("the dog sat", "a bird flew"), "a")
+    data = [cats, dogs] * 16
+    with pytest.raises(UsageError, match="match: expected one of"):
+        module.range_test(data, match="c", progress=False)
+    assert module.range_test(data, match="a", progress=False, steps=30, low=1e-4).suggestion > 0
+
+
 def test_a_search_gives_the_nearest_first_and_takes_vectors_too(tmp_path: Path) -> None:
     module = encoder()
     corpus = [text for text, _ in texts(20)]

@@ -8,9 +8,9 @@ from typing import Any
 
 from hub.cli.finetune import OPTIONS
 from hub.cli.output import say, write, write_json
-from hub.cli.parser import add_data, data_of, path
+from hub.cli.parser import add_data, add_options, data_of, path
 
-SHARED = ("batch_size", "freeze", "class_weight", "multi_label", "seed", "workers", "device")
+SHARED = ("batch_size", "freeze", "class_weight", "multi_label", "on_bad", "seed", "workers", "device")
 """Options of finetune that this command takes as well."""
 
 
@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task", metavar="NAME", help="what an encoder of texts learns (default: what it does)"
     )
+    add_options(parser)
     for name in SHARED:
         how = OPTIONS[name]
         parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, **how)
@@ -42,9 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in SHARED if hasattr(arguments, name)}
     module = Module(arguments.name, device=chosen.pop("device", None), task=arguments.task)
-    found = module.range_test(
-        data_of(arguments.data), low=arguments.low, high=arguments.high, steps=arguments.steps, **chosen
-    )
+    chosen |= {name: getattr(arguments, name) for name in ("low", "high", "steps")}
+    found = module.range_test(data_of(arguments.data), **{**dict(arguments.options), **chosen})
     if arguments.plot:
         found.plot(arguments.plot)
     if arguments.json:

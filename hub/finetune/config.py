@@ -94,16 +94,16 @@ class Config:
     checkpoint_minutes: float = 10.0
 
     @classmethod
-    def of(cls, others: Sequence[str] = (), /, **settings: Any) -> Config:
+    def of(cls, others: Sequence[str] = (), caller: str = "finetune", /, **settings: Any) -> Config:
         """Give the configuration of these settings. Raises UsageError for a name that is none, with the nearest.
 
-        `others` are names that finetune takes elsewhere, to be named in the error.
+        `others` are names that the caller takes elsewhere, to be named in the error.
         """
         names = [*(field.name for field in fields(cls)), *others]
         for name in settings:
             if name not in names:
                 hint = did_you_mean(name, names) or f"there are {', '.join(names)}"
-                raise UsageError(f"finetune takes no argument {name!r}", hint=hint)
+                raise UsageError(f"{caller} takes no argument {name!r}", hint=hint)
         return cls(**settings)
 
     def __post_init__(self) -> None:
