@@ -92,6 +92,30 @@ def test_a_callback_that_raises_leaves_a_checkpoint_from_which_the_run_is_the_sa
     assert resumed.run.metrics == unbroken.run.metrics
 
 
+class Halve(Callback):
+    """Halves the learning rate after every epoch; the optimizer's own is the schedule's business."""
+
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
+        trainer.learning_rate *= np.float32(0.5)
+
+    def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+        trainer.optimizer.set_lr(1.0)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_learning_rate_that_a_callback_changed_is_gone_on_with(tmp_path: Path, schedule: str) -> None:
+    settings: dict[str, Any] = {"learning_rate": 0.008, "schedule": schedule, "valid": False}
+    unbroken = run(tmp_path / "whole", callbacks=[Halve()], **settings)
+    rates = [row["learning_rate"] for row in unbroken.run.history]
+    if schedule == "constant":
+        assert rates == pytest.approx([0.008, 0.004, 0.002]), "those that the steps were taken with"
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Halve(), Break(6)], **settings)
+    resumed = run(tmp_path / "run", resume=True, callbacks=[Halve()], **settings)
+    assert [row["learning_rate"] for row in resumed.run.history] == rates
+    assert equal(resumed, unbroken)
+
+
 class Count(Callback):
     """Counts steps, over breaks as well."""
 

@@ -28,7 +28,9 @@ class Callback:
     """Derive from this and define the hooks you need; `trainer` is the running Trainer.
 
     A callback may set `trainer.stop = True` to end the run after the epoch. One that raises ends it at once, with a
-    checkpoint. One that counts something over the epochs gives it in `state`, so that a resumed run goes on counting.
+    checkpoint. It may change `trainer.learning_rate`, the highest of the schedule, at any time; that of
+    `trainer.optimizer` is set from it at every step. One that counts something over the epochs gives it in `state`, so
+    that a resumed run goes on counting.
     """
 
     def state(self) -> dict[str, Any]:

@@ -118,12 +118,16 @@ class Trainer:
         return {
             "epoch": self.epoch, "batch": self.batch, "step": self.step, "loss_sum": self.loss_sum,
             "stop": self.stop, "pieces": self.pieces, "history": self.history, "scaler": self.precision.state(),
+            "learning_rate": float(self.learning_rate),
         }  # fmt: skip
 
     def go_to(self, position: Mapping[str, Any]) -> None:
         """Stand where `position` says; weights, optimizer and random states are put back by the caller."""
         for name in ("epoch", "batch", "step", "loss_sum", "stop", "pieces"):
             setattr(self, name, position[name])
+        self.learning_rate = position.get(
+            "learning_rate", self.learning_rate
+        )  # versions before did not keep it
         self.history[:] = position["history"]
         self.precision.restore(position["scaler"])
 
@@ -165,19 +169,21 @@ class Trainer:
 
     def _train_epoch(self, data: Data) -> Row:
         self.train_mode(-(-data.count // (data.steps * self.group.size * self.pieces)))
+        rate = self.optimizer.get_lr()
         for inputs, targets in data.epoch(self.epoch, start=self.batch):
             size = data.sizes[self.batch]
             loss = self.train_step(inputs, targets, size)
+            rate = self.optimizer.get_lr()  # what the step was taken with; a callback may set another
             self.step += 1
             self.batch += 1
             self.loss_sum += loss * size
             self._notify("on_step_end", {"loss": loss, "count": size})
             self._heed_signals()
-        return {"train_loss": self.loss_sum / data.count, "learning_rate": self.optimizer.get_lr()}
+        return {"train_loss": self.loss_sum / data.count, "learning_rate": rate}
 
     def train_step(self, inputs: Arrays, targets: Arrays, size: int) -> float:
         """Take one step on this process's share of `size` samples and give the mean loss over all of them."""
-        self.optimizer.set_lr(self.learning_rate * self.schedule(self.step / self.total_steps))
+        self.optimizer.set_lr(float(self.learning_rate) * self.schedule(self.step / self.total_steps))
         loss = self._gradients(inputs, targets, size)
         if self.group.size > 1:
             self.group.sum_gradients([one for one in self.model.parameters() if one.trainable])
