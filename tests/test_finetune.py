@@ -822,6 +822,27 @@ def test_what_the_range_test_does_not_take_is_refused_in_its_own_name(name: str)
         tiny_module().range_test(samples(4), **{name: 1})
 
 
+class Note(Callback):
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        row["mine"] = self.value
+
+
+def test_what_a_callback_notes_in_a_row_is_kept_with_it(tmp_path: Path) -> None:
+    notes = [Note(np.float32(0.25))]
+    module = trained(tmp_path, strategy="full", callbacks=notes, progress=True)
+    assert [row["mine"] for row in module.run.history] == [0.25, 0.25]
+    assert json.loads((module.run.folder / "history.json").read_text()) == module.run.history
+
+
+def test_a_note_that_cannot_be_kept_names_callback_and_key_and_leaves_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Note.on_epoch_end: row\['mine'\]: expected what JSON can hold"):
+        trained(tmp_path, strategy="full", callbacks=[Note(paddle.ones([2]))])
+    assert trained(tmp_path, strategy="full", resume=True).run.history[-1]["epoch"] == 2
+
+
 class Breaking(Callback):
     def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
         raise KeyboardInterrupt

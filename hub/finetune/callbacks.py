@@ -59,7 +59,7 @@ class Callback:
         """After an epoch whose weights are the best so far."""
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        """After the epoch's row of history is complete."""
+        """After the epoch's row of history is complete; what is put into it, as JSON can hold it, is kept with it."""
 
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when a callback has stopped the run."""

@@ -86,9 +86,11 @@ def fit(
         store.checkpoints, keeper, store.identity, minutes=config.checkpoint_minutes, say=say
     )
     own: list[Callback] = [keeper, *_planned(network, plan, fit_head)]
-    if group.first:
-        own += [WriteHistory(run.folder), *([Progress(plan.metric, train.count)] if progress else [])]
-    trainer.callbacks = [*own, *callbacks, checkpointer]
+    if group.first and progress:
+        own.append(Progress(plan.metric, train.count))
+    # What is written has what the user's own put into the rows.
+    writers = [WriteHistory(run.folder)] if group.first else []
+    trainer.callbacks = [*own, *callbacks, *writers, checkpointer]
     run.history = trainer.history
     keeper.before = weights.state_of(trainer.model)
     tracing = failed_traces_forgotten() if config.to_static else nullcontext()

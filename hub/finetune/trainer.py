@@ -8,6 +8,7 @@ The loop can begin anywhere: `position` says where a run stands, and `fit` goes 
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import time
@@ -303,7 +304,11 @@ class Trainer:
     def _notify(self, hook: str, row: Row | None = None) -> None:
         for callback in self.callbacks:
             method = getattr(callback, hook)
-            method(self) if row is None else method(self, row)
+            if row is None:
+                method(self)
+            else:
+                method(self, row)
+                _keep_to_json(row, f"{type(callback).__name__}.{hook}")
 
 
 def measure(
@@ -339,6 +344,22 @@ def measure(
     group.sum_counts(meter)
     loss_sums, weights = group.sum(sums)
     return meter.compute(), float((loss_sums / np.maximum(weights, 1e-6)).sum())
+
+
+def _keep_to_json(row: Row, where: str) -> None:
+    """Make numbers of numpy's in a row plain ones. Raises UsageError for what JSON cannot hold, which is left out."""
+    for name, value in list(row.items()):
+        if isinstance(value, np.generic):
+            row[name] = value.item()
+        elif not isinstance(value, str | int | float | None):
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError) as problem:
+                del row[name]
+                raise UsageError(
+                    f"{where}: row[{name!r}]: expected what JSON can hold, found {value!r:.200}: {problem}",
+                    hint="give plain numbers, texts, lists and dicts: float(x) for a tensor",
+                ) from problem
 
 
 def _memory_ran_out(problem: BaseException) -> bool:
