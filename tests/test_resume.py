@@ -574,6 +574,47 @@ def test_f47_a_signal_finishes_the_step_keeps_it_and_says_how_to_go_on(
     assert hub.Module(tmp_path / "run" / "best").name == "tiny_finetuned"
 
 
+class AfterTraining(Callback):
+    """Does something when a network that is trained is put to use for the first time."""
+
+    def __init__(self, do: Any) -> None:
+        self.do = do
+
+    def on_train_end(self, trainer: Any) -> None:
+        def once(layer: Any, given: Any) -> None:
+            hook.remove()
+            self.do()
+
+        hook = trainer.model.register_forward_pre_hook(once)
+
+
+def fail() -> None:
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize(
+    ("happens", "raised"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGINT), KeyboardInterrupt),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), SystemExit),
+        (fail, OSError),
+    ],
+    ids=["SIGINT", "SIGTERM", "error"],
+)
+@pytest.mark.parametrize("sets", [{}, {"valid": False, "test": samples(4, seed=9)}], ids=["valid", "test"])
+def test_what_breaks_off_the_last_measuring_leaves_the_module_and_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], happens: Any, raised: Any, sets: dict[str, Any]
+) -> None:
+    with pytest.raises(raised):
+        run(tmp_path / "run", callbacks=[AfterTraining(happens)], progress=True, **sets)
+    assert "resume=True" in capsys.readouterr().err
+    broken = hub.Module(tmp_path / "run" / "best")
+    done = run(tmp_path / "run", resume=True, **sets)
+    assert equal(broken, done)
+    assert done.run.test_metrics or done.run.metrics
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
 @pytest.mark.parametrize(("batch_size", "ends"), [("auto", True), (5, False)])
 def test_f46_memory_that_runs_out_is_answered_with_smaller_parts_or_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: Any, ends: bool

@@ -27,7 +27,7 @@ from hub.finetune.precision import Precision
 from hub.finetune.range_test import RangeTest
 from hub.finetune.range_test import range_test as measure_rates
 from hub.finetune.run import Run, environment
-from hub.finetune.trainer import Interrupted, Trainer, measure
+from hub.finetune.trainer import Interrupted, Trainer
 from hub.finetune.worst import Worst
 from hub.modules import weights
 from hub.modules.compiled import failed_traces_forgotten
@@ -106,10 +106,11 @@ def fit(
             say(f"ended early: {plan.early_stop.reason}")
 
     worst = Worst(task, order=valid.order(0) if valid and valid.order else None)
-    run.metrics = measure(model, task, valid, group=group, worst=worst)[0] if valid else {}
-    run.misses = worst.misses() if group.size == 1 else []  # a share of the samples is counted otherwise
-    test = _batches(network, sets.test, features, 0, config, group)
-    run.test_metrics = measure(network, task, test, group=group)[0] if test else None
+    with _measuring(trainer, run, save_best if group.first else _nothing, say):
+        run.metrics = trainer.metrics_of(model, valid, worst) if valid else {}
+        run.misses = worst.misses() if group.size == 1 else []  # a share of the samples is counted otherwise
+        test = _batches(network, sets.test, features, 0, config, group)
+        run.test_metrics = trainer.metrics_of(network, test) if test else None
     if group.first:
         save_best()  # its card has the metrics
         run.write_metrics()  # the mark of a finished run comes last
@@ -145,9 +146,7 @@ def _ending(
         run.interrupted = stopped = True
         checkpointer.save(trainer)
         say(f"stopped by {request} after step {trainer.step}; go on with {_how_to_resume(run)}")
-        if request.signal == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM) from None
-        raise KeyboardInterrupt from None
+        raise _as_asked(request) from None
     except KeyboardInterrupt:  # the second Ctrl-C, or one outside the main thread: at once
         run.interrupted = True
         raise
@@ -170,6 +169,28 @@ def _ending(
             say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
         if stopped:  # the end of one process is the end of all, and the first may still be writing
             trainer.group.wait()
+
+
+@contextmanager
+def _measuring(
+    trainer: Trainer, run: Run, save: Callable[[], object], say: Callable[[str], None]
+) -> Iterator[None]:
+    """See to it that, however the measuring of what was trained in full breaks off, the disk has it."""
+    try:
+        yield
+    except BaseException as problem:
+        run.interrupted = isinstance(problem, Interrupted | KeyboardInterrupt)
+        save()
+        say(f"trained, but not measured: {run.best}; go on with {_how_to_resume(run)}")
+        if isinstance(problem, Interrupted):
+            trainer.group.wait()  # the first process may still be writing
+            raise _as_asked(problem) from None
+        raise
+
+
+def _as_asked(request: Interrupted) -> BaseException:
+    """Give what the signal raises where nobody holds it."""
+    return SystemExit(128 + signal.SIGTERM) if request.signal == signal.SIGTERM else KeyboardInterrupt()
 
 
 def range_test(

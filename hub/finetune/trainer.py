@@ -261,6 +261,13 @@ class Trainer:
         self._notify("on_evaluate_end", row)
         return row
 
+    def metrics_of(self, model: nn.Layer, data: Data, worst: Worst | None = None) -> Row:
+        """Give the metrics of a model over a whole set, after the run. Raises Interrupted as `fit` does."""
+        with signals.held() as self._held:
+            return measure(model, self.task, data, group=self.group, worst=worst, between=self._heed_signals)[
+                0
+            ]
+
     def averaged(self) -> AbstractContextManager[object]:
         """Give a context in which the model has the weights that count: the averaged ones where there are such."""
         return self.average.swapped(self.model) if self.average else nullcontext()
