@@ -18,14 +18,23 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from hub._version import __version__
+from hub._version import __version__ as __version__
 from hub.paddlehub_names import OldImports, missing
 
-if TYPE_CHECKING:
-    from hub import datasets, errors, transforms
-    from hub.module import Module
-    from hub.registry.client import install, list_modules, search
-    from hub.trainer import Trainer
+if TYPE_CHECKING:  # `as` says to a strict type checker that users may import the name from here
+    from hub import datasets as datasets
+    from hub import errors as errors
+    from hub import finetune as finetune
+    from hub import modules as modules
+    from hub import tasks as tasks
+    from hub import transforms as transforms
+    from hub.module import Module as Module
+    from hub.registry.client import install as install
+    from hub.registry.client import list_modules as list_modules
+    from hub.registry.client import search as search
+    from hub.trainer import Trainer as Trainer
+
+    load = Module
 
 _SITE = os.path.dirname(os.path.dirname(__file__))
 if any(name.startswith("hub-") and name.endswith(".dist-info") for name in os.listdir(_SITE)):

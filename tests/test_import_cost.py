@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import statistics
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+
+import hub
 
 HEAVY = (
     "paddle",
@@ -67,3 +71,20 @@ def test_looking_around_is_quick(arguments: tuple[str, ...], python: str) -> Non
     pairs = [(seconds("-c", "pass"), seconds("-m", "hub", *arguments)) for _ in range(RUNS)]
     nothing, ours = (statistics.median(side) for side in zip(*pairs, strict=True))
     assert ours < MOST_TIMES * nothing, f"{ours * 1000:.0f} ms against {nothing * 1000:.0f} ms for `pass`"
+
+
+def test_every_public_name_is_exported_to_a_strict_type_checker() -> None:
+    source = Path(hub.__file__).read_text(encoding="utf-8")
+    [block] = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.If) and "TYPE" in ast.unparse(node.test)
+    ]
+    exported = {
+        alias.asname for node in ast.walk(block) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assigned = {
+        ast.unparse(target) for node in block.body if isinstance(node, ast.Assign) for target in node.targets
+    }
+    assert exported | assigned == set(hub.__all__) - {"__version__"}
+    assert "import __version__ as __version__" in source
