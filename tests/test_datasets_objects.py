@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hub.datasets import Dataset, Origin, Sample, Splits, load
-from hub.errors import DataError, UsageError
+from hub.errors import DataError, InputError, UsageError
 
 
 def write_images(root: Path, *names: str) -> Path:
@@ -101,6 +101,30 @@ def test_an_object_that_fails_says_on_which_item() -> None:
     with pytest.raises(DataError, match="item 0 of dict: KeyError: 0") as caught:
         load({"a": 1})
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize(
+    ("later", "message"),
+    [
+        (OSError("the disk is gone"), "item 1: the disk is gone"),
+        (None, "item 1 of Fails, read again: expected .*, found NoneType"),
+        (KeyError("x"), "item 1 of Fails: KeyError: 'x'"),
+    ],
+)
+def test_an_object_that_fails_when_it_is_read_again_says_on_which_item(later: Any, message: str) -> None:
+    class Fails(list[Any]):
+        broken = False
+
+        def __getitem__(self, i: Any) -> Any:
+            if self.broken and isinstance(later, Exception):
+                raise later
+            return None if self.broken else super().__getitem__(i)
+
+    source = Fails([(PIXELS, "a"), (PIXELS, "b")])
+    train = load(source).train
+    source.broken = True
+    with pytest.raises((DataError, InputError), match=message):
+        train[1]
 
 
 # ---- class lists ----

@@ -62,7 +62,13 @@ def names_of(source: Any) -> tuple[str, ...]:
 
 
 def _input(source: Any, kind: Kind, i: int) -> Any:
-    return _pair(item_of(source, i), kind)[0]
+    """Give the input of an item that was read before. Raises InputError or DataError that names the item."""
+    try:
+        return _pair(item_of(source, i), kind)[0]
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{Origin('', i)}: {getattr(error, 'strerror', None) or error}") from error
+    except TypeError as error:
+        raise DataError(f"{Origin('', i)} of {type(source).__name__}, read again: {error}") from error
 
 
 def item_of(source: Any, i: int) -> Any:

@@ -123,7 +123,9 @@ def _examine_one(
             sample = dataset[i]
         probe(sample)
     except InputError as error:
-        return _sample_problem(dataset, i, "unreadable", error.message.removeprefix(f"{path}: "))
+        return _sample_problem(
+            dataset, i, "unreadable", error.message.removeprefix(f"{path or dataset.origin(i)}: ")
+        )
     except (OSError, Image.DecompressionBombError) as error:
         return _sample_problem(dataset, i, "unreadable", getattr(error, "strerror", None) or str(error))
     return None
