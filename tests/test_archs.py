@@ -475,6 +475,26 @@ def test_an_architecture_of_ones_own_is_found_once_it_is_registered(monkeypatch:
     assert "mine" in archs.names()
 
 
+def test_an_architecture_of_ones_own_that_lacks_what_it_must_have_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from hub.modules.archs import base
+
+    monkeypatch.setattr(base, "_BUILDERS", dict(base._BUILDERS))
+
+    @archs.register("bare")
+    class Bare(archs.Backbone):
+        pass
+
+    for name, builder in {"bare": Bare, "layer": lambda: nn.Linear(4, 4)}.items():
+        archs.register(name)(builder)
+        with pytest.raises(SpecError, match=f"expected of {name} a Backbone with a feature_spec") as caught:
+            archs.build(name)
+        assert "FeatureSpec" in (caught.value.hint or "")
+    with pytest.raises(UsageError, match="register: 'resnet' is an architecture of the library's own"):
+        archs.register("resnet")(Bare)
+
+
 def test_pictures_of_other_channels_are_refused() -> None:
     with pytest.raises(InputError, match=r"expected pictures as \[N, 3, H, W\], found \[1, 1, 8, 8\]"):
         archs.build("small_resnet", width=2, in_channels=3).features(paddle.zeros([1, 1, 8, 8]))

@@ -19,7 +19,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from hub.errors import SpecError, WeightsError, did_you_mean, one_of
+from hub.errors import SpecError, UsageError, WeightsError, did_you_mean, one_of
 from hub.modules.map_layers import mean_of_map
 
 Stage = Callable[[Any], Any]
@@ -177,10 +177,15 @@ def register(name: str) -> Callable[[Callable[..., Backbone]], Callable[..., Bac
     """Register a backbone class or a function that builds one under the name that module.yaml uses.
 
     Yours too: a module of it can be loaded by whoever has registered it before. What its frozen groups give is then
-    kept for one run alone: the next one could not know that your code has changed in between.
+    kept for one run alone: the next one could not know that your code has changed in between. Raises UsageError for a
+    name that the library's own has.
     """
 
     def remember(builder: Callable[..., Backbone]) -> Callable[..., Backbone]:
+        if name in _FAMILIES and getattr(builder, "__module__", "") != f"hub.modules.archs.{_FAMILIES[name]}":
+            raise UsageError(
+                f"register: {name!r} is an architecture of the library's own", hint="choose another name"
+            )
         _BUILDERS[name] = builder
         return builder
 
@@ -255,7 +260,8 @@ def build(name: str, *, drop_groups: int = 0, drop_channels: int = 0, **argument
     """Build an architecture from its name and arguments, with fresh random weights.
 
     With `drop_groups` it comes without its last groups; `drop_channels` is then the length of its features. Raises
-    UsageError for a name that no family has, SpecError for arguments that the architecture does not take.
+    UsageError for a name that no family has, SpecError for arguments that the architecture does not take, and for an
+    architecture of the user's own without a feature_spec.
     """
     if name in _FAMILIES:
         importlib.import_module(f"hub.modules.archs.{_FAMILIES[name]}")
@@ -273,4 +279,9 @@ def build(name: str, *, drop_groups: int = 0, drop_channels: int = 0, **argument
         given = ", ".join(f"{key}: {value!r:.60}" for key, value in arguments.items())
         why = " ".join(str(problem).split())[-200:] or type(problem).__name__
         raise SpecError(f"arch: {name} cannot be built from {{{given}}}: {why}") from problem
+    if not isinstance(getattr(backbone, "feature_spec", None), FeatureSpec):
+        raise SpecError(
+            f"arch: expected of {name} a Backbone with a feature_spec, found {type(backbone).__name__} without one",
+            hint='set self.feature_spec = FeatureSpec("pooled", (channels,)) in __init__',
+        )
     return Shortened(backbone, drop_groups, drop_channels) if drop_groups else backbone
