@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -310,3 +313,9 @@ def test_the_other_project_called_hub_is_noticed(tmp_path: Path, python: str) ->
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 0
     assert "PyPI's package `hub` is another project" in done.stderr
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])  # noqa: S301
+def test_a_copy_answers_the_same(again: Any) -> None:
+    module, given = tiny_module(), [array for array, _ in samples(2)]
+    assert again(module).predict(given) == module.predict(given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -162,7 +163,7 @@ def look_up(
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in given | set(arguments):
             raise SpecError(f"{where}.{step.name}.{key}: missing")
-    return lambda *pictures: function(*pictures, **arguments)
+    return partial(function, **arguments)
 
 
 def refuse_unknown(step: Named, allowed: set[str], where: str) -> None:
