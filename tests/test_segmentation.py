@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sklearn.metrics import f1_score, jaccard_score
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from hub import tasks
 from hub.datasets import Sample
@@ -19,7 +19,14 @@ from hub.modules import archs
 from hub.modules.network import Network, infer
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
-from hub.tasks.segmentation import MaskedExamples, SemanticSegmentation, _starts, palette, palette_picture
+from hub.tasks.segmentation import (
+    MaskedExamples,
+    SemanticSegmentation,
+    _bands,
+    _starts,
+    palette,
+    palette_picture,
+)
 from hub.tasks.segmentation_losses import cross_entropy, dice, lovasz
 from hub.tasks.segmentation_metrics import PixelMeter
 from hub.transforms import joint
@@ -279,6 +286,45 @@ def test_tiles_answer_every_pixel(height: int, overlap: int) -> None:
         run=lambda given: -((255 * given - np.arange(3)[:, None, None]) ** 2),
     )[0]  # fmt: skip
     assert np.array_equal(result["mask"], numbers)
+
+
+@pytest.mark.parametrize("steps", [[Named("resize", {"size": 24})], []], ids=["enlarged", "as large"])
+def test_a_large_mask_is_measured_band_by_band_as_it_is_answered(steps: list[Named]) -> None:
+    """By a network that likes each class best where the picture has another brightness."""
+    labels = [str(n) for n in range(12)]
+    task, centres = SemanticSegmentation(labels), np.linspace(0, 1, 12, dtype=np.float32)[:, None, None]
+    preprocessor = PicturePreprocessor([*steps, Named("normalize")])
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 28), dtype=np.uint8))
+    picture = noise.resize((1400, 1000), Image.Resampling.BICUBIC)
+    truth = random_masks((1000, 1400), count=12).astype(np.uint8)
+
+    def run(given: np.ndarray) -> np.ndarray:
+        return -((given[:, :1] - centres) ** 2)
+
+    examples = task.examples(preprocessor)
+    inputs, targets = examples.whole([examples.read(Sample(picture, truth))], np.zeros(1))
+    meter, sizes = task.meter(), []
+    for logits, masks in task.measured(run, inputs, targets):
+        meter.update(logits, masks)
+        sizes.append(logits.size)
+    assert max(sizes) < 12 * truth.size / 3, "all logits at full size may not fit into memory"
+    found = task.answers([picture], [preprocessor.read(picture)], run=run, preprocessor=preprocessor)
+    known = truth != joint.IGNORED
+    wanted = confusion_matrix(truth[known], found[0]["mask"][known], labels=range(12))
+    assert meter.compute()["confusion"] == wanted.tolist()
+
+
+def test_logits_are_enlarged_in_bands_as_in_one_piece() -> None:
+    logits = logits_of((2, 8, 40, 31))
+    for width, height in ((1700, 1300), (31, 40), (17, 9), (3000, 40)):
+        bands = list(_bands(logits, (width, height)))
+        assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == list(range(height))
+        whole = [
+            np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
+            for plane in logits.reshape(-1, 40, 31)
+        ]
+        found = np.concatenate([band for _, band in bands], axis=2)
+        assert np.abs(found.reshape(-1, height, width) - np.stack(whole)).max() < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ GROUNDS = ("background", "ground")
 
 TILE, OVERLAP = 512, 64
 """Pixels of a tile's side, and of what it shares with the next one."""
+BAND = 1 << 22
+"""Logits at full size that are looked at together: what is computed of them takes some times their 16 MB."""
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -184,10 +186,10 @@ class SemanticSegmentation(Plain):
         return PixelMeter(self.labels)
 
     def measured(self, run: Run, inputs: Arrays, targets: Arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Give (logits [N, L, H, W], class numbers [N, H, W]) of the pictures: what `answers` says of each by itself.
+        """Give (logits [N, L, rows, W], class numbers [N, rows, W]): what `answers` says of each picture by itself.
 
         Pictures of one size go together, as many as have the pixels of one tile; those whose masks have another size
-        come one by one.
+        come one by one. Each comes in bands of rows: the logits of a whole picture at full size may not fit.
         """
         alike: dict[tuple[int, ...], list[Pair]] = defaultdict(list)
         for picture, mask in zip(inputs, targets, strict=True):
@@ -198,10 +200,12 @@ class SemanticSegmentation(Plain):
                 pictures, masks = zip(*pairs[start : start + most], strict=True)
                 found = _logits(_Cut.of_batch(np.concatenate(pictures)), run, TILE, OVERLAP)
                 if all(mask.shape == (height, width) for mask in masks):
-                    yield found, np.stack(masks).astype(np.int64)
-                    continue
-                for logits, mask in zip(found, masks, strict=True):
-                    yield _scaled(logits, (mask.shape[1], mask.shape[0]))[None], mask[None].astype(np.int64)
+                    given = [(found, np.stack(masks))]
+                else:
+                    given = [(logits[None], mask[None]) for logits, mask in zip(found, masks, strict=True)]
+                for logits, numbers in given:
+                    for rows, band in _bands(logits, (numbers.shape[2], numbers.shape[1])):
+                        yield band, numbers[:, rows].astype(np.int64)
 
     def answers(
         self,
@@ -224,7 +228,7 @@ class SemanticSegmentation(Plain):
             raise UsageError(f"overlap: expected 0 to {tile // 2}, half a tile, found {overlap!r}")
         results = []
         for source, item in zip(sources, items, strict=True):
-            logits = _logits(_Cut.of_picture(np.asarray(item), preprocessor), run, tile, overlap)[0]
+            logits = _logits(_Cut.of_picture(np.asarray(item), preprocessor), run, tile, overlap)
             mask = _at_size(logits, image.read(source).size)
             counts = np.bincount(mask.ravel(), minlength=len(self.labels))
             shares = (counts / mask.size).round(6).tolist()
@@ -365,28 +369,32 @@ def _ramp(length: int, overlap: int) -> np.ndarray:
     return np.minimum(1.0, edge / max(1, overlap)).astype(np.float32)
 
 
-def _scaled(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Give float32 [L, H, W] at (width, height)."""
-    if (logits.shape[2], logits.shape[1]) == size:
-        return logits
-    return np.stack([_plane(each, size) for each in logits])
-
-
-def _plane(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(Image.fromarray(logits.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+def _bands(logits: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Give rows, and float32 [N, L, rows, W] of logits at (width, height), from the top down."""
+    (width, height), (tall, wide) = size, logits.shape[2:]
+    step = max(1, BAND // (logits.shape[0] * logits.shape[1] * width))
+    planes = []
+    if (wide, tall) != size:
+        planes = [Image.fromarray(each.astype(np.float32)) for each in logits.reshape(-1, tall, wide)]
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        if not planes:
+            yield rows, logits[:, :, rows]
+            continue
+        box = (
+            0,
+            rows.start * tall / height,
+            wide,
+            rows.stop * tall / height,
+        )  # Pillow looks beyond its edges
+        shape = (width, rows.stop - top)
+        band = [np.asarray(each.resize(shape, Image.Resampling.BILINEAR, box=box)) for each in planes]
+        yield rows, np.stack(band).reshape(*logits.shape[:2], -1, width)
 
 
 def _at_size(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Give uint8 [H, W] of the best label at (width, height)."""
-    if (logits.shape[2], logits.shape[1]) == size:
-        return logits.argmax(axis=0).astype(np.uint8)
-    best, mask = None, np.zeros((size[1], size[0]), np.uint8)
-    for number, plane in enumerate(logits):  # one label at a time: all of them at full size may not fit
-        scaled = _plane(plane, size)
-        if best is None:
-            best = scaled.copy()
-            continue
-        better = scaled > best
-        mask[better] = number
-        best[better] = scaled[better]
+    mask = np.empty(size[::-1], np.uint8)
+    for rows, band in _bands(logits, size):
+        mask[rows] = band[0].argmax(axis=0)
     return mask
