@@ -379,6 +379,18 @@ def test_a_first_class_that_is_a_thing_is_painted_and_named() -> None:
         assert (drawn.height > 60) is painted
 
 
+def test_a_result_is_drawn_by_the_labels_that_it_has_and_on_its_own_picture() -> None:
+    """The module may have learnt other ones since."""
+    mask = np.repeat(np.arange(3, dtype=np.uint8)[:, None], 60, axis=1).repeat(10, axis=0)
+    picture = Image.new("RGB", (60, 30))
+    for labels in (("ground", "road", "tree"), ("a", "b", "c")):
+        result = {"mask": mask, "areas": dict.fromkeys(labels, 1 / 3)}
+        now = SemanticSegmentation(("sky", "sea")).draw(picture, result)
+        assert np.array_equal(now, SemanticSegmentation(labels).draw(picture, result))
+    with pytest.raises(UsageError, match="expected the result of this picture, 61×30, found a mask of 60×30"):
+        SemanticSegmentation(LABELS).draw(Image.new("RGB", (61, 30)), result)
+
+
 def written(label: str, width: int = 300) -> np.ndarray:
     """Give the legend of a picture that is all of one class."""
     result = {"mask": np.zeros((200, width), np.uint8), "areas": {label: 1.0}}

@@ -242,12 +242,19 @@ class SemanticSegmentation(Plain):
     def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
         """Give the picture with half-transparent colours of the labels, and a legend of those that occur.
 
-        A first label that is called background or ground is left as it is.
+        The labels are the result's own. A first one that is called background or ground is left as it is. Raises
+        UsageError for the result of a picture of another size.
         """
-        colours = palette(len(self.labels))
+        labels, colours = list(result["areas"]), palette()
+        if mask.shape != picture.size[::-1]:
+            raise UsageError(
+                f"draw: expected the result of this picture, {picture.width}×{picture.height}, "
+                f"found a mask of {'×'.join(map(str, mask.shape[::-1]))}",
+                hint="draw(picture, predict(picture)[0]), with the picture that was answered",
+            )
         mask = np.asarray(result["mask"])
         paint = Image.fromarray(colours[mask])
-        ground = 0 if self.labels[0].lower().strip("_") in GROUNDS else -1
+        ground = 0 if labels[0].lower().strip("_") in GROUNDS else -1
         where = Image.fromarray(np.where(mask == ground, 0, 140).astype(np.uint8))
         drawn = Image.composite(paint, picture.convert("RGB"), Image.new("L", picture.size))
         drawn = Image.composite(paint, drawn, where)
@@ -259,7 +266,7 @@ class SemanticSegmentation(Plain):
         for row, number in enumerate(there):
             top = drawn.height + round(size * 1.5) * row
             pen.rectangle((4, top + 3, 4 + size, top + 3 + size), tuple(colours[number].tolist()))
-            label = self.labels[number]
+            label = labels[number]
             place = (size + 10, top + 3 + size // 2)
             answer_card.write(
                 pen, place, label, f"{result['areas'][label]:.1%}", size, drawn.width - size - 14
