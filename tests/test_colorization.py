@@ -262,6 +262,18 @@ def test_the_result_has_the_size_and_the_lightness_of_the_picture() -> None:
     assert answers(network(), [], hints=[(1, 1, "red")]) == []
 
 
+@pytest.mark.parametrize(
+    "step", [Named("center_crop", {"size": 32}), Named("pad_square")], ids=lambda one: one.name
+)
+def test_steps_that_would_move_colours_off_their_pictures_are_refused(step: Named) -> None:
+    preprocessor = PicturePreprocessor([Named("rgb"), step, Named("normalize")])
+    said = f"colorization cannot have {step.name}: colours would no longer lie on their pictures"
+    with pytest.raises(SpecError, match=said):
+        colorization.ColourExamples(preprocessor)
+    with pytest.raises(SpecError, match=said):
+        colorization.Colorization().answers([], [], run=lambda x: x, preprocessor=preprocessor)
+
+
 def test_a_hint_changes_the_colours_and_the_colours_of_the_input_do_not() -> None:
     net, colourful = network(), picture(2)
     grey = lab.to_pixels(lab.from_rgb(colourful) * np.array([1, 0, 0], np.float32))

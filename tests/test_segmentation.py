@@ -448,5 +448,8 @@ def test_the_task_is_found_by_name() -> None:
     "step", [Named("center_crop", {"size": 32}), Named("pad_square")], ids=lambda step: step.name
 )
 def test_steps_that_would_move_masks_off_their_pictures_are_refused(step: Named) -> None:
+    preprocessor = PicturePreprocessor([step, Named("normalize")])
     with pytest.raises(SpecError, match=f"cannot have {step.name}"):
-        MaskedExamples(PicturePreprocessor([step, Named("normalize")]))
+        MaskedExamples(preprocessor)
+    with pytest.raises(SpecError, match=f"cannot have {step.name}"):
+        SemanticSegmentation(LABELS).answers([], [], run=lambda x: x, preprocessor=preprocessor)

@@ -70,6 +70,16 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def require_in_place(preprocessor: Preprocessor, *, task: str, answers: str) -> None:
+    """Raise SpecError for steps that cut or pad: what the network finds is only made larger or smaller again."""
+    moved = sorted({"center_crop", "pad_square"} & set(getattr(preprocessor, "steps", ())))
+    if moved:
+        raise SpecError(
+            f"preprocess: {task} cannot have {moved[0]}: {answers} would no longer lie on their pictures",
+            hint="resize: {size: …} keeps both together",
+        )
+
+
 class Sample(Protocol):
     """What a dataset gives for an index."""
 

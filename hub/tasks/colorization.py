@@ -20,7 +20,7 @@ from PIL import Image
 from hub.errors import InputError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
-from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, is_whole
+from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, is_whole, require_in_place
 from hub.tasks.picture_metrics import psnr, ssim
 from hub.transforms import image, lab
 
@@ -35,6 +35,9 @@ STOP = 1 / 8
 LARGEST_PATCH = 9
 ROWS = 64
 """Rows of a picture that are coloured at once."""
+
+
+PLACES = {"task": "colorization", "answers": "colours"}
 
 
 class GreyscaleError(InputError):
@@ -55,6 +58,10 @@ class ColourExamples(Examples):
     """Colour pictures become lightness and hints, with the colours to be found as targets."""
 
     targets_from_items = True
+
+    def __init__(self, preprocessor: Preprocessor) -> None:
+        super().__init__(preprocessor)
+        require_in_place(preprocessor, **PLACES)
 
     @property
     def varies(self) -> bool:
@@ -202,6 +209,7 @@ class Colorization(Plain):
         """
         if isinstance(hints, str) or not isinstance(hints, Sequence):
             raise UsageError(f"hints: expected a list of (x, y, colour), found {hints!r}")
+        require_in_place(preprocessor, **PLACES)
         points = [_point(hint) for hint in hints]
         if radius is not None and (not is_whole(radius) or radius < 0):
             raise UsageError(f"radius: expected a whole number of pixels from 0 on, found {radius!r}")

@@ -21,7 +21,7 @@ from hub.modules.map_layers import Conv2D, interpolated
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card
 from hub.tasks import segmentation_losses as losses
-from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, Sum, is_whole
+from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, Sum, is_whole, require_in_place
 from hub.tasks.losses import named_weights
 from hub.tasks.segmentation_metrics import PixelMeter
 from hub.transforms import image, joint
@@ -40,6 +40,9 @@ BAND = 1 << 22
 Pair = tuple[np.ndarray, np.ndarray]
 
 
+PLACES = {"task": "segmentation", "answers": "masks"}
+
+
 class MaskedExamples(Examples):
     """Pictures with masks: `read` and `vary` give (uint8 [H, W, C], uint8 [H, W]).
 
@@ -55,12 +58,7 @@ class MaskedExamples(Examples):
                 "augment: segmentation varies pictures and masks together, and takes no steps here",
                 hint="remove augment from module.yaml",
             )
-        moved = sorted({"center_crop", "pad_square"} & set(getattr(preprocessor, "steps", ())))
-        if moved:  # a mask is only made larger or smaller with its picture
-            raise SpecError(
-                f"preprocess: segmentation cannot have {moved[0]}: masks would no longer lie on their pictures",
-                hint="resize: {size: …} keeps both together",
-            )
+        require_in_place(preprocessor, **PLACES)
 
     @property
     def varies(self) -> bool:
@@ -226,6 +224,7 @@ class SemanticSegmentation(Plain):
             raise UsageError(f"tile: expected a multiple of {MULTIPLE}, found {tile!r}")
         if not is_whole(overlap) or not 0 <= overlap <= tile // 2:
             raise UsageError(f"overlap: expected 0 to {tile // 2}, half a tile, found {overlap!r}")
+        require_in_place(preprocessor, **PLACES)
         results = []
         for source, item in zip(sources, items, strict=True):
             logits = _logits(_Cut.of_picture(np.asarray(item), preprocessor), run, tile, overlap)
@@ -246,13 +245,13 @@ class SemanticSegmentation(Plain):
         UsageError for the result of a picture of another size.
         """
         labels, colours = list(result["areas"]), palette()
+        mask = np.asarray(result["mask"])
         if mask.shape != picture.size[::-1]:
             raise UsageError(
                 f"draw: expected the result of this picture, {picture.width}×{picture.height}, "
                 f"found a mask of {'×'.join(map(str, mask.shape[::-1]))}",
                 hint="draw(picture, predict(picture)[0]), with the picture that was answered",
             )
-        mask = np.asarray(result["mask"])
         paint = Image.fromarray(colours[mask])
         ground = 0 if labels[0].lower().strip("_") in GROUNDS else -1
         where = Image.fromarray(np.where(mask == ground, 0, 140).astype(np.uint8))
