@@ -11,6 +11,7 @@ import pytest
 from paddle import nn
 from PIL import Image
 
+import hub
 from hub import tasks
 from hub.errors import InputError, SpecError, UsageError
 from hub.modules import archs
@@ -260,6 +261,21 @@ def test_the_result_has_the_size_and_the_lightness_of_the_picture() -> None:
     [strong] = answers(network(), [grey], hints=[(30, 25, "blue")], radius=9)
     assert np.abs(lab.from_rgb(strong["picture"])[..., 0] - expected).max() < 1
     assert answers(network(), [], hints=[(1, 1, "red")]) == []
+
+
+@pytest.mark.parametrize("steps", [[], [Named("resize", {"short": 20})]], ids=["as they are", "short"])
+def test_pictures_of_any_sizes_are_answered_together_as_alone(steps: list[Named]) -> None:
+    module = hub.Module.create(
+        "any", task="colorization", arch={"name": "small_colorizer", "width": 4},
+        preprocess=[{"rgb": {}}, *({step.name: step.arguments} for step in steps), {"normalize": {}}],
+    )  # fmt: skip
+    sizes = [(32, 24), (9, 7), (50, 41), (1, 1), (32, 24)]
+    pictures = [Image.fromarray(picture(n, 64)).resize(size) for n, size in enumerate(sizes)]
+    together = module.predict(pictures)
+    for size, given, found in zip(sizes, pictures, together, strict=True):
+        assert found["picture"].shape == (size[1], size[0], 3)
+        [alone] = module.predict(given)
+        assert np.abs(found["picture"].astype(int) - alone["picture"]).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ alone, or from that and the colours of a few points (Zhang et al. 2017, https://
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from PIL import Image
 
 from hub.errors import InputError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
+from hub.modules.archs.colorization import MULTIPLE
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, is_whole, require_in_place
 from hub.tasks.picture_metrics import psnr, ssim
@@ -220,11 +222,8 @@ class Colorization(Plain):
             _with_points(lab.from_rgb(item), picture.size, points, radius)
             for item, picture in zip(items, full, strict=True)
         ]
-        found = run(network_input(hinted))
-        # Golden values are those of the whole network, with the classes of colours before the colours.
-        guesses = found[-1] if isinstance(found, tuple) else found
         results = []
-        for picture, guess in zip(full, guesses, strict=True):
+        for picture, guess in zip(full, _guesses(hinted, run), strict=True):
             coloured = _coloured(picture, guess * REACH)
             results.append({"picture": coloured, "colourfulness": round(lab.colourfulness(coloured), 2)})
         return results
@@ -294,6 +293,22 @@ def _with_points(
         columns = slice(max(0, column - reach), column + reach + 1)
         hinted.hints[rows, columns] = [*ab, 1]
     return hinted
+
+
+def _guesses(hinted: Sequence[Hinted], run: Run) -> list[np.ndarray]:
+    """Give what the network finds for each, float32 [2, h, w]: those of one size together, padded to whole cells."""
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place, one in enumerate(hinted):
+        alike[one.lab.shape[:2]].append(place)
+    guesses: dict[int, np.ndarray] = {}
+    for (height, width), places in alike.items():
+        room = [(0, 0), (0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE)]
+        given = network_input([hinted[place] for place in places])
+        found = run(tuple(np.pad(each, room, mode="edge") for each in given))
+        # Golden values are those of the whole network, with the classes of colours before the colours.
+        found = found[-1] if isinstance(found, tuple) else found
+        guesses |= zip(places, found[:, :, :height, :width], strict=True)
+    return [guesses[place] for place in range(len(hinted))]
 
 
 def _coloured(picture: Image.Image, ab: np.ndarray) -> np.ndarray:
