@@ -333,18 +333,29 @@ def test_settings_that_mean_nothing_are_refused() -> None:
 def test_styles_are_measured_on_a_module_from_its_folder(tmp_path: Path) -> None:
     module = pictures.tiny_module()
     module.save(tmp_path / "tiny")
-    loaded, given = (
+    tasks = [
         StyleTransfer(style=stripes(), features=features)
-        for features in (str(tmp_path / "tiny"), (module.network.backbone, module.preprocessor))
-    )
+        for features in (str(tmp_path / "tiny"), module, (module.network.backbone, module.preprocessor))
+    ]
     painted = np.random.default_rng(0).random((2, 3, 16, 16)).astype(np.float32)
     found = []
-    for task in (loaded, given):
+    for task in tasks:
         task.attach(archs.build("msgnet", **MSGNET))
         found.append(metrics_of(task, painted, (painted[::-1].copy(), np.zeros(2, np.int64))))
     assert found[0] == pytest.approx(found[1])
+    assert found[2] == pytest.approx(found[1])
     with pytest.raises(SpecError, match="expected a module folder"):
         StyleTransfer(features=tmp_path / "nowhere")
+    with pytest.raises(SpecError, match=r"features=hub.Module\('glyphs_cnn'\)"):
+        StyleTransfer(features="glyphs_cnn")
+
+
+def test_styles_are_measured_on_modules_of_pictures_alone(tmp_path: Path) -> None:
+    of_sounds = hub.Module("speech_cnn")
+    of_sounds.save(tmp_path / "sounds")
+    for features in (of_sounds, tmp_path / "sounds", hub.Module("sentences_static"), 3, (1, 2), [picture(0)]):
+        with pytest.raises(UsageError, match="features: expected a module of pictures, found"):
+            StyleTransfer(features=features)
 
 
 def test_the_measure_is_taken_when_the_network_is_handed_over() -> None:

@@ -22,7 +22,7 @@ from hub.errors import InputError, SpecError, UsageError
 from hub.modules import bundle
 from hub.modules.archs import Backbone, FeatureSpec
 from hub.modules.archs.style import MULTIPLE, SLOTS, STYLE_SIDE, Stylizer, gram
-from hub.modules.preprocessor import Preprocessor
+from hub.modules.preprocessor import PicturePreprocessor, Preprocessor
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, is_number, is_whole
 from hub.transforms import image
 
@@ -77,7 +77,7 @@ class StyleTransfer(Plain):
         *,
         multi_label: bool = False,
         style: Any = None,
-        features: tuple[Backbone, Preprocessor] | str | Path | None = None,
+        features: Any = None,
         content_weight: float = CONTENT_WEIGHT,
         style_weight: float = STYLE_WEIGHT,
         smooth_weight: float = SMOOTH_WEIGHT,
@@ -86,11 +86,13 @@ class StyleTransfer(Plain):
 
         Args:
             style: one picture or a list of up to four; None keeps the styles that the module has.
-            features: the network on whose maps the losses are measured: a folder with a module of pictures, or a
+            features: the network on whose maps the losses are measured: a hub.Module of pictures, its folder, or a
                 backbone with its preprocessing; None takes the module's own encoder as it was before training.
             content_weight: how much of the scene is to be kept.
             style_weight: how strongly it is painted.
             smooth_weight: how much noise between neighbouring pixels counts.
+
+        Raises UsageError for what cannot be meant, SpecError for a folder that is no module's.
         """
         if labels or multi_label:
             raise UsageError(f"{self.name} has no labels, found {', '.join(labels) or 'multi_label=True'}")
@@ -101,7 +103,7 @@ class StyleTransfer(Plain):
                 raise UsageError(f"{name}: expected a number from 0 on, found {value!r}")
         self.weights = content_weight, style_weight, smooth_weight
         self.styles = None if style is None else [style_picture(each) for each in _several(style)]
-        self.features = _loaded(features) if isinstance(features, str | Path) else features
+        self.features = None if features is None else _measuring(features)
         self._backbone: Stylizer | None = None
         self._maps: Maps | None = None
         self._wanted: list[Tensor] = []
@@ -285,9 +287,32 @@ def feature_maps(backbone: Backbone, preprocessor: Preprocessor) -> Maps:
     return maps
 
 
-def _loaded(folder: str | Path) -> tuple[Backbone, Preprocessor]:
-    found = bundle.load(Path(os.path.expanduser(folder)))
-    return found.backbone, found.preprocessor
+def _measuring(features: Any) -> tuple[Backbone, PicturePreprocessor]:
+    """Give the network to measure with. Raises UsageError for what is none of pictures, SpecError for no folder."""
+    if isinstance(features, str | Path):
+        folder = Path(os.path.expanduser(features))
+        if not folder.is_dir():
+            raise SpecError(
+                f"features: expected a module folder, found none at {folder}",
+                hint=f"a module that has a name: features=hub.Module({str(features)!r})",
+            )
+        found = bundle.load(folder)
+        pair: Any = found.backbone, found.preprocessor
+    elif hasattr(features, "network"):  # a hub.Module, which this layer does not know
+        pair = features.network.backbone, features.preprocessor
+    else:
+        pair = features
+    match pair:
+        case Backbone() as backbone, PicturePreprocessor() as preprocessor:
+            return backbone, preprocessor
+    what = (
+        f"the {features.task} module {features.name}"
+        if hasattr(features, "network")
+        else f"{features!r:.100}"
+    )
+    raise UsageError(
+        f"features: expected a module of pictures, found {what}", hint="features=hub.Module('glyphs_cnn')"
+    )
 
 
 def style_picture(source: Any) -> np.ndarray:
