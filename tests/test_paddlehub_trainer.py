@@ -568,6 +568,16 @@ def test_the_best_weights_of_before_are_kept_until_better_ones_come(
 
 
 def test_a_checkpoint_of_another_network_is_refused_with_both_sides(tmp_path: Path) -> None:
+def test_the_best_weights_of_another_network_are_to_be_moved_away(tmp_path: Path) -> None:
+    trainer(tmp_path / "other").save_model(str(tmp_path / "ckpt/best_model"))
+    one = trainer(tmp_path / "ckpt", model=segmenter())
+    sample = (np.ones((1, 16, 16), np.float32), np.zeros((16, 16), int))
+    with pytest.raises(
+        errors.WeightsError, match=r"hint: move .*ckpt/best_model away, or choose another checkpoint_dir"
+    ):
+        one.train([sample], eval_dataset=[sample])
+
+
     old = trainer(tmp_path / "unused")
     old.layer.out = nn.Linear(8, 5)
     old.layer.more = nn.Linear(2, 2)

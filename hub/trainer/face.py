@@ -34,7 +34,7 @@ from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
 from hub.datasets import Dataset, Splits
-from hub.errors import TrainingError, UsageError, one_of
+from hub.errors import TrainingError, UsageError, WeightsError, one_of
 from hub.files import write_file
 from hub.finetune import distributed, resume, sampling
 from hub.finetune import trainer as loop
@@ -337,6 +337,11 @@ class Trainer:
         try:
             self._load_weights(path)
             loss, metrics = self._loop.measure(valid)
+        except WeightsError as problem:
+            raise WeightsError(
+                problem.message,
+                hint=f"move {path.parent} away, or choose another checkpoint_dir: a better model would replace it",
+            ) from None
         finally:
             weights.give(self.layer, now, what="the weights of before")
         self.best.metrics = {**metrics, **({} if loss is None else {"loss": loss})}
