@@ -21,6 +21,7 @@ from PIL import Image
 
 import hub
 from hub import errors
+from hub.datasets.masks import prepare_masks
 from hub.finetune import optimizer_state
 from hub.modules import weights
 from hub.trainer.steps import remaining
@@ -567,7 +568,6 @@ def test_the_best_weights_of_before_are_kept_until_better_ones_come(
     assert (tmp_path / "ckpt/best_model/model.safetensors").read_bytes() != kept
 
 
-def test_a_checkpoint_of_another_network_is_refused_with_both_sides(tmp_path: Path) -> None:
 def test_the_best_weights_of_another_network_are_to_be_moved_away(tmp_path: Path) -> None:
     trainer(tmp_path / "other").save_model(str(tmp_path / "ckpt/best_model"))
     one = trainer(tmp_path / "ckpt", model=segmenter())
@@ -578,6 +578,7 @@ def test_the_best_weights_of_another_network_are_to_be_moved_away(tmp_path: Path
         one.train([sample], eval_dataset=[sample])
 
 
+def test_a_checkpoint_of_another_network_is_refused_with_both_sides(tmp_path: Path) -> None:
     old = trainer(tmp_path / "unused")
     old.layer.out = nn.Linear(8, 5)
     old.layer.more = nn.Linear(2, 2)
@@ -868,6 +869,26 @@ def test_masks_of_any_whole_type_mean_the_same(tmp_path: Path) -> None:
     ]
     assert losses == [losses[0]] * 4
     one.train([(np.ones((1, 16, 16), np.float32), mask.astype(np.uint8))] * 2)
+
+
+def test_masks_whose_classes_stand_in_another_order_mean_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        mask = np.tile(np.uint8([0, 1, 255, 1]), (16, 4))
+        for name, array in (("images", rng.integers(0, 255, (16, 16), dtype=np.uint8)), ("masks", mask)):
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / "data" / name / f"{n}.png")
+    losses = []
+    for names, change in ((("ground", "sign"), [0, 1]), (("sign", "ground"), [1, 0])):
+        (tmp_path / "data/labels.txt").write_text("\n".join(names))
+        for n in range(3):
+            path = tmp_path / "data/masks" / f"{n}.png"
+            Image.fromarray(np.uint8([*change, *range(2, 256)])[mask]).save(path)
+        one = trainer(tmp_path / names[0], model=segmenter())
+        found = prepare_masks(tmp_path / "data", valid=False).train
+        one.train(found, batch_size=2, epochs=2, eval_dataset=found)
+        losses.append(one.evaluate(found)["loss"])
+    assert losses[1] == losses[0]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,11 @@ class Masks(Dataset):
         rows = replace(self._rows.part(chosen), problems=list(self.problems))
         return MaskPart(rows, [self._masks[k] for k in chosen])
 
+    def renumbered(self, numbers: Sequence[int]) -> Masks:
+        """Give these pictures and masks with `numbers[old]` for each class number; the labels keep their places."""
+        table = [*numbers, *range(len(numbers), IGNORED + 1)]
+        return Masks(_by_table(self.part(), table), self.labels)
+
     def __repr__(self) -> str:
         return f"<Masks {self.name}: {len(self)} pictures, {len(self.labels)} classes>"
 
@@ -255,6 +260,10 @@ def _renumbered(part: MaskPart, names: Sequence[str], labels: Sequence[str]) -> 
     for number, name in enumerate(names):
         if name in labels:
             table[number] = list(labels).index(name)
+    return _by_table(part, table)
+
+
+def _by_table(part: MaskPart, table: Sequence[int]) -> MaskPart:
     masks = [Mask(mask.source, tuple(table[number] for number in mask.table)) for mask in part.masks]
     return MaskPart(part.rows, masks)
 

@@ -16,6 +16,7 @@ from paddle.io.dataloader.collate import default_collate_fn
 from hub import tasks
 from hub.datasets import Dataset, Sample
 from hub.datasets.builtin import HELD
+from hub.datasets.masks import Masks
 from hub.datasets.unlabelled import load_pictures
 from hub.errors import UsageError
 from hub.finetune.batches import ItemCache, Read
@@ -210,12 +211,8 @@ class _Renumbered:
         label: Any = sample.label
         if isinstance(label, tuple):  # of words, or several of one input
             label = tuple(self.numbers[number] for number in label)
-        elif isinstance(label, int):
-            label = self.numbers[label]
         else:
-            table = np.arange(256, dtype=np.uint8)
-            table[: len(self.numbers)] = self.numbers
-            label = table[np.asarray(label)]
+            label = self.numbers[label]
         return replace(sample, label=label)
 
 
@@ -283,8 +280,11 @@ class Ours:
             targets = own
         elif inputs in _OF_CLASSES:
             targets = np.asarray(numbers)[targets]
-        in_order = numbers == list(range(len(numbers)))
-        samples: Any = dataset if in_order else _Renumbered(dataset, numbers)
+        samples: Any = dataset
+        if numbers != list(range(len(numbers))):
+            samples = (
+                dataset.renumbered(numbers) if isinstance(dataset, Masks) else _Renumbered(dataset, numbers)
+            )
         return cls(Read(samples, items, targets, seed=seed))
 
     def __len__(self) -> int:
