@@ -392,8 +392,19 @@ def test_evaluation_numbers_classes_by_the_modules_names(tmp_path: Path) -> None
     found = prepare_masks_evaluation(tmp_path, labels=("tree", "ground", "road"))
     mine, written = np.asarray(found[0].label), np.asarray(picture_and_mask(0)[1])
     assert np.array_equal(mine, np.array([1, 2, 0])[written])
-    with pytest.raises(DataError, match="unknown class in mask"):
-        prepare_masks_evaluation(tmp_path, labels=("tree", "ground"))
+    said = r"found road \(\d+ pixels\); expected tree, ground, roads, or 255; did you mean 'roads'"
+    with pytest.raises(DataError, match=f"unknown class in mask .*{said}"):
+        prepare_masks_evaluation(tmp_path, labels=("tree", "ground", "roads"))
+
+
+def test_the_background_of_outlines_is_the_ground_of_a_module(tmp_path: Path) -> None:
+    path = coco(tmp_path, [{"category_id": 2}, {"image_id": 1}])
+    found = prepare_masks_evaluation(path, labels=("ground", "car", "dog"))
+    assert found.counts() == {"ground": 2 * 200 - 72, "car": 36, "dog": 36}
+    with pytest.raises(
+        DataError, match=r"found background \(164 pixels\); expected car, ground, dog, or 255"
+    ):
+        prepare_masks_evaluation(path, labels=("car", "ground", "dog"))
 
 
 @pytest.mark.parametrize("in_memory", [False, True])

@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,8 @@ class MaskPart:
 
     rows: Rows
     masks: list[Mask]
+    strange: Mapping[int, str] = field(default_factory=dict)
+    """The names of numbers that stand for classes which nobody asked for."""
 
 
 def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:

@@ -11,7 +11,7 @@ What is read is described in hub.datasets.mask_files.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +26,9 @@ from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES
 from hub.datasets.splits import Splits, split_at_random
-from hub.errors import DataError, UsageError
+from hub.errors import DataError, UsageError, did_you_mean
 from hub.transforms.image import FORMATS
+from hub.transforms.joint import is_ground
 
 UPRIGHT = {5, 6, 7, 8}
 """EXIF orientations that swap width and height."""
@@ -40,7 +41,7 @@ class Masks(Dataset):
 
     def __init__(self, part: MaskPart, labels: Sequence[str]) -> None:
         self._rows = part.rows
-        self._masks = part.masks
+        self._masks, self._strange = part.masks, part.strange
         self.name, self.ignored = part.rows.name, part.rows.ignored
         self.labels, self.multi_label = tuple(labels), False
         self.problems = tuple(part.rows.problems)
@@ -212,12 +213,22 @@ def _examine(data: Masks, i: int) -> Problem | None:
     last = len(data.labels) - 1
     bad = [v for v in range(IGNORED) if raw[v] and mask.table[v] > last]
     if bad:
-        counted = ", ".join(f"{value} ({raw[value]:,} pixels)" for value in bad[:5])
         return Problem(
-            "unknown class in mask", origin, where, f"found {counted}; expected 0 to {last}, or 255"
+            "unknown class in mask", origin, where, _unknown(data, {v: int(raw[v]) for v in bad}, mask)
         )
     data._pixels[i] = numbers[: last + 1]
     return None
+
+
+def _unknown(data: Masks, pixels: Mapping[int, int], mask: Mask) -> str:
+    """Say which classes were found that there are not, by name where they have one, and which there are."""
+    names = {value: data._strange.get(mask.table[value]) for value in pixels}
+    said = [f"{names[v] or v} ({count:,} pixels)" for v, count in [*pixels.items()][:5]]
+    expected = f"0 to {len(data.labels) - 1}"
+    if any(names.values()):
+        expected = ", ".join(data.labels[:10]) + (", …" if len(data.labels) > 10 else "")
+    likely = [did_you_mean(name, data.labels) for name in names.values() if name]
+    return "; ".join([f"found {', '.join(said)}", f"expected {expected}, or 255", *filter(None, likely[:5])])
 
 
 def _size_of(data: Masks, i: int) -> tuple[int, int] | None:
@@ -252,15 +263,23 @@ def _counted(part: MaskPart) -> tuple[str, ...]:
 
 
 def _renumbered(part: MaskPart, names: Sequence[str], labels: Sequence[str]) -> MaskPart:
-    """Give the part with its class numbers turned into those of `labels`, by name: "0", "1", … were never names."""
+    """Give the part with its class numbers turned into those of `labels`, by name: "0", "1", … were never names.
+
+    Two grounds are the same.
+    """
     counted = list(names) == [str(number) for number in range(len(names))]
     if tuple(names) == tuple(labels) or (counted and not any(label.isdecimal() for label in labels)):
         return part
-    table = [254] * IGNORED + [IGNORED]  # 254: no class of ours
+    table, strange = [254] * IGNORED + [IGNORED], dict[int, str]()  # 254: no class of ours, without a name
     for number, name in enumerate(names):
         if name in labels:
             table[number] = list(labels).index(name)
-    return _by_table(part, table)
+        elif number == 0 and is_ground(name) and is_ground(labels[0]) and labels[0] not in names:
+            table[0] = 0  # "background" of outlines is the "ground" of another
+        elif len(labels) + len(strange) < 254:
+            table[number] = len(labels) + len(strange)
+            strange[table[number]] = name
+    return replace(_by_table(part, table), strange=strange)
 
 
 def _by_table(part: MaskPart, table: Sequence[int]) -> MaskPart:

@@ -29,9 +29,6 @@ from hub.transforms.joint import IGNORED
 
 MULTIPLE = 32
 """Sides are padded to multiples of this: the coarsest map of every encoder then has whole cells."""
-GROUNDS = ("background", "ground")
-"""Names of a first label that stands for everything else, and is not painted."""
-
 TILE, OVERLAP = 512, 64
 """Pixels of a tile's side, and of what it shares with the next one."""
 BAND = 1 << 22
@@ -253,7 +250,7 @@ class SemanticSegmentation(Plain):
                 hint="draw(picture, predict(picture)[0]), with the picture that was answered",
             )
         paint = Image.fromarray(colours[mask])
-        ground = 0 if labels[0].lower().strip("_") in GROUNDS else -1
+        ground = 0 if joint.is_ground(labels[0]) else -1
         where = Image.fromarray(np.where(mask == ground, 0, 140).astype(np.uint8))
         drawn = Image.composite(paint, picture.convert("RGB"), Image.new("L", picture.size))
         drawn = Image.composite(paint, drawn, where)

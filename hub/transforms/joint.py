@@ -16,6 +16,13 @@ from hub.errors import InputError
 from hub.transforms import image
 
 IGNORED = 255
+GROUNDS = ("background", "ground")
+"""Names of a first label that stands for everything else, and is not painted."""
+
+
+def is_ground(label: str) -> bool:
+    """Say whether a first label of this name stands for everything else."""
+    return label.lower().strip("_") in GROUNDS
 
 
 def read_mask(source: Any) -> np.ndarray:
