@@ -380,6 +380,24 @@ def test_255_counts_for_no_class(tmp_path: Path) -> None:
     assert sum(found.train.counts().values()) == 3 * 60
 
 
+def test_pictures_without_a_labelled_pixel_measure_nothing(tmp_path: Path) -> None:
+    pairs = [picture_and_mask(n) for n in range(6)]
+    blank = [(picture_and_mask(n)[0], np.full((10, 12), 255, np.uint8)) for n in range(10, 40)]
+    found = prepare_masks([*pairs, *blank])
+    assert found.valid is not None
+    assert (len(found.train), len(found.valid)) == (5, 1)
+    assert sum(found.valid.counts().values()) == 120
+    assert "30 of 36 pictures have no pixel with a class, and were left out" in found.describe()
+    said = "expected pixels that have a class, found none: all are 255"
+    for refused in (
+        lambda: prepare_masks(pairs, valid=blank),
+        lambda: prepare_masks(pairs, test=blank),
+        lambda: prepare_masks_evaluation(blank, labels=NAMES),
+    ):
+        with pytest.raises(DataError, match=said):
+            refused()
+
+
 def test_masks_of_0_and_255_say_what_to_do() -> None:
     picture, mask = picture_and_mask(0)
     numbers = (np.asarray(mask) > 0).astype(np.uint8) * 255

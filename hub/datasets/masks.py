@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -78,6 +78,10 @@ class Masks(Dataset):
         """Give the number of pixels of every class."""
         return dict(zip(self.labels, self._pixels[self._index].sum(axis=0).tolist(), strict=True))
 
+    def labelled(self) -> Dataset:
+        """Give those of which some pixel has a class: others neither teach nor measure anything."""
+        return self.select(np.flatnonzero(self._pixels[self._index].any(axis=1)))
+
     def describe(self) -> str:
         """Give a line for a person: pictures, and the share of pixels that each class has."""
         counts = self.counts()
@@ -127,8 +131,13 @@ def prepare_masks(
     checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe)
     whole, chosen = checked["train"], checked.get("valid")
     if chosen is None and valid is not False:
-        whole, chosen = split_at_random(whole, seed=seed)
-        count = len(whole) + len(chosen)
+        every, some = len(whole), cast(Masks, whole).labelled()
+        if len(some) < every:
+            notes.append(
+                f"{every - len(some)} of {every} pictures have no pixel with a class, and were left out"
+            )
+        whole, chosen = split_at_random(some, seed=seed)
+        count = len(some)
         notes.append(f"no validation data was given: {len(chosen)} of {count} pictures were held out")
     return Prepared(whole, chosen, checked.get("test"), tuple(notes))
 
@@ -174,6 +183,12 @@ def _checked(
             hint="255 marks pixels without a class: a mask of 0 and 255 should be saved as 0 and 1",
         )
     checked = check(*(found.get(role) for role in ROLES), probe=probe, on_bad=on_bad, workers=workers or None)
+    for each in checked.splits:
+        if each is not None and len(each) and not any(each.counts().values()):
+            raise DataError(
+                f"{each.name}: expected pixels that have a class, found none: all are {IGNORED}",
+                hint=f"{IGNORED} marks pixels without a class; nothing can be learnt from them or measured on them",
+            )
     notes = [str(checked)] if checked.dropped else []
     splits = dict(zip(ROLES, checked.splits, strict=True))
     return {role: part for role, part in splits.items() if part is not None}, notes
