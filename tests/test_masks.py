@@ -257,6 +257,15 @@ def test_run_lengths_go_down_the_columns_and_a_crowd_has_no_class(tmp_path: Path
     assert np.array_equal(mask, expected.reshape(20, 10).T)
 
 
+def test_json_of_other_programs_is_read_or_refused_in_words(tmp_path: Path) -> None:
+    path = coco(tmp_path, [{}, {"image_id": 1}])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(prepare_masks(path, valid=False).train) == 2
+    path.write_text("[" * 200_000)
+    with pytest.raises(DataError, match="expected COCO's images, annotations and categories"):
+        prepare_masks(path)
+
+
 # corners, and the pixels [row, column] whose middles lie inside
 OUTLINES = [
     ([3, 2, 7, 2, 7, 5, 3, 5], [(y, x) for y in (2, 3, 4) for x in (3, 4, 5, 6)]),

@@ -329,7 +329,7 @@ def _from_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     """
     part = MaskPart(Rows(str(path)), [])
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
         numbers, names = _categories(data["categories"])
         images = {str(each["id"]): each for each in data["images"]}  # "3" is meant to be 3
         if len(images) < len(data["images"]):
@@ -352,7 +352,15 @@ def _from_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
             if key not in bad:
                 part.rows.paths.append(str(_picture_of(path.parent, each["file_name"])))
                 part.masks.append(Mask(Polygons(_size(each), tuple(shapes[key]))))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as problem:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        OSError,
+        RecursionError,
+    ) as problem:
         raise DataError(
             f"{path}: expected COCO's images, annotations and categories: {_said(problem)}"
         ) from problem
