@@ -257,6 +257,14 @@ def test_run_lengths_go_down_the_columns_and_a_crowd_has_no_class(tmp_path: Path
     assert np.array_equal(mask, expected.reshape(20, 10).T)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_crowd_lies_below_what_is_known(tmp_path: Path, first: bool) -> None:
+    crowd = {"segmentation": [[0, 0, 20, 0, 20, 5, 0, 5]], "iscrowd": 1}
+    path = coco(tmp_path, [crowd, {}] if first else [{}, crowd], names=("dog",))
+    counts = np.bincount(np.asarray(prepare_masks(path, valid=False).train[0].label).ravel(), minlength=256)
+    assert (counts[0], counts[1], counts[255]) == (200 - 100 - 18, 36, 100 - 18)
+
+
 def test_json_of_other_programs_is_read_or_refused_in_words(tmp_path: Path) -> None:
     path = coco(tmp_path, [{}, {"image_id": 1}])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

@@ -336,7 +336,8 @@ def _from_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
             raise ValueError("expected another id for every picture")
         shapes: dict[str, list[Shape]] = {key: [] for key in images}
         bad: set[str] = set()
-        for each in data["annotations"]:
+        # A crowd is drawn around many things: what is known of one of them lies above it.
+        for each in sorted(data["annotations"], key=lambda each: not each.get("iscrowd")):
             key = str(each["image_id"])
             try:
                 shapes[key] += _shapes(each, numbers, _size(images[key]))
@@ -398,11 +399,12 @@ def _categories(listed: list[dict[str, Any]]) -> tuple[dict[str, int], tuple[str
 def _shapes(annotation: Mapping[str, Any], numbers: Mapping[str, int], size: tuple[int, int]) -> list[Shape]:
     """Give what an annotation covers: its polygons, or its run lengths. Raises KeyError, TypeError or ValueError.
 
-    Run lengths of a crowd are marked as pixels without a class: such a region is drawn around many things.
+    A crowd is marked as pixels without a class: such a region is drawn around many things.
     """
     category = str(annotation["category_id"])
     if category not in numbers:
         raise ValueError(f"no category has the id {category}")
+    number = IGNORED if annotation.get("iscrowd") else numbers[category]
     outline = annotation["segmentation"]
     if isinstance(outline, Mapping):
         counts = outline["counts"]
@@ -413,7 +415,7 @@ def _shapes(annotation: Mapping[str, Any], numbers: Mapping[str, int], size: tup
         fits = runs.ndim == 1 and ((runs >= 0) & (runs <= area)).all() and runs.sum() <= area
         if not fits or tuple(outline["size"]) != size[::-1]:  # its height comes first
             raise ValueError(f"expected run lengths of a picture of {size[0]}×{size[1]} pixels")
-        return [(IGNORED if annotation.get("iscrowd") else numbers[category], runs)]
+        return [(number, runs)]
     if not outline:
         raise ValueError("expected polygons, found none")
     shapes: list[Shape] = []
@@ -423,5 +425,5 @@ def _shapes(annotation: Mapping[str, Any], numbers: Mapping[str, int], size: tup
             raise ValueError("expected polygons of three points at least, x and y of each")
         if not (np.abs(corners) < FARTHEST).all():  # false for NaN too
             raise ValueError("expected points on the picture, found others")
-        shapes.append((numbers[category], corners.reshape(-1, 2)))
+        shapes.append((number, corners.reshape(-1, 2)))
     return shapes
