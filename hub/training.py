@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from hub.errors import SpecError, UsageError
 from hub.files import read_text, storage_errors
 from hub.finetune import plan as planning
 from hub.finetune import resume
-from hub.finetune.batches import Batches, ItemCache, Read
+from hub.finetune.batches import ItemCache, Read
 from hub.finetune.checkpoint import Checkpoints
 from hub.finetune.config import Config
 from hub.finetune.distributed import Group
@@ -46,6 +47,8 @@ from hub.tasks.text_classification import OfTexts
 LOOKED_AT = 1000
 """So many texts of the training, from all over it, are looked at for words that the tokenizer does not know."""
 MOST_UNKNOWN = 1 / 3
+TAUGHT_AT_ONCE = 32
+"""Samples that a teacher answers for in one batch."""
 MULTI_TASK = "multi_task_"
 """How the name of a task begins that answers several questions of the task whose name follows."""
 
@@ -199,19 +202,40 @@ def _steps(spec: ModuleSpec) -> str:
 
 
 def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
-    """Give the logits of a `hub.Module`, float32 [N, L], for every training sample, without random variants.
+    """Give what a `hub.Module` teaches of every training sample, without random variants: float32 [N, L].
 
-    Raises UsageError for a teacher with other labels.
+    Of tagged words it is [N, W, L], NaN behind the last word and where there is no answer. Raises UsageError for a
+    teacher of another task or with other labels.
     """
+    if (teacher.task, _has_several(teacher)) != (job.task.name, job.task.multi_label):
+        found = f"{teacher.task}, multi_label={_has_several(teacher)}"
+        raise UsageError(
+            f"teacher {teacher.name}: expected a module for {job.task.name}, multi_label={job.task.multi_label}, "
+            f"found one for {found}",
+            hint="fine-tune the teacher on the same data first, and pass the module that comes of it",
+        )
     if teacher.labels != job.task.labels:
         raise UsageError(
             f"teacher {teacher.name}: expected the labels {', '.join(job.task.labels[:10])}, "
             f"found {', '.join(teacher.labels[:10])}",
             hint="fine-tune the teacher on the same data first, and pass the module that comes of it",
         )
-    items = ItemCache(job.task.examples(teacher.preprocessor))
-    batches = Batches(Read(job.sets.train.samples, items, job.sets.train.targets), batch_size=32)
-    return np.concatenate([infer(teacher.network, given) for given, _ in batches.epoch()])
+    train, examples = job.sets.train, job.task.examples(teacher.preprocessor)
+    rows: list[np.ndarray] = []
+    for indices in np.array_split(np.arange(len(train)), -(-len(train) // TAUGHT_AT_ONCE)):
+        samples = [train.samples[index] for index in indices.tolist()]
+        read = [examples.read(sample) for sample in samples]
+        given = examples.batch(read, train.targets[indices])[0]
+        own = map(train.items.item, samples)
+        rows.extend(job.task.lessons(partial(infer, teacher.network), given, read, own))
+    answers = np.full((len(rows), max([1, *map(len, rows)]), *rows[0].shape[1:]), np.nan, np.float32)
+    for answer, row in zip(answers, rows, strict=True):
+        answer[: len(row)] = row
+    return answers
+
+
+def _has_several(module: Any) -> bool:
+    return module.spec.head is not None and bool(module.spec.head.multi_label)
 
 
 def command(

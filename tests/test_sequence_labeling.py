@@ -66,7 +66,7 @@ def trained() -> tuple[SequenceLabeling, Any]:
 
 def test_the_first_piece_of_a_word_has_its_label_and_the_rest_counts_for_nothing(library: bool) -> None:
     examples = SequenceLabeling.examples(reader(library))
-    [(tokens, labels)] = item = examples.read(Sample(["ann", "u.s.", "!"], (2, 1, 0)))
+    [(tokens, labels, _)] = item = examples.read(Sample(["ann", "u.s.", "!"], (2, 1, 0)))
     assert labels.tolist() == [IGNORED, 2, IGNORED, IGNORED, 1, *[IGNORED] * 3, 0, IGNORED]
     assert (labels.dtype, len(tokens), examples.length(item)) == (np.int64, 10, 10)
     short = examples.read(Sample(["a"], (2,)))
@@ -216,6 +216,26 @@ def test_pieces_that_count_for_nothing_have_no_gradient_and_a_batch_of_them_cost
     assert gradient[labels == IGNORED].max() == 0
     assert gradient[labels != IGNORED].min() > 0
     assert float(loss(given, paddle.full([4, 7], IGNORED, "int64"))) == 0
+
+
+def test_a_teacher_is_heeded_word_by_word() -> None:
+    logits, labels = random_batch()
+    labels[0, -1] = labels[1, 0] = OPEN  # one text in two rows
+    own = [logits[[0, 1]][labels[[0, 1]] >= 0], *(logits[row][labels[row] >= 0] for row in (2, 3))]
+    counts = [len(words) for words in own]
+    counts[1] -= 1  # of which the teacher read less
+    answers = np.full((3, 14, len(BIO)), np.nan, np.float32)  # as wide as the longest text of all
+    for row, count in zip(answers, counts, strict=True):
+        row[:count] = np.random.default_rng(count).normal(size=(count, len(BIO)))
+    loss = SequenceLabeling(BIO).from_teacher(lambda student, teacher: ((student - teacher) ** 2).mean())
+    given, targets = paddle.to_tensor(logits), tuple(map(paddle.to_tensor, (labels, answers)))
+    heeded = np.concatenate([words[:count] for words, count in zip(own, counts, strict=True)])
+    said = np.concatenate([row[:count] for row, count in zip(answers, counts, strict=True)])
+    assert float(loss(given, targets)) == pytest.approx(((heeded - said) ** 2).mean(), rel=1e-5)
+    assert isinstance(loss, WeightedMean)
+    assert float(loss.weight(targets)) == sum(counts)
+    nothing = targets[0], paddle.full([3, 14, len(BIO)], np.nan)
+    assert float(loss(given, nothing)) == 0
 
 
 def test_balanced_weights_favour_rare_tags_and_keep_the_scale() -> None:

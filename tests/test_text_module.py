@@ -162,6 +162,76 @@ def test_strategies_work_on_texts_and_a_run_goes_on(tmp_path: Path, strategy: st
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize("task", ["text_classification", "sequence_labeling", "siamese_matching"])
+def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(
+    tmp_path: Path, task: str
+) -> None:
+    data = DATA[task](48)
+    settings = {**SETTINGS, "valid": False, "epochs": 12}
+    teacher = turned(task, tmp_path / "tiny").finetune(data, output_dir=tmp_path / "teacher", **settings)
+    labels = [label for _, label in data]
+    wrong = [tags[::-1] for tags in labels] if task == "sequence_labeling" else labels[1:] + labels[:1]
+    student = turned(task, tmp_path / "tiny").finetune(
+        [(given, label) for (given, _), label in zip(data, wrong, strict=True)],
+        teacher=teacher, teacher_weight=1.0, temperature=2.0, output_dir=tmp_path / "run", **settings,
+    )  # fmt: skip
+    found, expected = (
+        [
+            one.get("label") or [each["start"] for each in one["entities"]]
+            for one in module.predict([a for a, _ in data])
+        ]
+        for module in (student, teacher)
+    )
+    assert np.mean([one == other for one, other in zip(found, expected, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_teacher_of_tags_may_take_words_apart_in_another_way(tmp_path: Path, long: bool) -> None:
+    """Its pieces are letters, so that it reads a text in other windows than the student."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = [*PIECES[:4], ".", *letters, *(f"##{each}" for each in letters)]
+    large = hub.Module.create(
+        "letters", task="sequence_labeling", preprocess=[{"tokenize": {"max_length": 24}}],
+        arch={**ARCH, "vocab_size": len(pieces), "max_position_embeddings": 32},
+        files={"vocab.txt": "".join(f"{piece}\n" for piece in pieces).encode()},
+    )  # fmt: skip
+    data, settings = documents(16) if long else tagged(48), {**SETTINGS, "valid": False}
+    teacher = large.finetune(data, output_dir=tmp_path / "teacher", **{**settings, "epochs": 16})
+    expected = teacher.evaluate(data)["f1"]
+    wrong = [(words, tags[::-1]) for words, tags in data]
+    student = turned("sequence_labeling", tmp_path / "tiny").finetune(
+        wrong, teacher=teacher, teacher_weight=1.0, temperature=2.0, output_dir=tmp_path / "run", **settings
+    )
+    assert expected > 0.6
+    assert student.evaluate(data)["f1"] > 0.9 * expected
+
+
+@pytest.mark.parametrize("task", ["text_classification", "sequence_labeling"])
+def test_a_teacher_is_the_same_in_parts(tmp_path: Path, task: str) -> None:
+    data, settings = DATA[task](24), {**SETTINGS, "valid": False, "epochs": 2, "learning_rate": 1e-3}
+    teacher = turned(task, tmp_path / "tiny").finetune(data, output_dir=tmp_path / "teacher", **settings)
+    whole, parts = (
+        turned(task, tmp_path / "tiny").finetune(
+            data, teacher=teacher, output_dir=tmp_path / str(most), max_tokens=most, **settings
+        ).run
+        for most in (4096, 30)
+    )  # fmt: skip
+    for one, other in zip(whole.history, parts.history, strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+
+
+def test_a_teacher_of_another_task_is_refused(tmp_path: Path) -> None:
+    data, settings = pairs(12), {**SETTINGS, "epochs": 1}
+    teacher = turned("text_matching", tmp_path / "tiny").finetune(
+        data, output_dir=tmp_path / "teacher", **settings
+    )
+    with pytest.raises(UsageError, match=r"teacher tiny_words.*: expected a module for siamese_matching"):
+        turned("siamese_matching", tmp_path / "tiny").finetune(
+            data, teacher=teacher, output_dir=tmp_path / "run", **settings
+        )
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_encoder_without_its_last_layer_is_saved_and_loaded_as_such(tmp_path: Path) -> None:
     module = turned("text_classification", tmp_path / "tiny")
     module.finetune(texts(30), drop_groups=1, output_dir=tmp_path / "run", **SETTINGS)

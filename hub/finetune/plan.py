@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,9 @@ from hub.tasks.base import Loss, Sum, WeightedMean
 SMALL_NETWORK, COMPACT_NETWORK = 3_000_000, 50_000_000  # parameters
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 120, 5, 40
 LOSS_SETTINGS = ("loss", "class_weight", "label_smoothing", "focal_gamma")
-CLASS_SETTINGS = ("sampler", "mixup", "cutmix", "teacher", "teacher_weight", "temperature")
-"""Beside these, what means something only where samples have classes."""
+CLASS_SETTINGS = ("sampler", "mixup", "cutmix")
+"""What means something only where a sample has a class, or several."""
+TEACHER_SETTINGS = ("teacher", "teacher_weight", "temperature")
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def plan(
     if stopper is not None:
         stopper.check(metric=metric, metrics=task.metrics, has_valid=sets.valid is not None)
     strategy = config.strategy or task.default_strategy
+    _refuse_others(config, task, sets)
     if task.of_numbers:
-        _refuse_classes(config, task)
         task.scale_to(sets.train.targets)  # type: ignore[attr-defined]
     network = Network(backbone, task.build_head(backbone.feature_spec))
     frozen = freezing.choose(network, "backbone" if strategy == "probe" else config.freeze)
@@ -149,14 +150,17 @@ def usual_rate(task: Task, strategy: str, size: int) -> float:
     return task.compact_rate if size < COMPACT_NETWORK else 1e-4
 
 
-def _refuse_classes(config: Config, task: Task) -> None:
-    """Raise UsageError for a setting that needs classes, for a task that has numbers."""
-    for name in CLASS_SETTINGS:
-        value = getattr(config, name)
-        if value != getattr(Config, name):
-            raise UsageError(
-                f"{name}={value!r} means nothing for {task.name}", hint="it is for tasks with classes"
-            )
+def _refuse_others(config: Config, task: Task, sets: Sets) -> None:
+    """Raise UsageError for a setting that is for other tasks."""
+    has_class = not (task.of_numbers or sets.train.items.examples.targets_from_items)
+    for names, fits, what in (
+        (CLASS_SETTINGS, has_class, "tasks in which a sample has a class"),
+        (TEACHER_SETTINGS, hasattr(task, "from_teacher"), "classification, matching and tagged words"),
+    ):
+        for name in names:
+            value = getattr(config, name)
+            if value != getattr(Config, name) and not fits:
+                raise UsageError(f"{name}={value!r} means nothing for {task.name}", hint=f"it is for {what}")
 
 
 def _plain(value: Any) -> Any:
@@ -187,23 +191,26 @@ def _loss(config: Config, task: Task, sets: Sets) -> Loss:
     own = task.loss(**options)
     if config.teacher is None:
         return own
-    share = config.teacher_weight
-    learn = partial(
+    distance = partial(
         regularize.distillation_loss, temperature=config.temperature, multi_label=task.multi_label
     )
-    parts = getattr(task, "parts", {"": slice(None)}).values()  # each question has a softmax of its own
+    from_teacher = task.from_teacher(distance)  # type: ignore[attr-defined]
+    return Sum(
+        _share(1 - config.teacher_weight, own, lambda targets: targets[0]),
+        _share(config.teacher_weight, from_teacher, lambda targets: targets),
+    )
 
-    def from_labels(outputs: Any, targets: Any) -> Any:
-        return (1 - share) * own(outputs, targets[0])
 
-    def from_teacher(outputs: Any, targets: Any) -> Any:
-        answers = targets[1]
-        return share * sum(learn(outputs[:, part], answers[:, part]) for part in parts) / len(parts)
+def _share(share: float, loss: Loss, of: Callable[[Any], Any]) -> Loss:
+    """Give so much of a loss, for what `of` gives of the targets."""
 
-    if isinstance(own, WeightedMean):
-        weight = own.weight
-        return Sum(WeightedMean(from_labels, lambda targets: weight(targets[0])), from_teacher)
-    return Sum(from_labels, from_teacher)
+    def part(outputs: Any, targets: Any) -> Any:
+        return share * loss(outputs, of(targets))
+
+    if isinstance(loss, WeightedMean):
+        weight = loss.weight
+        return WeightedMean(part, lambda targets: weight(of(targets)))
+    return part
 
 
 def _of_label(label: Any, items: ItemCache) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Protocol
 
@@ -19,6 +19,9 @@ from hub.modules.preprocessor import Preprocessor
 
 Loss = Callable[[Any, Any], Tensor]
 """From (outputs, targets) of a batch to a scalar."""
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""From the logits of a student and of its teacher, [N, L] each, to a scalar: a mean over the rows."""
 
 
 class WeightedMean:
@@ -180,6 +183,12 @@ class Plain:
         """Say what it took from the data that a person should know, a line each."""
         return []
 
+    def lessons(
+        self, run: Run, inputs: Arrays, items: Sequence[Any], own: Iterable[Any]
+    ) -> Sequence[np.ndarray]:
+        """Give what the teacher's network finds: a row for each sample."""
+        return run(inputs)
+
     def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
         """Give what of a result is kept as a picture of its own, by name."""
         return {}
@@ -188,13 +197,14 @@ class Plain:
 class Task(Protocol):
     """One task for one set of labels. `Plain` has what most of them share.
 
-    Five methods are optional. `in_order(data, labels, **options)`, of the class, gives the labels of the training data
+    Six methods are optional. `in_order(data, labels, **options)`, of the class, gives the labels of the training data
     in the order that the task needs. `scale_to(targets)` takes note of the numbers of the training, float64 [N], before
     the head is built (`of_numbers`). `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
     closed form, NaN where a sample says nothing of a label; of a head on maps a cell is a sample, and `targets` are the
-    class numbers of its pixels [N, P]. `misses(outputs, targets)` gives (row, expected, found, score) of each wrong
-    answer, for the report, and then `show(source)` an input as a person looks at it: a picture, a text or a
-    report.Audio.
+    class numbers of its pixels [N, P]. `from_teacher(distance)` gives the Loss of a student, for the targets (its own,
+    `lessons`), where what a teacher says of a sample holds for its random variants too. `misses(outputs, targets)`
+    gives (row, expected, found, score) of each wrong answer, for the report, and then `show(source)` an input as a
+    person looks at it: a picture, a text or a report.Audio.
     """
 
     name: str
@@ -246,6 +256,14 @@ class Task(Protocol):
 
     def notes(self) -> list[str]:
         """Say what it took from the data that a person should know, a line each."""
+
+    def lessons(
+        self, run: Run, inputs: Arrays, items: Sequence[Any], own: Iterable[Any]
+    ) -> Sequence[np.ndarray]:
+        """Give what a student is to learn of each sample: logits float32 [L], or [n, L] of what it has n of.
+
+        `run` is a teacher's network, `inputs` its samples, which it read as `items` and the student as `own`.
+        """
 
     def meter(self) -> Meter:
         """Give an empty meter."""

@@ -13,7 +13,7 @@ from hub.errors import SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import losses
-from hub.tasks.base import Examples, Loss, Meter, Plain, Run
+from hub.tasks.base import Distance, Examples, Loss, Meter, Plain, Run
 from hub.tasks.classification_metrics import TOP_K, MultiLabelMeter, SingleLabelMeter
 
 _METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted", "precision_macro", "recall_macro")
@@ -100,6 +100,10 @@ class Classification(Plain):
         if not isinstance(chosen, Mapping):
             raise UsageError(f"class_weight: expected 'balanced' or {{name: weight}}, found {chosen!r}")
         return losses.named_weights(self.labels, chosen)
+
+    def from_teacher(self, distance: Distance) -> Loss:
+        """Give the distance from a teacher's answers."""
+        return lambda outputs, targets: distance(outputs, targets[1])
 
     @staticmethod
     def examples(preprocessor: Preprocessor) -> Examples:

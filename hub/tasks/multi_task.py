@@ -22,7 +22,7 @@ from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card, losses
 from hub.tasks.audio_classification import AudioClassification
-from hub.tasks.base import Examples, Loss, Meter, Plain, Run, WeightedMean
+from hub.tasks.base import Distance, Examples, Loss, Meter, Plain, Run, WeightedMean
 from hub.tasks.classification import FOCAL_GAMMA, TOP_K, Classification
 from hub.tasks.classification_metrics import SingleLabelMeter
 from hub.tasks.image_classification import ImageClassification
@@ -132,6 +132,16 @@ class MultiTask(Plain):
             self.single(self.labels[part]).class_weight("balanced", counts) for part in self.parts.values()
         ]
         return np.concatenate([weights for weights in each if weights is not None])
+
+    def from_teacher(self, distance: Distance) -> Loss:
+        """Give the mean distance from a teacher's answers over the questions, each with a softmax of its own."""
+        parts = self.parts.values()
+
+        def loss(outputs: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+            each = [distance(outputs[:, part], targets[1][:, part]) for part in parts]
+            return sum(each[1:], each[0]) / len(each)
+
+        return loss
 
     @classmethod
     def examples(cls, preprocessor: Preprocessor) -> Examples:

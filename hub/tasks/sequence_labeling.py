@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
@@ -24,7 +24,7 @@ from hub.modules.archs import Backbone, FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks import answer_card, tag_sequences
-from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, WeightedMean
+from hub.tasks.base import Arrays, Distance, Examples, Loss, Plain, Run, Sample, WeightedMean
 from hub.tasks.classification import FOCAL_GAMMA, Classification
 from hub.tasks.sequence_labeling_metrics import IGNORED, OPEN, SpanMeter, tagged
 from hub.tasks.spans import FREE, Span, best_tags, chances, recognise
@@ -47,12 +47,20 @@ _TOGETHER = re.compile(rf"(?:{_SPELLED}|{_LETTER}+)(?:{_JOINT}{_LETTER}+)*")
 """What is one word in tagged data and several to most tokenizers: O'Brien, Coca-Cola, U.S., 1,000."""
 
 
+class TaggedWindow(NamedTuple):
+    """What the network takes at once of a text: pieces, a label for each, and which of the words is its first."""
+
+    tokens: Tokens
+    labels: np.ndarray
+    start: int
+
+
 class TaggedExamples(TextExamples):
-    """Words with tags: `read` gives (Tokens, int64 labels) of each window of a text, `batch` pads both."""
+    """Words with tags: `read` gives the TaggedWindows of a text, `batch` a row for each."""
 
     targets_from_items = True
 
-    def read(self, sample: Sample) -> list[tuple[Tokens, np.ndarray]]:
+    def read(self, sample: Sample) -> list[TaggedWindow]:
         """Give the pieces of each window of the words, and for each piece a label: OPEN at edges within the text.
 
         Raises InputError where there is not a tag for every word.
@@ -68,14 +76,16 @@ class TaggedExamples(TextExamples):
         for window in windows(words, self.preprocessor.read(words), of_texts(self.preprocessor)):
             labels = np.full(len(window.tokens), IGNORED, np.int64)
             labels[window.pieces] = tags[window.start + window.tokens.words[window.pieces]]
-            item.append((window.tokens, labels))
-        for (_, before), (_, behind) in pairwise(item):
-            before[-1] = behind[0] = OPEN  # the pieces at the edges of a window are special ones
+            item.append(TaggedWindow(window.tokens, labels, window.start))
+        for one, following in pairwise(item):
+            one.labels[-1] = following.labels[0] = (
+                OPEN  # the pieces at the edges of a window are special ones
+            )
         return item
 
     def length(self, item: Any) -> int | None:
         """Give the number of pieces in all windows."""
-        return sum(len(tokens) for tokens, _ in item)
+        return sum(len(window.tokens) for window in item)
 
     def cut(self, item: Any) -> int:
         """Give 0: all of a text is read."""
@@ -84,8 +94,8 @@ class TaggedExamples(TextExamples):
     def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
         """Give ((ids, segments, mask), labels), each int64 [N, L]: a row for each window of the texts, in order."""
         rows = [window for item in items for window in item]
-        inputs = self.preprocessor.batch([tokens for tokens, _ in rows])
-        return inputs, _padded([own for _, own in rows], IGNORED)
+        inputs = self.preprocessor.batch([row.tokens for row in rows])
+        return inputs, _padded([row.labels for row in rows], IGNORED)
 
 
 class SequenceLabeling(OfTexts, Plain):
@@ -194,6 +204,30 @@ class SequenceLabeling(OfTexts, Plain):
     def _of_sequences(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return tag_sequences.loss(outputs, targets, self._transitions, goes_on=OPEN)
 
+    def from_teacher(self, distance: Distance) -> Loss:
+        """Give the distance from a teacher's answers, a mean over the words that it answered for."""
+
+        def loss(outputs: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+            student, teacher = _side_by_side(outputs, *targets)
+            places = paddle.nonzero(_answered(teacher)).flatten()
+            if not len(places):
+                return outputs.sum() * 0
+            return distance(paddle.gather(student, places), paddle.gather(teacher, places))
+
+        return WeightedMean(loss, lambda targets: _answered(targets[1]).astype("float32").sum())
+
+    def lessons(
+        self, run: Run, inputs: Arrays, items: Sequence[Any], own: Iterable[Any]
+    ) -> Sequence[np.ndarray]:
+        """Give a row for each word that the student reads, NaN where its teacher has no piece of it."""
+        logits, found = iter(_in_parts(run, inputs)), []
+        for theirs, ours in zip(items, own, strict=True):
+            said, read = _word_numbers(theirs), _word_numbers(ours)
+            words = np.full((1 + max([0, *said, *read]), len(self.labels)), np.nan, np.float32)
+            words[said] = np.concatenate([next(logits)[: len(row.labels)][row.labels >= 0] for row in theirs])
+            found.append(words[read])
+        return found
+
     def meter(self) -> SpanMeter:
         """Give an empty meter."""
         return SpanMeter(self.scheme)
@@ -205,9 +239,7 @@ class SequenceLabeling(OfTexts, Plain):
         if len(first) == len(targets):
             yield run(inputs), targets
             return
-        parts = [slice(start, start + AT_ONCE) for start in range(0, len(targets), AT_ONCE)]
-        outputs = [rows for part in parts for rows in run(tuple(array[part] for array in inputs))]
-        logits = [rows[own >= 0] for rows, own in zip(outputs, targets, strict=True)]
+        logits = [rows[own >= 0] for rows, own in zip(_in_parts(run, inputs), targets, strict=True)]
         labels = [own[own >= 0] for own in targets]
         texts = [slice(start, end) for start, end in pairwise([*first.tolist(), len(targets)])]
         whole = [[np.concatenate(each[text]) for text in texts] for each in (logits, labels)]
@@ -317,6 +349,12 @@ def words_of_text(tokens: Tokens, text: str) -> np.ndarray:
     return pieces[visible & ~within]
 
 
+def _in_parts(run: Run, inputs: Arrays) -> Iterator[np.ndarray]:
+    """Give the network's outputs row by row; long texts have many, and not all go through it together."""
+    for start in range(0, len(inputs[0]), AT_ONCE):
+        yield from run(tuple(array[start : start + AT_ONCE] for array in inputs))
+
+
 def _padded(rows: Sequence[np.ndarray], filling: int) -> np.ndarray:
     """Give rows in one array, filled up to the longest."""
     found = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), filling, rows[0].dtype)
@@ -330,6 +368,29 @@ def _counted(targets: Tensor) -> tuple[Tensor, Tensor]:
     labels = targets.flatten()
     places = paddle.nonzero(labels >= 0).flatten()
     return places, paddle.gather(labels, places) if len(places) else labels
+
+
+def _word_numbers(item: Sequence[TaggedWindow]) -> list[int]:
+    """Give which words of a text its windows speak for, in order."""
+    return [int(n) for row in item for n in row.start + row.tokens.words[row.labels >= 0]]
+
+
+def _side_by_side(outputs: Tensor, labels: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the logits [n, K] of the words of a student, in rows of windows, and of its teacher, in rows of texts."""
+    speaks = labels.numpy() >= 0
+    text = np.cumsum(labels[:, 0].numpy() != OPEN) - 1
+    words = np.bincount(text, speaks.sum(axis=1), minlength=len(answers))
+    there = np.arange(answers.shape[1]) < words[:, None]
+    student, teacher = (
+        paddle.gather(each.reshape([-1, each.shape[2]]), paddle.to_tensor(np.flatnonzero(chosen)))
+        for each, chosen in ((outputs, speaks), (answers, there))
+    )
+    return student, teacher
+
+
+def _answered(answers: Tensor) -> Tensor:
+    """Say of each word whether a teacher answered for it."""
+    return ~paddle.isnan(answers[..., 0])
 
 
 # ---- texts of any length ----

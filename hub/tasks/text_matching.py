@@ -8,7 +8,7 @@ can be kept, so that a query is compared with a million texts in the time of one
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card
-from hub.tasks.base import Arrays, Examples, Loss, Run, Sample, WeightedMean
+from hub.tasks.base import Arrays, Distance, Examples, Loss, Run, Sample, WeightedMean
 from hub.tasks.classification import FOCAL_GAMMA, Classification
 from hub.tasks.classification_metrics import SingleLabelMeter
 from hub.tasks.losses import LOSSES
@@ -293,6 +293,17 @@ class SiameseMatching(TextMatching):
             return own + contrast(vectors, targets == positive) if contrastive else own
 
         return WeightedMean(loss, each.weight) if isinstance(each, WeightedMean) else loss
+
+    def from_teacher(self, distance: Distance) -> Loss:
+        """Give the distance from a teacher's answers."""
+        each = super().from_teacher(distance)
+        return lambda outputs, targets: each(outputs[0], targets)
+
+    def lessons(
+        self, run: Run, inputs: Arrays, items: Sequence[Any], own: Iterable[Any]
+    ) -> Sequence[np.ndarray]:
+        """Give the logits, without the vectors."""
+        return run(inputs)[0]
 
     def meter(self) -> PairMeter:
         """Give an empty meter."""
