@@ -220,6 +220,18 @@ def test_ctrl_c_in_an_epoch_keeps_the_best_and_says_where(tmp_path: Path, python
             "seed: expected a whole number of at least 0 and below 4294967296, found 4294967296",
         ),
         ({"workers": -1}, "workers: expected a whole number of at least 0, found -1"),
+        ({"focal_gamma": 3.0}, "focal_gamma=3.0 belongs to loss='focal', found loss='cross_entropy'"),
+        ({"temperature": 2}, "temperature=2 belongs to teacher, found teacher=None"),
+        ({"teacher_weight": 0.0}, "teacher_weight=0.0 belongs to teacher, found teacher=None"),
+        ({"views": 2}, "views=2 belongs to features that are kept, and nothing is frozen from the input on"),
+        (
+            {"views": 2, "freeze": ["backbone.*.bias"]},
+            "views=2 belongs to features that are kept, and nothing is frozen",
+        ),
+        (
+            {"views": 2, "freeze": 2, "cache": False},
+            "views=2 belongs to features that are kept, found cache=False",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused_before_anything_happens(
@@ -234,6 +246,46 @@ def test_a_setting_that_cannot_be_meant_is_refused_before_anything_happens(
     after = weights.state_of(module.network)
     assert all((after[name] == before[name]).all() for name in before)
     assert module.labels == ("this", "that")
+
+
+def masks(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(np.stack([a] * 3, axis=2), (a > 128).astype(np.uint8)) for a, _ in samples(count)]
+
+
+def painted(count: int) -> list[np.ndarray]:
+    return [np.random.default_rng(n).integers(0, 255, (32, 32, 3)).astype(np.uint8) for n in range(count)]
+
+
+OTHERS = {
+    "semantic_segmentation": ("signs_fpn", masks),
+    "colorization": ("scenes_colorizer", painted),
+    "style_transfer": ("textures_stylizer", painted),
+    "sequence_labeling": ("sentences_static", lambda count: [(["a", "b"], ["O", "B-X"])] * count),
+    "text_classification": ("sentences_static", lambda count: [(f"a {n}", str(n % 2)) for n in range(count)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        *((task, name) for name in ("sampler", "mixup", "cutmix") for task in OTHERS if task != "text_classification"),
+        ("text_classification", "mixup"), ("text_classification", "cutmix"),
+        *((task, name) for name in ("teacher", "temperature", "teacher_weight") for task in [*OTHERS][:3]),
+    ],
+)  # fmt: skip
+def test_a_setting_for_other_tasks_is_refused_before_anything_happens(
+    tmp_path: Path, task: str, name: str
+) -> None:
+    module_name, data = OTHERS[task]
+    module = hub.Module(module_name, task=task)
+    value = {"sampler": "balanced", "teacher": module}.get(name, 0.2)
+    before = module.labels, module.task
+    with pytest.raises(
+        UsageError, match=f"{name}.* (means nothing for {task}|expected inputs of real numbers)"
+    ):
+        module.finetune(data(6), epochs=1, output_dir=tmp_path / "run", progress=False, **{name: value})
+    assert not (tmp_path / "run").exists()
+    assert (module.run, module.labels, module.task) == (None, *before)
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Config:
     anchor: strength of the pull back to the pretrained weights (L2-SP).
     average: decay of the moving average of the weights, which is then what is evaluated and kept (EMA).
     mixup, cutmix: the alpha of each; 0 is off.
-    teacher: a larger module with the same labels whose answers are learnt as well, with teacher_weight (0 to 1)
+    teacher: a larger module for the same task and labels whose answers are learnt as well, with teacher_weight (0 to 1)
         against the labels, at this temperature.
     schedule: "cosine", "linear", "one_cycle", "polynomial" or "constant", after `warmup`, a share of the run
         (None: the schedule's own).

@@ -36,13 +36,7 @@ def mix(
     """
     if not mixup and not cutmix:
         return inputs, targets
-    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind != "f":
-        found = inputs.dtype if isinstance(inputs, np.ndarray) else type(inputs).__name__
-        raise UsageError(f"mixup and cutmix: expected inputs of real numbers, found {found}", hint=HINT)
-    if cutmix and inputs.ndim != 4:
-        raise UsageError(
-            f"cutmix: expected pictures [N, C, H, W], found inputs of shape {inputs.shape}", hint=HINT
-        )
+    inputs = mixable(inputs, cutmix=bool(cutmix))
     cut = bool(cutmix) and (not mixup or rng.random() < 0.5)
     alpha = cutmix if cut else mixup
     keep = float(rng.beta(alpha, alpha))
@@ -57,6 +51,18 @@ def mix(
         mixed = _blend(inputs, inputs[partner], keep)
     soft = targets.astype(np.float32)
     return mixed, _blend(soft, soft[partner], keep)
+
+
+def mixable(inputs: Arrays, *, cutmix: bool) -> np.ndarray:
+    """Give the inputs of a batch. Raises UsageError for those that cannot be mixed, or not by `cutmix`."""
+    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind != "f":
+        found = inputs.dtype if isinstance(inputs, np.ndarray) else type(inputs).__name__
+        raise UsageError(f"mixup and cutmix: expected inputs of real numbers, found {found}", hint=HINT)
+    if cutmix and inputs.ndim != 4:
+        raise UsageError(
+            f"cutmix: expected pictures [N, C, H, W], found inputs of shape {inputs.shape}", hint=HINT
+        )
+    return inputs
 
 
 def _blend(own: np.ndarray, other: np.ndarray, keep: float) -> np.ndarray:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hub.errors import UsageError, one_of
-from hub.finetune import distributed, freezing, regularize
-from hub.finetune.batches import ItemCache, Read, digest_of
+from hub.finetune import distributed, freezing, mixing, regularize
+from hub.finetune.batches import FIRST, ItemCache, Read, digest_of
 from hub.finetune.config import Config
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.freezing import Frozen
@@ -128,6 +128,7 @@ def plan(
         task.scale_to(sets.train.targets)  # type: ignore[attr-defined]
     network = Network(backbone, task.build_head(backbone.feature_spec))
     frozen = freezing.choose(network, "backbone" if strategy == "probe" else config.freeze)
+    _refuse_idle(config, frozen)
     size = sum(parameter.size for parameter in backbone.parameters())
     learning_rate = config.learning_rate or usual_rate(task, strategy, size)
     Precision(config.precision)
@@ -161,6 +162,23 @@ def _refuse_others(config: Config, task: Task, sets: Sets) -> None:
             value = getattr(config, name)
             if value != getattr(Config, name) and not fits:
                 raise UsageError(f"{name}={value!r} means nothing for {task.name}", hint=f"it is for {what}")
+    if config.mixup or config.cutmix:  # the first sample says it of all
+        mixing.mixable(sets.train.take(FIRST, 0)[0], cutmix=bool(config.cutmix))
+
+
+def _refuse_idle(config: Config, frozen: Frozen) -> None:
+    """Raise UsageError for a setting that would do nothing without another one."""
+    for name in TEACHER_SETTINGS:
+        value = getattr(config, name)
+        if value != getattr(Config, name) and config.teacher is None:
+            raise UsageError(f"{name}={value!r} belongs to teacher, found teacher=None")
+    if config.views > 1 and not frozen.groups:
+        raise UsageError(
+            f"views={config.views!r} belongs to features that are kept, and nothing is frozen from the input on",
+            hint="freeze='backbone' or a number of groups, or leave views out: each epoch varies samples anew",
+        )
+    if config.views > 1 and not config.cache:
+        raise UsageError(f"views={config.views!r} belongs to features that are kept, found cache=False")
 
 
 def _plain(value: Any) -> Any:
