@@ -28,7 +28,7 @@ from hub.errors import SpecError, UsageError
 from hub.finetune import distributed, freezing
 from hub.finetune.batches import Batches, ItemCache
 from hub.finetune.callbacks import Callback, require_callbacks
-from hub.finetune.config import Config
+from hub.finetune.config import Config, flag
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.feature_store import FeatureStore
 from hub.finetune.features import Features
@@ -423,6 +423,8 @@ class Module(PaddleHubFace):
             takes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy, freeze=freeze,
             class_weight=class_weight, metric=metric, seed=seed, workers=workers, **more,
         )  # fmt: skip
+        if multi_label is not None:
+            multi_label = flag("multi_label", multi_label)
         group = distributed.group()
         say = _say if progress and group.first else _hush
         if device is not None:

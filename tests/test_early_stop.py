@@ -200,6 +200,8 @@ def test_the_argument_of_finetune_takes_five_forms() -> None:
     three = EarlyStop.of(3)
     assert three is not None
     assert three.patience == 3
+    of_numpy = EarlyStop.of(np.int64(3)), EarlyStop.of({"patience": np.int64(3), "min_delta": np.float32(0)})
+    assert [one and one.told for one in of_numpy] == [three.told] * 2
     given_as_dict = EarlyStop.of({"metric": "loss", "patience": 2, "min_delta": 0.5, "mode": "min"})
     assert given_as_dict is not None
     assert (given_as_dict.metric, given_as_dict.patience, given_as_dict.min_delta) == ("loss", 2, 0.5)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,11 @@ def test_ctrl_c_in_an_epoch_keeps_the_best_and_says_where(tmp_path: Path, python
             "class_weight['bar']: expected a number above 0, found inf",
         ),
         ({"class_weight": {"bar": "2"}}, "class_weight['bar']: expected a number above 0, found '2'"),
+        ({"class_weight": [1, 2]}, "class_weight: expected 'balanced' or {name: weight}, found list"),
+        ({"class_weight": np.ones(3)}, "{name: weight}, found ndarray"),
+        ({"clip_norm": float("inf")}, "clip_norm: expected a number above 0 and below inf, found inf"),
+        ({"checkpoint_minutes": float("inf")}, "checkpoint_minutes: expected a number above 0 and below inf"),
+        ({"multi_label": "no"}, "multi_label: expected True or False, found 'no'"),
         ({"freeze": 2.5}, "freeze: expected a number of groups, 'backbone' or a pattern of names, found 2.5"),
         ({"callbacks": Callback()}, "callbacks: expected a list of hub.finetune.callbacks.Callback, found <"),
         (
@@ -292,11 +298,16 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     one, other = (
         trained(
             tmp_path / kind.__name__, strategy="full", epochs=kind(2), batch_size=kind(8), freeze=kind(1), seed=kind(3),
-            learning_rate=rate, weight_decay=rate,
+            learning_rate=rate, weight_decay=rate, class_weight={name: kind(2), "dot": rate, "frame": share},
+            early_stop={"patience": kind(2), "min_delta": rate}, multi_label=no, cache=no,
         ).run
-        for kind, rate in ((int, 0.0078125), (np.int64, np.float32(0.0078125)))
+        for kind, rate, name, share, no in (
+            (int, 0.0078125, "bar", 0.5, False),
+            (np.int64, np.float32(0.0078125), np.str_("bar"), Fraction(1, 2), np.False_),
+        )
     )  # fmt: skip
     assert one.config == other.config
+    assert one.command == other.command
     assert one.history[-1]["train_loss"] == other.history[-1]["train_loss"]
 
 

@@ -84,6 +84,14 @@ def test_weights_that_cannot_be_meant_are_refused(weights: Any, message: str) ->
         MultiTaskImageClassification(LABELS, task_weights=weights)
 
 
+def test_weights_may_be_numbers_of_numpy() -> None:
+    weights = {"tone": np.float32(0.5), "shape": np.int64(2)}
+    assert MultiTaskImageClassification(LABELS, task_weights=weights).task_weights == {
+        "shape": 2,
+        "tone": 0.5,
+    }
+
+
 @pytest.mark.parametrize("weight", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize(
     "options",
@@ -490,9 +498,11 @@ def test_a_question_of_weight_0_leaves_its_rows_of_the_head_as_they_were(tmp_pat
 
     start = Start()
     module = tiny_module().finetune(
-        SETS, valid=False, output_dir=tmp_path / "run", cache=False, task_weights={"tone": 0}, weight_decay=0.0,
-        strategy="full", callbacks=[start], **USUAL | {"epochs": 2},
+        SETS, valid=False, output_dir=tmp_path / "run", cache=False, task_weights={"tone": np.float32(0)},
+        weight_decay=0.0, strategy="full", callbacks=[start], **USUAL | {"epochs": 2},
     )  # fmt: skip
+    assert module.run is not None
+    assert module.run.config["task_weights"] == {"tone": 0}
     for name, parameter in module.network.head.named_parameters():
         before, after = start.head[name], parameter.numpy()
         assert np.array_equal(after[..., TONE], before[..., TONE])

@@ -284,6 +284,8 @@ def test_strength_mixes_and_styles_differ() -> None:
     [second] = answers(net, task, [given], style=1)
     [other] = answers(net, task, [given], style=stripes())
     assert np.array_equal(kept["picture"], other["picture"])
+    [first] = answers(net, task, [given], style=np.int64(0), strength=np.float32(1), longest=np.int32(512))
+    assert np.array_equal(kept["picture"], first["picture"])
     assert not np.array_equal(kept["picture"], second["picture"])
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from hub.errors import UsageError, did_you_mean, one_of
 from hub.finetune.schedules import SCHEDULES
@@ -112,15 +115,12 @@ class Config:
             if getattr(self, name) not in table:
                 raise one_of(name, getattr(self, name), table)
         if self.strategy is not None:
-            plain = str(self.strategy).replace("-", "_")
-            if plain not in STRATEGIES:
+            strategy = str(self.strategy).replace("-", "_")
+            if strategy not in STRATEGIES:
                 raise one_of("strategy", self.strategy, STRATEGIES)
-            object.__setattr__(self, "strategy", plain)
-        for field in fields(self):  # numpy's numbers are as good as Python's, but JSON cannot hold them
-            value = getattr(self, field.name)
-            if isinstance(value, Real) and not isinstance(value, bool):
-                plain_number = int(value) if isinstance(value, Integral) else float(value)
-                object.__setattr__(self, field.name, plain_number)
+            object.__setattr__(self, "strategy", strategy)
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         if self.epochs is not None:
             _whole("epochs", self.epochs, least=1)
         if self.batch_size != "auto":
@@ -133,7 +133,7 @@ class Config:
         if self.learning_rate is not None:
             _number("learning_rate", self.learning_rate, above=0.0, most=10.0)
         if self.clip_norm is not None:
-            _number("clip_norm", self.clip_norm, above=0.0)
+            _number("clip_norm", self.clip_norm, above=0.0, below=math.inf)
         for name in ("label_smoothing", "dropout", "weight_decay", "average", "warmup"):
             if getattr(self, name) is not None:
                 _number(name, getattr(self, name), least=0.0, below=1.0)
@@ -142,10 +142,14 @@ class Config:
         _number("layer_decay", self.layer_decay, above=0.0, most=1.0)
         _number("teacher_weight", self.teacher_weight, least=0.0, most=1.0)
         _number("temperature", self.temperature, above=0.0, most=100.0)
-        _number("checkpoint_minutes", self.checkpoint_minutes, above=0.0)
+        _number("checkpoint_minutes", self.checkpoint_minutes, above=0.0, below=math.inf)
         for name in ("to_static", "augment", "cache"):
-            if not isinstance(getattr(self, name), bool):
-                raise UsageError(f"{name}: expected True or False, found {getattr(self, name)!r}")
+            flag(name, getattr(self, name))
+        if not isinstance(self.class_weight, str | Mapping | None):
+            raise UsageError(
+                f"class_weight: expected 'balanced' or {{name: weight}}, found {type(self.class_weight).__name__}",
+                hint="such as {'cat': 2, 'dog': 1}; of a pandas Series, dict(series)",
+            )
         self._check_together()
 
     def _check_together(self) -> None:
@@ -169,13 +173,33 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as JSON can hold them."""
         data = asdict(replace(self, teacher=None))  # a loaded module is nothing to copy
-        if isinstance(self.class_weight, Mapping):
-            data["class_weight"] = dict(self.class_weight)
         if self.freeze is not None and not isinstance(self.freeze, str | int):
             data["freeze"] = list(self.freeze)
         if self.teacher is not None:
             data["teacher"] = str(self.teacher if isinstance(self.teacher, str | Path) else self.teacher.name)
         return data
+
+
+def plain(value: Any) -> Any:
+    """Give numbers and truth values as Python's own: others are as good, but JSON cannot hold them.
+
+    Those in a mapping too; anything else is given as it is.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        return {plain(name): plain(each) for name, each in value.items()}
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return int(value) if isinstance(value, Integral) else float(value)
+    return value
+
+
+def flag(name: str, value: object) -> bool:
+    """Give True or False, of numpy too, as Python's own. Raises UsageError for anything else."""
+    found = plain(value)
+    if not isinstance(found, bool):
+        raise UsageError(f"{name}: expected True or False, found {value!r}")
+    return found
 
 
 def _whole(name: str, value: object, *, least: int, below: int | None = None, also: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.errors import UsageError, one_of
 from hub.finetune.callbacks import Callback
+from hub.finetune.config import plain
 
 if TYPE_CHECKING:
     from hub.finetune.trainer import Trainer
@@ -30,6 +31,7 @@ class EarlyStop(Callback):
         self, *, metric: str | None = None, patience: int = 5, min_delta: float = 0.0, mode: str | None = None
     ) -> None:
         """Raise UsageError for a value that means nothing."""
+        patience, min_delta = plain(patience), plain(min_delta)
         if metric is not None and not isinstance(metric, str):
             raise UsageError(f"early_stop: metric: expected the name of a metric, found {metric!r}")
         if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
@@ -56,6 +58,7 @@ class EarlyStop(Callback):
         True is the usual one, a whole number its patience, a mapping its arguments. Raises UsageError for anything
         else.
         """
+        value = plain(value)
         if value is None or value is False:
             return None
         if value is True:

@@ -15,7 +15,7 @@ import numpy as np
 from hub.errors import UsageError, one_of
 from hub.finetune import distributed, freezing, mixing, regularize
 from hub.finetune.batches import FIRST, ItemCache, Read, digest_of
-from hub.finetune.config import Config
+from hub.finetune.config import Config, plain
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.freezing import Frozen
 from hub.finetune.precision import Precision
@@ -183,6 +183,7 @@ def _refuse_idle(config: Config, frozen: Frozen) -> None:
 
 def _plain(value: Any) -> Any:
     """Give what stands for an option in JSON: itself, or of a picture or another thing in memory its digest."""
+    value = plain(value)
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Mapping):

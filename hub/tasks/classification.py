@@ -13,7 +13,7 @@ from hub.errors import SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import losses
-from hub.tasks.base import Distance, Examples, Loss, Meter, Plain, Run
+from hub.tasks.base import Distance, Examples, Loss, Meter, Plain, Run, is_whole
 from hub.tasks.classification_metrics import TOP_K, MultiLabelMeter, SingleLabelMeter
 
 _METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted", "precision_macro", "recall_macro")
@@ -146,7 +146,7 @@ class Classification(Plain):
         top_k: int = TOP_K,
     ) -> list[dict[str, Any]]:
         """Give what `decode` makes of the network's outputs for these inputs."""
-        if not isinstance(top_k, int) or top_k < 1:
+        if not is_whole(top_k) or top_k < 1:
             raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
         return self.decode(run(preprocessor.batch(items)), top_k=top_k) if items else []
 

@@ -7,7 +7,6 @@ says which question it answers, and it teaches the others nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +21,7 @@ from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card, losses
 from hub.tasks.audio_classification import AudioClassification
-from hub.tasks.base import Distance, Examples, Loss, Meter, Plain, Run, WeightedMean
+from hub.tasks.base import Distance, Examples, Loss, Meter, Plain, Run, WeightedMean, is_number, is_whole
 from hub.tasks.classification import FOCAL_GAMMA, TOP_K, Classification
 from hub.tasks.classification_metrics import SingleLabelMeter
 from hub.tasks.image_classification import ImageClassification
@@ -184,7 +183,7 @@ class MultiTask(Plain):
         top_k: int = TOP_K,
     ) -> list[dict[str, Any]]:
         """Give for each input {question: {"label", "score", "top"}}, with `top_k` labels of each question."""
-        if not isinstance(top_k, int) or top_k < 1:
+        if not is_whole(top_k) or top_k < 1:
             raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
         return self.decode(run(preprocessor.batch(items)), top_k=top_k) if items else []
 
@@ -292,8 +291,7 @@ def _weights(given: Mapping[str, float], questions: Mapping[str, object]) -> dic
     for name, value in given.items():
         if name not in weights:
             raise one_of("task_weights", name, weights)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < 0:
+        if not is_number(value) or value < 0:
             raise UsageError(f"task_weights[{name!r}]: expected a number of 0 or more, found {value!r}")
         weights[name] = float(value)
     if not any(weights.values()):

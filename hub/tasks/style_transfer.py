@@ -247,7 +247,7 @@ class StyleTransfer(Plain):
 
     def _chosen(self, style: Any) -> np.ndarray:
         """Give what the network takes for a style: its number, or its picture."""
-        if isinstance(style, bool) or not isinstance(style, int):
+        if not is_whole(style):
             return style_picture(style)[None].transpose(0, 3, 1, 2).astype(np.float32) / 255
         count = 1 if self._backbone is None else int(self._backbone.kept)
         if not 0 <= style < count:

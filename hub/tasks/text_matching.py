@@ -21,7 +21,7 @@ from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card
-from hub.tasks.base import Arrays, Distance, Examples, Loss, Run, Sample, WeightedMean
+from hub.tasks.base import Arrays, Distance, Examples, Loss, Run, Sample, WeightedMean, is_whole
 from hub.tasks.classification import FOCAL_GAMMA, Classification
 from hub.tasks.classification_metrics import SingleLabelMeter
 from hub.tasks.losses import LOSSES
@@ -396,7 +396,7 @@ def nearest(
         raise UsageError(
             f"nearest: expected vectors [Q, D] and [N, D], found {queries.shape} and {corpus.shape}"
         )
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+    if not is_whole(top_k) or top_k < 1:
         raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
     queries, corpus = _of_length_1(queries), _of_length_1(corpus)
     count = min(top_k, len(corpus))
