@@ -443,10 +443,10 @@ class Module(PaddleHubFace):
             store, about=about, network=f"{self.spec.arch} {config.drop_groups}", variants=str(self.spec.augment),
             group=group, progress=progress and sys.stderr.isatty(), say=say,
         )  # fmt: skip
-        answers = None
+        answers, taught = None, ""
         if config.teacher is not None:
             teacher = config.teacher if isinstance(config.teacher, Module) else Module(config.teacher)
-            answers = training.teacher_answers(teacher, job)
+            answers, taught = training.teacher_answers(teacher, job), training.teacher_digest(teacher)
         others = {
             "early_stop": job.plan.early_stop and job.plan.early_stop.told,
             "multi_label": multi_label,
@@ -457,7 +457,7 @@ class Module(PaddleHubFace):
             {**job.plan.options, **{name: value for name, value in others.items() if value is not None}},
         )  # fmt: skip
         with training.run_folder(
-            output_dir, self.name, job, resuming=resume, last=self.run, group=group, say=say
+            output_dir, self.name, job, resuming=resume, last=self.run, teacher=taught, group=group, say=say
         ) as (folder, kept):
             run = Run(
                 folder, data=job.data, samples=job.sets.valid and job.sets.valid.samples, command=command,

@@ -234,6 +234,11 @@ def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
     return answers
 
 
+def teacher_digest(teacher: Any) -> str:
+    """Give what tells a teacher from any other: a digest of its weights and one of how it reads."""
+    return f"{weights.digest(teacher.network)} {reading(teacher.spec)[:16]}"
+
+
 def _has_several(module: Any) -> bool:
     return module.spec.head is not None and bool(module.spec.head.multi_label)
 
@@ -266,13 +271,14 @@ def run_folder(
     *,
     resuming: bool,
     last: Run | None,
+    teacher: str,
     group: Group,
     say: Callable[[str], None],
 ) -> Iterator[tuple[Path, Store]]:
     """Give the folder of a run, for this process alone, and what it goes on from.
 
     `last` is what the module was trained in last: where that is the run to go on with, the module has weights of its
-    middle, and those that it began with are the ones to compare.
+    middle, and those that it began with are the ones to compare. `teacher` is its `teacher_digest`, "" for none.
 
     Raises UsageError for a run that was broken off and is not to be gone on with, that was another one, or that is to
     be gone on with and not named, and for files of another kind that have the names of a run's; StorageError where
@@ -292,7 +298,7 @@ def run_folder(
         same = start is not None and last is not None and last.folder == folder
         identity = job.plan.identity(
             job.sets, ranks=group.size, reading=job.reading,
-            start=last.start if last and same else weights.digest(job.backbone),
+            start=last.start if last and same else weights.digest(job.backbone), teacher=teacher,
         )  # fmt: skip
         for warning in resume.require_same(start, identity) if start else ():
             say(warning)

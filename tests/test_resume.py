@@ -422,6 +422,18 @@ def test_f43_other_masks_and_tags_for_the_same_inputs_are_noticed(
     train(resume=True)
 
 
+def test_f43_another_teacher_of_the_same_name_is_noticed(tmp_path: Path) -> None:
+    one, other = (run(tmp_path / str(seed), seed=seed, epochs=1) for seed in (1, 2))
+    unbroken = run(tmp_path / "whole", teacher=one)
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", teacher=one, callbacks=[Break(4)])
+    with pytest.raises(
+        UsageError, match=r"what is learnt from beside the data changed: teacher: .* then, .* now"
+    ):
+        run(tmp_path / "run", teacher=other, resume=True)
+    assert equal(run(tmp_path / "run", teacher=one, resume=True), unbroken)
+
+
 def test_a_run_that_was_broken_off_is_not_overwritten_by_mistake(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run(tmp_path / "run", callbacks=[Break(4)])

@@ -391,3 +391,35 @@ def test_a_run_with_another_style_is_not_gone_on_with(tmp_path: Path) -> None:
         train(style=picture(9), style_weight=2.0, resume=True)
     with pytest.raises(UsageError, match=r"style_weight was 2\.0 and is 4\.0"):
         train(style=stripes(), style_weight=4.0, resume=True)
+
+
+def test_another_picture_or_network_in_the_same_place_is_noticed(tmp_path: Path) -> None:
+    style, measure = tmp_path / "style.png", tmp_path / "measure"
+
+    def train(*, resume: bool = True) -> None:
+        hub.Module("textures_stylizer").finetune(
+            [picture(n) for n in range(4)], epochs=1, batch_size=2, output_dir=tmp_path / "run", progress=False,
+            style=str(style), features=measure, resume=resume,
+        )  # fmt: skip
+
+    Image.fromarray(stripes()).save(style)
+    pictures.tiny_module().save(measure)
+    train(resume=False)
+    train()
+    Image.fromarray(picture(9)).save(style)
+    with pytest.raises(UsageError, match=r"learnt from beside the data changed: style: \w+ then, \w+ now\n"):
+        train()
+    Image.fromarray(stripes()).save(style)
+    for change in (
+        {"seed": 1},
+        {
+            "preprocess": [
+                {"grayscale": {}},
+                {"resize": {"size": 16}},
+                {"normalize": {"mean": [0.4], "std": [0.1]}},
+            ]
+        },
+    ):
+        pictures.tiny_module(**change).save(measure)
+        with pytest.raises(UsageError, match="learnt from beside the data changed: features: "):
+            train()

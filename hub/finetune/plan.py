@@ -83,10 +83,13 @@ class Plan:
     def closed_form(self) -> bool:
         return self.config.strategy in ("probe", "probe_then_full")
 
-    def identity(self, sets: Sets, *, ranks: int, reading: str, start: str) -> dict[str, Any]:
+    def identity(
+        self, sets: Sets, *, ranks: int, reading: str, start: str, teacher: str = ""
+    ) -> dict[str, Any]:
         """Give what decides the result of a run: a checkpoint of another one is not gone on from.
 
-        `reading` is a digest of how inputs are read and varied, and `start` of the weights that the run begins with.
+        `reading` is a digest of how inputs are read and varied, `start` of the weights that the run begins with, and
+        `teacher` of the module that teaches, where there is one.
         """
         return {
             "config": self.told,
@@ -95,6 +98,7 @@ class Plan:
             "network": {name: list(shape) for name, shape in self.shapes.items()},
             "ranks": ranks,
             "answers": sets.answers(),
+            "sources": {**self.task.sources(), **({"teacher": teacher} if teacher else {})},
             "reading": reading,
             "start": start,
         }

@@ -26,6 +26,7 @@ COMPARED = {
     "labels": "the labels",
     "data": "the data",
     "answers": "the masks or tags of the data",
+    "sources": "what is learnt from beside the data",
     "reading": "how inputs are read",
     "network": "the network",
     "start": "the weights that it begins with",

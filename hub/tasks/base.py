@@ -183,6 +183,10 @@ class Plain:
         """Say what it took from the data that a person should know, a line each."""
         return []
 
+    def sources(self) -> dict[str, str]:
+        """Give nothing: it learns from its data alone."""
+        return {}
+
     def lessons(
         self, run: Run, inputs: Arrays, items: Sequence[Any], own: Iterable[Any]
     ) -> Sequence[np.ndarray]:
@@ -256,6 +260,9 @@ class Task(Protocol):
 
     def notes(self) -> list[str]:
         """Say what it took from the data that a person should know, a line each."""
+
+    def sources(self) -> dict[str, str]:
+        """Give by name a digest of each option that it learns from beside the data, such as a picture."""
 
     def lessons(
         self, run: Run, inputs: Arrays, items: Sequence[Any], own: Iterable[Any]

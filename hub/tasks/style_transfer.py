@@ -8,6 +8,7 @@ content is the deepest map itself, style the Gram matrix of every map.
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from paddle import Tensor, nn
 from PIL import Image
 
 from hub.errors import InputError, SpecError, UsageError
-from hub.modules import bundle
+from hub.modules import bundle, weights
 from hub.modules.archs import Backbone, FeatureSpec
 from hub.modules.archs.style import MULTIPLE, SLOTS, STYLE_SIDE, Stylizer, gram
 from hub.modules.preprocessor import PicturePreprocessor, Preprocessor
@@ -126,6 +127,16 @@ class StyleTransfer(Plain):
         if self.styles is not None:
             assert self._backbone is not None, "it was attached"
             self._backbone.keep(self.styles)
+
+    def sources(self) -> dict[str, str]:
+        """Give digests of the pictures that were given as style, and of the network that measures."""
+        found = {}
+        if self.styles is not None:
+            found["style"] = hashlib.sha256(np.stack(self.styles).tobytes()).hexdigest()[:16]
+        if self.features is not None:
+            ends = b"".join(np.asarray(end).tobytes() for end in _ends(*self.features))
+            found["features"] = f"{weights.digest(self.features[0])} {hashlib.sha256(ends).hexdigest()[:16]}"
+        return found
 
     def build_head(self, feature_spec: FeatureSpec) -> nn.Layer:
         """Give a layer without parameters: the network itself ends in a picture."""
@@ -268,8 +279,7 @@ def feature_maps(backbone: Backbone, preprocessor: Preprocessor) -> Maps:
     Raises SpecError for a network that has no maps. The backbone is put into its predicting state and never trained.
     """
     channels = backbone.input_channels
-    # What the preprocessor makes of black and of white says how it normalizes.
-    low, high = (preprocessor.batch([np.full((1, 1, channels), value, np.uint8)]) for value in (0, 255))
+    low, high = _ends(backbone, preprocessor)
     shift, scale = paddle.to_tensor(low), paddle.to_tensor(high - low)  # type: ignore[operator]
     backbone.eval()
 
@@ -285,6 +295,12 @@ def feature_maps(backbone: Backbone, preprocessor: Preprocessor) -> Maps:
         return found
 
     return maps
+
+
+def _ends(backbone: Backbone, preprocessor: Preprocessor) -> list[Arrays]:
+    """Give what the preprocessor makes of black and of white, which says how it normalizes."""
+    shape = (1, 1, backbone.input_channels)
+    return [preprocessor.batch([np.full(shape, value, np.uint8)]) for value in (0, 255)]
 
 
 def _measuring(features: Any) -> tuple[Backbone, PicturePreprocessor]:
