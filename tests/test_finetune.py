@@ -294,6 +294,27 @@ def test_a_setting_for_other_tasks_is_refused_before_anything_happens(
     assert (module.run, module.labels, module.task) == (None, *before)
 
 
+@pytest.mark.parametrize("task", ["colorization", "style_transfer"])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"strategy": "probe"}, "strategy='probe' trains the head alone, and {} has no head to train"),
+        ({"freeze": "backbone"}, "freeze='backbone' leaves nothing to train: it matches all"),
+    ],
+    ids=str,
+)
+def test_a_head_that_is_not_there_is_not_trained_alone(
+    tmp_path: Path, task: str, settings: dict[str, Any], said: str
+) -> None:
+    name, data = OTHERS[task]
+    with pytest.raises(UsageError) as caught:
+        hub.Module(name).finetune(data(6), output_dir=tmp_path / "run", progress=False, **settings)
+    assert caught.value.message.startswith(said.format(task))
+    assert "freeze=1" in caught.value.hint
+    assert "freeze='backbone'" not in caught.value.hint
+    assert not (tmp_path / "run").exists()
+
+
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     one, other = (
         trained(

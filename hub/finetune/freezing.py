@@ -67,7 +67,9 @@ def choose(network: Network, freeze: Freeze) -> Frozen:
     if names == set(everything):
         raise UsageError(
             f"freeze={freeze!r} leaves nothing to train: it matches all {len(everything)} parameters",
-            hint="freeze='backbone' trains the head alone",
+            hint="freeze='backbone' trains the head alone"
+            if groups[-1][1]
+            else "this task has no head to train: freeze a number of groups, such as freeze=1",
         )
     whole = 0
     while whole < len(groups) - 1 and set(groups[whole][1]) <= names:

@@ -131,6 +131,11 @@ def plan(
     if task.of_numbers:
         task.scale_to(sets.train.targets)  # type: ignore[attr-defined]
     network = Network(backbone, task.build_head(backbone.feature_spec))
+    if strategy == "probe" and not network.head.parameters():
+        raise UsageError(
+            f"strategy='probe' trains the head alone, and {task.name} has no head to train",
+            hint="strategy='full' trains the network; freeze=1 keeps its first group of layers as it is",
+        )
     frozen = freezing.choose(network, "backbone" if strategy == "probe" else config.freeze)
     _refuse_idle(config, frozen)
     size = sum(parameter.size for parameter in backbone.parameters())
