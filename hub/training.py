@@ -120,7 +120,8 @@ def prepare(
         seed=config.seed, workers=config.workers, probe=probe, progress=progress,
     )  # fmt: skip
     if hasattr(kind, "in_order"):
-        parts = parts.relabelled(kind.in_order(parts.train, parts.train.labels, **(options or {})))
+        own = base.labels if base.spec.task == name else ()
+        parts = parts.relabelled(kind.in_order(parts.train, parts.train.labels, known=own, **(options or {})))
     task = tasks.create(name, parts.train.labels, multi_label=parts.train.multi_label, **(options or {}))
     sets = Sets(
         read(parts.train, items),

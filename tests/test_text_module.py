@@ -130,6 +130,22 @@ def test_which_pairs_match_is_said_and_kept(tmp_path: Path, task: str, chosen: s
         assert result["similarity"] == pytest.approx(chance, abs=1e-5)
 
 
+@pytest.mark.parametrize("match", ["foo", "bar"])
+def test_what_a_module_knows_to_match_it_goes_on_with(tmp_path: Path, match: str) -> None:
+    """Neither the names nor the texts of the data say it."""
+    texts_of = [f"the {animal}" for animal in ANIMALS]
+    data = [((a, b), label) for a in texts_of for b in texts_of for label in ("foo", "bar")]
+    settings = {**SETTINGS, "epochs": 1, "valid": False, "output_dir": tmp_path / "run"}
+    module = turned("siamese_matching", tmp_path / "tiny")
+    with pytest.raises(UsageError, match="neither the names 'bar' and 'foo' nor the texts"):
+        module.finetune(data, **settings)
+    module.finetune(data, match=match, **settings)
+    again = hub.Module(module.save(tmp_path / "mine"))
+    assert again.finetune(data, **settings).labels[-1] == match
+    other = "bar" if match == "foo" else "foo"
+    assert again.finetune(data, match=other, **settings).labels[-1] == other
+
+
 def test_entities_are_found_where_they_are_written(tmp_path: Path) -> None:
     module = turned("sequence_labeling", tmp_path / "tiny")
     module.finetune(tagged(48), valid=False, output_dir=tmp_path / "run", **SETTINGS)

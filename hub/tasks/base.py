@@ -201,14 +201,14 @@ class Plain:
 class Task(Protocol):
     """One task for one set of labels. `Plain` has what most of them share.
 
-    Six methods are optional. `in_order(data, labels, **options)`, of the class, gives the labels of the training data
-    in the order that the task needs. `scale_to(targets)` takes note of the numbers of the training, float64 [N], before
-    the head is built (`of_numbers`). `wanted(targets)` gives the real numbers [N, L] that a linear head is fitted to in
-    closed form, NaN where a sample says nothing of a label; of a head on maps a cell is a sample, and `targets` are the
-    class numbers of its pixels [N, P]. `from_teacher(distance)` gives the Loss of a student, for the targets (its own,
-    `lessons`), where what a teacher says of a sample holds for its random variants too. `misses(outputs, targets)`
-    gives (row, expected, found, score) of each wrong answer, for the report, and then `show(source)` an input as a
-    person looks at it: a picture, a text or a report.Audio.
+    Six methods are optional. `in_order(data, labels, known, **options)`, of the class, gives the labels of the training
+    data in the order that the task needs, where the module has those that are `known`. `scale_to(targets)` takes note
+    of the numbers of the training, float64 [N], before the head is built (`of_numbers`). `wanted(targets)` gives the
+    real numbers [N, L] that a linear head is fitted to in closed form, NaN where a sample says nothing of a label; of a
+    head on maps a cell is a sample, and `targets` are the class numbers of its pixels [N, P]. `from_teacher(distance)`
+    gives the Loss of a student, for the targets (its own, `lessons`), where what a teacher says of a sample holds for
+    its random variants too. `misses(outputs, targets)` gives (row, expected, found, score) of each wrong answer, for
+    the report, and then `show(source)` an input as a person looks at it: a picture, a text or a report.Audio.
     """
 
     name: str

@@ -74,12 +74,13 @@ class TextMatching(OfTexts, Classification):
 
     @classmethod
     def in_order(
-        cls, data: Sequence[Sample], labels: Sequence[str], *, match: object = None
+        cls, data: Sequence[Sample], labels: Sequence[str], *, known: Sequence[str] = (), match: object = None
     ) -> tuple[str, ...]:
         """Give the labels of training data in the order in which this task takes them.
 
-        Where the names do not say which of two is a match, it is `match`, and without it the one whose pairs have more
-        letters in common. Raises UsageError where they do not differ in that, or `match` is none of the labels.
+        Where the names do not say which of two is a match, it is `match`; without it the last of those that the module
+        has already, where they are `known` to be the same two, or else the one whose pairs have more letters in common.
+        Raises UsageError where they do not differ in that, or `match` is none of the labels.
         """
         if len(labels) != 2:
             return tuple(labels)
@@ -87,7 +88,7 @@ class TextMatching(OfTexts, Classification):
         if sum(_says_no(*labels)) == 1:
             return tuple(labels)
         if chosen is None:
-            chosen = _more_alike(data, labels)
+            chosen = known[-1] if set(known) == set(labels) else _more_alike(data, labels)
         if chosen is None:
             raise UsageError(
                 f"{cls.name}: neither the names {labels[0]!r} and {labels[1]!r} nor the texts say which pairs match",
