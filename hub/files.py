@@ -179,8 +179,16 @@ def _sync_all(paths: Iterable[Path]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 text file whole or not at all; of names that are not UTF-8, bytes become escapes as in JSON."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def is_line(text: str) -> bool:
+    """Say whether a text can be a line of a UTF-8 file: one that is not empty, and not a file's name in other bytes.
+
+    For `str.splitlines`, that is: U+2028 parts lines too.
+    """
+    return text.splitlines() == [text] and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @contextmanager

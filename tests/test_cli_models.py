@@ -584,6 +584,17 @@ def test_finetune_is_quiet_when_told(shapes: str, tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err == ""
 
 
+def test_finetune_takes_a_folder_whose_name_is_not_utf8(
+    shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = folder(tmp_path / "d\udce9", 4), tmp_path / "run"
+    line = ["finetune", shapes, str(data), "--epochs", "1", "--strategy", "probe", "--output", str(out)]
+    assert main([*line, "--quiet"]) == 0
+    assert r"d\udce9" in (out / "best" / "README.md").read_text(encoding="utf-8")
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [

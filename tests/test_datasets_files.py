@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -117,6 +119,19 @@ def test_names_from_macos_are_the_same_class_as_names_from_linux(tmp_path: Path)
     splits = load(tmp_path)
     assert splits.train.labels == (unicodedata.normalize("NFC", "café"), "tea")
     assert problems(splits.valid) == []
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere names of files are Unicode whatever the locale"
+)
+def test_class_folders_have_the_same_names_in_every_locale(tmp_path: Path, python: str) -> None:
+    write_images(tmp_path, "ü猫/a.png", "b/b.png")
+    code = "import sys; from hub.datasets import load; print(ascii(load(sys.argv[1]).train.labels))"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [python, "-c", code, str(tmp_path)], capture_output=True, text=True, env={**os.environ, **plain}
+    )
+    assert done.stdout.strip() == ascii(("b", "ü猫")), done.stderr
 
 
 def test_ten_thousand_files_are_listed_and_none_is_opened(tmp_path: Path) -> None:

@@ -230,20 +230,20 @@ def test_a_vector_of_two_zeros_and_ones_is_not_taken_for_two_labels(good: Path, 
     assert load([(PIXELS, [0, 1]), (PIXELS, [0])]).train.multi_label, "two classes, and one sample has both"
 
 
-BREAKS = ["New\nYork", "Rome\x0bCity", "a\x85b", "a\u2028b", "a\rb", "a\x1cb"]
+BREAKS = ["New\nYork", "Rome\x0bCity", "a\x85b", "a\u2028b", "a\rb", "a\x1cb", "caf\udce9"]
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_name_that_would_be_two_lines_of_labels_txt_is_refused_with_its_row(good: Path, name: str) -> None:
+def test_a_name_that_cannot_be_a_line_of_labels_txt_is_refused_with_its_row(good: Path, name: str) -> None:
     data = [(PIXELS, "a"), (PIXELS, name), (PIXELS, "b")]
     train = load(data).train
-    assert f"item 1: bad label {name!r} (expected a name in one line" in said(train)
+    assert f"item 1: bad label {name!r} (expected a name in one line of UTF-8" in said(train)
     kept = check(train, on_bad="skip").splits[0]
     assert kept is not None
     assert kept.labels == ("a", "b")
     write_images(good, f"set/{name}/a.png", "set/b/b.png")
-    assert f"a.png: bad label {name!r} (expected a name in one line" in said(load("set").train)
-    with pytest.raises(UsageError, match="expected every name in one line, found "):
+    assert f"a.png: bad label {name!r} (expected a name in one line of UTF-8" in said(load("set").train)
+    with pytest.raises(UsageError, match="expected every name in one line of UTF-8, found "):
         load([(PIXELS, 0), (PIXELS, 1)], labels=["a", name])
 
 
@@ -251,9 +251,9 @@ def test_a_listed_name_that_would_be_two_lines_of_labels_txt_is_refused(good: Pa
     write(good / "label_list.txt", "cat\nd\x0bog\n")
     write(good / "train_list.txt", LIST)
     said_of_list = said(load(".").train, on_bad="skip")
-    assert "train_list.txt: bad label list 'd\\x0bog' (expected a name in one line" in said_of_list
+    assert "train_list.txt: bad label list 'd\\x0bog' (expected a name in one line of UTF-8" in said_of_list
     write(good / "t.conll", "EU B\u2028X\nin O\n\nat O\n")
-    assert "t.conll, row 1: bad tag 'B\\u2028X' (expected a name in one line" in said(
+    assert "t.conll, row 1: bad tag 'B\\u2028X' (expected a name in one line of UTF-8" in said(
         load(good / "t.conll", "tagged").train
     )
 

@@ -199,11 +199,12 @@ def test_a_module_that_learns_something_else_does_not_keep_its_card_and_name(
 
 
 @pytest.mark.parametrize(
-    "labels", [["a", "a"], ["a", ""], ["New\nYork", "b"], ["a", "b\u2028c"], ["a\x0b", "b"]]
+    "labels",
+    [["a", "a"], ["a", ""], ["New\nYork", "b"], ["a", "b\u2028c"], ["a\x0b", "b"], ["caf\udce9", "b"]],
 )
 def test_labels_that_could_not_be_read_back_are_refused(labels: list[str]) -> None:
     arch, preprocess = {"name": "small_resnet", "width": 2}, [{"resize": {"size": 8}}, {"normalize": {}}]
-    with pytest.raises(UsageError, match="labels: expected names of one line, each once, found"):
+    with pytest.raises(UsageError, match="labels: expected names of one line of UTF-8, each once, found"):
         hub.Module.create("x", task="image_classification", arch=arch, preprocess=preprocess, labels=labels)
 
 

@@ -115,7 +115,10 @@ def _silence() -> Iterator[None]:
     """Send talk, progress bars and warnings nowhere; errors are printed outside and stay."""
     from pathlib import Path
 
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+    with (  # which takes any name, as stderr does
+        Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+    ):
         yield
 
 

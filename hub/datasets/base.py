@@ -20,6 +20,7 @@ import numpy as np
 from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.summary import summarize
 from hub.errors import UsageError, did_you_mean
+from hub.files import is_line
 
 if TYPE_CHECKING:
     from hub.datasets.preflight import Checked
@@ -295,7 +296,7 @@ class _Numbering:
 
     def _name(self, raw: str | int) -> str | None:
         if isinstance(raw, str):
-            return None if breaks_line(raw) else _composed(raw)
+            return _composed(raw) if is_line(raw) else None
         if self.counted is not None:
             return _composed(self.counted[raw]) if 0 <= raw < len(self.counted) else None
         return str(raw) if raw >= 0 else None
@@ -349,18 +350,13 @@ def _is_one_hot(raw: RawLabel) -> bool:
     return isinstance(raw, tuple) and (set(raw) == {0, 1} or set(raw) == {"false", "true"})
 
 
-ONE_LINE = "expected a name in one line: it becomes a line of labels.txt"
-
-
-def breaks_line(name: str) -> bool:
-    """Say whether a name would be several lines of a file of names, for `str.splitlines`: U+2028 parts them too."""
-    return name.splitlines() != [name]
+ONE_LINE = "expected a name in one line of UTF-8: it becomes a line of labels.txt"
 
 
 def broken_names(rows: Rows) -> list[Problem]:
     """Give a problem for each class name that a source lists and that is not one line."""
     origin = Origin(rows.file or rows.name)
-    return [Problem("bad label list", origin, name, ONE_LINE) for name in rows.labels if breaks_line(name)]
+    return [Problem("bad label list", origin, name, ONE_LINE) for name in rows.labels if not is_line(name)]
 
 
 def _composed(name: str) -> str:
@@ -374,9 +370,9 @@ def _require_class_list(labels: Sequence[str]) -> None:
     repeated = sorted({name for name in labels if list(labels).count(name) > 1})
     if repeated:
         raise UsageError(f"labels: expected every name once, found {_some(repeated)} more than once")
-    broken = [name for name in labels if breaks_line(name)]
+    broken = [name for name in labels if not is_line(name)]
     if broken:
-        raise UsageError(f"labels: expected every name in one line, found {broken[0]!r}")
+        raise UsageError(f"labels: expected every name in one line of UTF-8, found {broken[0]!r}")
 
 
 def clean_label(value: Any) -> RawLabel | None:

@@ -41,13 +41,14 @@ def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
             ignored[_suffix(entry.name)] += 1
     for entry in classes:
         inputs, others = _inputs_below(entry.path, kind, rows.problems)
+        name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")  # the same in every locale
         rows.paths += inputs
-        rows.raw += [entry.name] * len(inputs)
+        rows.raw += [name] * len(inputs)
         ignored += others
         if not inputs:
             found = f"found {list_suffixes(others)}" if others else "the folder is empty"
             rows.problems.append(
-                Problem("empty class", Origin(entry.path), entry.name, f"no {kind.word}s; {found}")
+                Problem("empty class", Origin(entry.path), name, f"no {kind.word}s; {found}")
             )
     rows.ignored = dict(ignored)
     if not rows.paths:

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hub.datasets.base import Origin, Problem, Rows, Sample, breaks_line
+from hub.datasets.base import Origin, Problem, Rows, Sample
 from hub.datasets.folders import is_litter
 from hub.datasets.images import SUFFIXES
 from hub.datasets.sources import ROLES
 from hub.datasets.textfiles import read_text
 from hub.errors import DataError, UsageError, did_you_mean
+from hub.files import is_line
 from hub.transforms.image import MAX_PIXELS
 
 IGNORED = 255
@@ -188,7 +189,7 @@ def _names(folder: Path) -> tuple[str, ...]:
 def _require_names(names: Sequence[str], where: object) -> None:
     """Raise DataError for class names that a module could not keep: too few or many, or two that are the same."""
     repeated = [each for each, count in Counter(names).items() if count > 1]
-    broken = list(filter(breaks_line, names))
+    broken = [each for each in names if not is_line(each)]
     if repeated or broken or not 1 < len(names) <= IGNORED:
         found = f"{repeated[0]!r} twice" if repeated else repr(broken[0]) if broken else f"{len(names)}"
         raise DataError(

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hub.datasets.base import ONE_LINE, Dataset, Origin, Problem, Rows, Sample, breaks_line, broken_names
+from hub.datasets.base import ONE_LINE, Dataset, Origin, Problem, Rows, Sample, broken_names
 from hub.datasets.kinds import TAGGED
 from hub.datasets.lists import read_names
 from hub.datasets.objects import item_of, names_of
@@ -36,6 +36,7 @@ from hub.datasets.tables import (
 from hub.datasets.textfiles import read_text
 from hub.datasets.texts import class_names, frame_records, is_frame
 from hub.errors import UsageError
+from hub.files import is_line
 
 OWN_SUFFIXES = (".conll", ".bio", ".iob", ".bmes")
 """Of files that hold nothing but words with tags."""
@@ -89,7 +90,7 @@ class TaggedDataset(Dataset):
         self.name, self.ignored, self.multi_label = rows.name, rows.ignored, False
         sentences: list[tuple[str, ...]] = rows.raw  # type: ignore[assignment]
         found = set(rows.labels) or whole_scheme({tag for tags in sentences for tag in tags})
-        whole = {tag for tag in found if rows.labels or not breaks_line(tag)}
+        whole = {tag for tag in found if rows.labels or is_line(tag)}
         self.labels = tuple(labels or sorted(whole, key=lambda tag: (tag != OUTSIDE, tag)))
         number = {tag: n for n, tag in enumerate(self.labels)}
         self._tags = [tuple(number.get(tag, -1) for tag in tags) for tags in sentences]
@@ -103,7 +104,7 @@ class TaggedDataset(Dataset):
         )
 
     def _unknown(self, origin: Origin, tag: str) -> Problem:
-        if breaks_line(tag):
+        if not is_line(tag):
             return Problem("bad tag", origin, tag, ONE_LINE)
         return Problem("unknown tag", origin, tag, known=self.labels)
 

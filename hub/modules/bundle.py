@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 
 from hub.errors import IntegrityError, SpecError, StorageError, UsageError, WeightsError
-from hub.files import read_text, sha256_of, staged_folder, write_text
+from hub.files import is_line, read_text, sha256_of, staged_folder, write_text
 from hub.modules import archs, huggingface, preprocessor, weights
 from hub.modules.archs import Backbone
 from hub.modules.preprocessor import Preprocessor
@@ -207,11 +207,11 @@ def _split(
 
 def require_labels(labels: Sequence[str], what: str = "labels") -> None:
     """Raise UsageError for names of classes that labels.txt cannot hold: each is a line of its own, and stands once."""
-    broken = next((label for label in labels if label.splitlines() != [label]), None)
+    broken = next((label for label in labels if not is_line(label)), None)
     repeated = next((label for label, count in Counter(labels).items() if count > 1), None)
     found = broken if broken is not None else repeated
     if found is not None:
-        raise UsageError(f"{what}: expected names of one line, each once, found {found!r}")
+        raise UsageError(f"{what}: expected names of one line of UTF-8, each once, found {found!r}")
 
 
 def _read_labels(folder: Path, head: Head) -> tuple[str, ...]:
