@@ -163,6 +163,15 @@ def test_a_closed_stderr_takes_its_talk_with_it(words: str, code: int, python: s
     assert done.stdout == "" if code else json.loads(done.stdout) is not None
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(("words", "code"), [("lst", 2), ("list --jso", 2), ("cache verify --json", 0)])
+def test_talk_that_cannot_be_delivered_changes_no_exit_code(words: str, code: int, python: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([python, "-m", "hub", *words.split()], stdout=subprocess.PIPE, stderr=full)
+    assert done.returncode == code
+    assert done.stdout == b"" if code else json.loads(done.stdout) is not None
+
+
 def test_text_survives_a_locale_that_cannot_say_it(python: str) -> None:
     code = "from hub.cli.output import write, write_json; write('猫 é'); write_json({'label': '猫'})"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -582,6 +583,27 @@ def test_finetune_is_quiet_when_told(shapes: str, tmp_path: Path, capsys: pytest
     ]
     assert main([*line, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_finetune_goes_on_when_the_reader_of_its_talk_has_gone(
+    shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [
+        "finetune",
+        shapes,
+        str(folder(tmp_path / "data", 4)),
+        "--epochs",
+        "2",
+        "--strategy",
+        "probe",
+        "--json",
+    ]
+    with os.fdopen(writing, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        assert main([*line, "--output", str(tmp_path / "run")]) == 0
+    assert json.loads(capsys.readouterr().out)
 
 
 def test_finetune_takes_a_folder_whose_name_is_not_utf8(

@@ -11,8 +11,9 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import TextIO, cast
 
-from hub.cli.output import ClosedOutput, say, write
+from hub.cli.output import ClosedOutput, Talk, say, write
 from hub.errors import HubError, MissingDependencyError, UsageError, one_of, to_install
 
 # The command `a-b` is the module hub.cli.a_b, imported only when somebody asks for it.
@@ -55,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # started with stderr closed: print and tqdm would put the talk among the data
         with _silence():
             return main(words)
+    with contextlib.redirect_stderr(cast("TextIO", Talk(sys.stderr))):
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     try:
         return _dispatch(words)
     except HubError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
 
 from hub.errors import StorageError
 
@@ -27,11 +28,43 @@ def write(text: str) -> None:
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError as error:
-        # Python flushes stdout once more when it exits; what is left of it must go somewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _send_nowhere(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise ClosedOutput from None
         raise StorageError(f"stdout could not be written: {error.strerror}") from error
+
+
+class Talk:
+    """A stream in the place of stderr: what cannot be delivered (a reader that has gone, a full disk) is dropped.
+
+    Work and its result must not be lost because nobody listens to what is said meanwhile.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._deliver(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._deliver(self._stream.flush)
+
+    def _deliver(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError:
+            _send_nowhere(self._stream)
+
+
+def _send_nowhere(stream: TextIO) -> None:
+    """Put the null device in the place of a stream, which Python flushes once more when it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def say(text: str) -> None:
