@@ -22,7 +22,7 @@ from hub.cli.main import COMMANDS, main
 from hub.cli.output import human_size, table, write_json
 from hub.cli.parser import Parser
 
-SHARED_FILES = {"__init__", "examples", "main", "output", "parser", "texts"}
+SHARED_FILES = {"__init__", "examples", "loading", "main", "output", "parser", "texts"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -194,6 +194,38 @@ def test_ctrl_c_gives_130_without_a_traceback(
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Waiting()))
     assert main(["run", "m", "-"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+WHILE_PADDLE_LOADS = """
+import os, signal, sys
+from hub.cli.main import main
+loads = False
+def watch(event, arguments):
+    global loads
+    if loads and event == sys.argv[2]:
+        loads = False
+        os.kill(os.getpid(), int(sys.argv[1]))
+    loads = loads or event == "import" and arguments[0] == "paddle.base.libpaddle"
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.addaudithook(watch)
+sys.exit(main(["run", "glyphs_cnn", "x.png"]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals as a shell does")
+@pytest.mark.parametrize(
+    ("number", "event", "code", "said"),
+    [
+        (signal.SIGINT, "object.__setattr__", 130, "interrupted\n"),  # from inside of its native code
+        (signal.SIGTERM, "os.scandir", -signal.SIGTERM, ""),  # when it has put handlers of its own in place
+    ],
+)
+def test_signals_while_paddle_is_imported_end_the_command(
+    number: int, event: str, code: int, said: str, python: str
+) -> None:
+    line = [python, "-c", WHILE_PADDLE_LOADS, str(int(number)), event]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

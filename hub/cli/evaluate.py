@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from hub.cli.loading import load_paddle
 from hub.cli.output import table, terminal_width, text_width, write, write_json
 from hub.cli.parser import add_data, add_precision, choice, data_of
 
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the metrics, the classes and what was taken for what."""
+    load_paddle()
     from hub.module import Module
 
     module = Module(arguments.name, device=arguments.device)

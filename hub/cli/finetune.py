@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from hub.cli.evaluate import metric_table
+from hub.cli.loading import load_paddle
 from hub.cli.output import say, write, write_json
 from hub.cli.parser import add_data, add_options, choice, data_of
 from hub.errors import TrainingError, UsageError
@@ -203,6 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
         history = json.loads(read_text(folder / "history.json"))
         best_epoch, valid, test = metrics["best_epoch"], metrics["valid"], metrics["test"]
     else:
+        load_paddle()
         from hub.module import Module
 
         chosen = {name: getattr(arguments, name) for name in (*OPTIONS, *MORE) if hasattr(arguments, name)}

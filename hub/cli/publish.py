@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hub.cli.list import print_records
+from hub.cli.loading import load_paddle
 from hub.cli.output import say
 from hub.errors import IntegrityError
 
@@ -19,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify the module, add it to the index and print its record."""
+    load_paddle()
     from hub.module import Module
     from hub.registry.client import publish
 

@@ -7,6 +7,7 @@ import shlex
 from typing import Any
 
 from hub.cli.finetune import OPTIONS
+from hub.cli.loading import load_paddle
 from hub.cli.output import say, write, write_json
 from hub.cli.parser import add_data, add_options, data_of, path
 
@@ -39,6 +40,7 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the rate that the losses speak for, and the one at which they exploded."""
+    load_paddle()
     from hub.module import Module
 
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in SHARED if hasattr(arguments, name)}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hub.cli.loading import load_paddle
 from hub.cli.output import say, table, write, write_json
 from hub.cli.parser import add_options, add_precision, path
 from hub.errors import HubError, UsageError
@@ -54,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save and arguments.save.exists() and not arguments.save.is_dir():
         raise UsageError(f"--save: expected a folder, found the file {arguments.save}")
     from hub.cli.texts import texts_of
+
+    load_paddle()
     from hub.module import Module
 
     module = Module(arguments.name, device=arguments.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from hub.cli.loading import load_paddle
 from hub.cli.output import table, write, write_json
 from hub.errors import HubError, UsageError
 
@@ -32,6 +33,7 @@ def _verify(name: str) -> dict[str, Any]:
         problems = verify_files(located)
         if problems:
             return {"module": name, "ok": False, "found": "; ".join(problems)}
+        load_paddle()
         from hub.module import Module
 
         module = Module(str(located.folder))
