@@ -420,6 +420,8 @@ def test_a_locked_checkpoint_is_not_asked_for_without_a_network(
         (["install", "--locked", "glyphs"], 2, "takes no REF"),
         (["install", "--locked", "--lock", "absent.lock"], 1, "absent.lock: no such file"),
         (["install", "--lock", "hub.lock"], 2, "the following arguments are required: REF"),
+        (["install", "glyphs", "--lock", ""], 2, "--lock: expected a path, found an empty text"),
+        (["install", "--locked", "--lock="], 2, "--lock: expected a path, found an empty text"),
     ],
 )
 def test_wrong_use_is_told(line: list[str], code: int, message: str, index: Path, capsys: Capture) -> None:

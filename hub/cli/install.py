@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.cli.output import table, write, write_json
+from hub.cli.parser import path
 from hub.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--lock",
+        type=path,
         metavar="FILE",
         help="with REF: write what was installed into this lock file; with --locked: read it (default: hub.lock)",
     )
@@ -55,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _locked(arguments: argparse.Namespace) -> Iterator[Located]:
     from hub.registry import lockfile
 
-    path = Path(arguments.lock or lockfile.FILE_NAME)
-    for module in lockfile.read(path):
-        yield lockfile.install_locked(module, lock_file=path)
+    lock_file = arguments.lock or Path(lockfile.FILE_NAME)
+    for module in lockfile.read(lock_file):
+        yield lockfile.install_locked(module, lock_file=lock_file)
 
 
 def _asked(arguments: argparse.Namespace) -> Iterator[Located]:
@@ -67,15 +69,14 @@ def _asked(arguments: argparse.Namespace) -> Iterator[Located]:
     if arguments.lock:
         from hub.registry import lockfile
 
-        path = Path(arguments.lock)
-        if path.exists():
-            lockfile.read(path)  # what is wrong with it is said before anything is fetched
+        if arguments.lock.exists():
+            lockfile.read(arguments.lock)  # what is wrong with it is said before anything is fetched
     done = []
     for reference in arguments.references:
         done.append(install(reference))
         yield done[-1]
     if arguments.lock:
-        lockfile.add(path, done)
+        lockfile.add(arguments.lock, done)
 
 
 def print_located(modules: Iterable[Located], *, as_json: bool) -> None:

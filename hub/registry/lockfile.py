@@ -9,6 +9,7 @@ One version of each module, sorted, one fact a line, so that a change reads well
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -86,6 +87,7 @@ def add(path: Path, modules: Iterable[Located]) -> None:
     Raises NotFoundError for a module that is not installed, IndexFormatError for a damaged file, StorageError.
     """
     new = [lock(module) for module in modules]
+    path = Path(os.path.realpath(path))  # a link stays one
     beside = path.with_name(f".{path.name}.lock")
     with held(beside):  # else of two that read, add and write at once one would be lost
         try:
