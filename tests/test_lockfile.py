@@ -159,6 +159,22 @@ def test_what_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
         lockfile.read(path)
 
 
+@pytest.mark.parametrize("mark", ["<<<<<<< ours", "=======", ">>>>>>> theirs"])
+def test_a_merge_conflict_is_told_with_its_line_also_when_it_is_half_settled(
+    mark: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "hub.lock"
+    path.write_text(f'{{"schema": 1, "modules": [\n{mark}\n]}}', encoding="utf-8")
+    with pytest.raises(IndexFormatError, match=r"hub\.lock, line 2: expected JSON, found a merge conflict"):
+        lockfile.read(path)
+
+
+def test_the_mark_that_windows_editors_put_first_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "hub.lock"
+    path.write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    assert lockfile.read(path) == (Locked("glyphs", "1.0.0", "s", FILES),)
+
+
 # ---- hub install --lock ----
 
 
@@ -328,6 +344,25 @@ def test_a_module_from_a_folder_is_checked_against_its_lock(
     assert main(["install", "--locked"]) == 0
     [module] = lockfile.read(tmp_path / "hub.lock")
     assert module.source == str(tmp_path / "made")
+
+
+def test_another_version_at_the_place_that_a_lock_names_is_told(tmp_path: Path, capsys: Capture) -> None:
+    made, path = module_folder(tmp_path / "made"), tmp_path / "hub.lock"
+    assert main(["install", str(made), "--lock", str(path)]) == 0
+    path.write_text(path.read_text(encoding="utf-8").replace('"1.0.0"', '"9.9.9"'), encoding="utf-8")
+    assert main(["install", "--locked", "--lock", str(path)]) == 1
+    assert (
+        f"glyphs 9.9.9: expected the locked files, but {made} has glyphs 1.0.0\n" in capsys.readouterr().err
+    )
+
+
+def test_a_lock_that_is_a_link_stays_one(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    Path("hub.lock").symlink_to(tmp_path / "shared" / "hub.lock")
+    for name in ("glyphs", "other"):
+        assert main(["install", name, "--lock", "hub.lock"]) == 0
+    assert Path("hub.lock").is_symlink()
+    assert [module.name for module in lockfile.read(tmp_path / "shared" / "hub.lock")] == ["glyphs", "other"]
 
 
 def test_archives_of_the_web_and_of_this_machine_can_be_locked(tmp_path: Path, capsys: Capture) -> None:

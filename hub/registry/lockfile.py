@@ -142,7 +142,12 @@ def install_locked(module: Locked, *, lock_file: Path) -> Located:
             found = folder.module
             if locked := release_of(found, module.name, module.version, module.files):
                 return _install(folder, found, locked)
-            others.append(f"{folder.name} has other {_differing(module, found.releases[0].files)}")
+            release = found.releases[0]
+            same = (found.name, release.version) == (module.name, module.version)
+            it_has = (
+                f"other {_differing(module, release.files)}" if same else f"{found.name} {release.version}"
+            )
+            others.append(f"{folder.name} has {it_has}")
     if others:
         raise IntegrityError(
             f"{where}: expected the locked files, but {'; '.join(others)}",

@@ -30,7 +30,7 @@ def load_json(data: bytes, *, source: str, most: int) -> object:
             f"{source}: expected at most {most:,} bytes, found {len(data):,}", hint=DAMAGED
         )
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # editors on Windows put a mark first
         value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except UnicodeDecodeError as problem:
         raise IndexFormatError(
@@ -39,10 +39,11 @@ def load_json(data: bytes, *, source: str, most: int) -> object:
     except RecursionError:
         raise IndexFormatError(f"{source}: nested more than {MAX_DEPTH} deep", hint=DAMAGED) from None
     except json.JSONDecodeError as problem:
-        if any(line.startswith("<<<<<<<") for line in text.splitlines()):
+        marks = ("<<<<<<<", "=======", ">>>>>>>")
+        if lines := [n for n, line in enumerate(text.splitlines(), 1) if line.startswith(marks)]:
             raise IndexFormatError(
-                f"{source}: expected JSON, found a merge conflict",
-                hint="settle it between the <<<<<<< and >>>>>>>",
+                f"{source}, line {lines[0]}: expected JSON, found a merge conflict",
+                hint="settle it between the <<<<<<< and >>>>>>>, and remove these lines",
             ) from None
         if text.lstrip().startswith("<"):
             raise IndexFormatError(
