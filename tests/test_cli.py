@@ -172,6 +172,26 @@ def test_talk_that_cannot_be_delivered_changes_no_exit_code(words: str, code: in
     assert done.stdout == b"" if code else json.loads(done.stdout) is not None
 
 
+def test_a_closed_stdin_has_no_inputs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["run", "m", "-"]) == 2
+    assert capsys.readouterr().err == "error: hub run: expected an input a line on stdin, found none\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="removes the folder that it is in")
+def test_a_working_directory_that_was_removed_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HUB_HOME", "cache")
+    (tmp_path / "here").rmdir()
+    assert main(["cache", "ls"]) == 1
+    assert capsys.readouterr().err.startswith("error: the working directory has been removed\nhint: cd to ")
+
+
 def test_text_survives_a_locale_that_cannot_say_it(python: str) -> None:
     code = "from hub.cli.output import write, write_json; write('猫 é'); write_json({'label': '猫'})"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO, cast
 
 from hub.cli.output import ClosedOutput, Talk, say, write
-from hub.errors import HubError, MissingDependencyError, UsageError, one_of, to_install
+from hub.errors import HubError, MissingDependencyError, StorageError, UsageError, one_of, to_install
 
 # The command `a-b` is the module hub.cli.a_b, imported only when somebody asks for it.
 COMMANDS = {
@@ -70,6 +70,13 @@ def _run(words: list[str]) -> int:
             raise
         hint = f"{to_install('paddlepaddle')}, or paddlepaddle-gpu for a GPU"
         return _report(MissingDependencyError("paddle is not installed", hint=hint))
+    except FileNotFoundError:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            hint = "cd to a folder that is there, and try again"
+            return _report(StorageError("the working directory has been removed", hint=hint))
+        raise
     except ClosedOutput:
         return 0
     except KeyboardInterrupt:

@@ -103,7 +103,8 @@ def _stem(source: object) -> str | None:
 
 def _read_stdin(words: list[str]) -> list[str | bytes]:
     """Give the words with what stdin has in the place of "-". Raises UsageError where that is nothing."""
-    found = [sys.stdin.buffer.read() if word == "-" else word for word in words]
+    stdin = sys.stdin and sys.stdin.buffer  # None when it was closed: `hub run m - <&-`
+    found = [(stdin.read() if stdin else b"") if word == "-" else word for word in words]
     if "-" in words and not any(each.strip() for each in found):
         raise UsageError("hub run: expected an input a line on stdin, found none")
     return found
