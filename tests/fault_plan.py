@@ -225,6 +225,8 @@ PLAN: dict[str, tuple[str, list[str]]] = {
             "F24_https_proxy_is_a_tunnel_that_sees_no_token",
             "F24_no_proxy",
             "F24_broken_proxy_is_named_without_its_password",
+            "F24_a_proxy_that_refuses_is_quoted",
+            "F24_a_socks_proxy_names_what_is_missing",
         ),
     ),
     "F25": (

@@ -95,6 +95,7 @@ class FaultServer:
         )
         self.most_at_once: int | None = None  # more requests at a time are answered with 429
         self.at_once = 0
+        self.no_tunnel = 0  # the status that CONNECT is answered with
         self.closing = threading.Event()
         self._scripts: dict[str, list[Reply]] = {}
         self._always: dict[str, Reply] = {}
@@ -176,6 +177,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         """Be the proxy and the host behind it: from here on this connection is TLS with ourselves."""
         self.fault.log.append(Seen("CONNECT", self.path, _lower(self.headers)))
+        if self.fault.no_tunnel:
+            self.send_error(self.fault.no_tunnel)
+            return
         self.send_response_only(200)
         self.end_headers()
         self.wfile.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib.util
 import json
 import logging
 import shutil
@@ -24,7 +25,7 @@ from hub.errors import HubError, OfflineError, StorageError, TransferError, Usag
 from hub.registry.connections import leads_inside
 from hub.registry.credentials import Credentials, is_loopback, origin, redact
 from hub.registry.download import fetch, read
-from hub.registry.retry import FAULTS, Clock
+from hub.registry.retry import FAULTS, Clock, may_retry
 from hub.registry.transport import FileTransport, MemoryTransport, TransferFault, Transport, default_transport
 from hub.registry.transport_http import CERTIFICATE_PROBLEMS, HttpTransport
 
@@ -457,6 +458,26 @@ def test_F24_broken_proxy_is_named_without_its_password(monkeypatch: pytest.Monk
         get("https://models.example/a")
     assert caught.value.kind == "proxy"
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(("status", "kind"), [(407, "tunnel"), (403, "tunnel"), (503, "proxy")])
+def test_F24_a_proxy_that_refuses_is_quoted(
+    status: int, kind: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.no_tunnel = status
+    monkeypatch.setenv("https_proxy", server.url.replace("//", f"//user:{TOKEN}@"))
+    with pytest.raises(TransferFault, match=f"the proxy {server.url} answered {status} ") as caught:
+        get("https://models.example/a")
+    assert caught.value.kind == kind
+    assert may_retry(caught.value) == (status == 503)
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("socks") is not None, reason="PySocks is not missing")
+def test_F24_a_socks_proxy_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", f"socks5://user:{TOKEN}@127.0.0.1:1")
+    with pytest.raises(TransferFault, match=r"all_proxy names the proxy socks5://127\.0\.0\.1:1, .* PySocks"):
+        get("https://models.example/a")
 
 
 # --- F25: tokens ------------------------------------------------------------------------------------------------

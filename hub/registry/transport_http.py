@@ -33,6 +33,9 @@ HEADERS = {
 }
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 DECODED = frozenset({"gzip", "x-gzip", "deflate"})
+_TUNNEL = re.compile(
+    r"Tunnel connection failed: ([0-9]{3}\b.{0,60}).*"
+)  # http.client's words, which has no other
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+")
 
 # What OpenSSL says when it refuses a certificate (X509_V_ERR_*), in words a person can act on.
@@ -289,6 +292,12 @@ def _fault(problem: Exception, url: str) -> TransferFault:
         (cause.strerror for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror), ""
     )
     reason = reason or (str(problem) if type(problem) is OSError else type(causes[-1]).__name__)
+    if refused := next((found for cause in causes if (found := _TUNNEL.fullmatch(str(cause)))), None):
+        kind = "tunnel" if refused[1].startswith("4") else "proxy"
+        return TransferFault(kind, f"{where}: the proxy {_proxy_of(url)} answered {refused[1]}")
+    if any_of(requests.exceptions.InvalidSchema) and "SOCKS" in str(problem):
+        says = f"{_proxy_variable(url)} names the proxy {_proxy_of(url)}"
+        return TransferFault("setup", f"{where}: {says}, for which PySocks is missing: pip install PySocks")
     if any_of(requests.exceptions.ProxyError, lower.ProxyError):
         return TransferFault("proxy", f"{where}: the proxy {_proxy_of(url)} does not connect: {reason}")
     if any_of(ssl.SSLError):
@@ -326,3 +335,11 @@ def _proxy_of(url: str) -> str:
     from requests.utils import get_environ_proxies, select_proxy
 
     return redact(select_proxy(url, get_environ_proxies(url)) or "(none)")
+
+
+def _proxy_variable(url: str) -> str:
+    """Give the variable that a proxy was taken from."""
+    names = (f"{urlsplit(url).scheme}_proxy", "all_proxy")
+    return next(
+        (each for name in names for each in (name, name.upper()) if os.environ.get(each)), "a setting"
+    )
