@@ -30,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="ls: what is kept and what it takes; verify: read every byte again; "
         "prune: remove what no module needs; rm: remove modules",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="verify, rm: a name or name@version")
+    parser.add_argument(
+        "names", nargs="*", default=[], metavar="NAME", help="verify, rm: a name or name@version"
+    )
     parser.add_argument(
         "--repair", action="store_true", help="verify: remove what is damaged, so that hub install fetches it"
     )

@@ -106,6 +106,8 @@ def _dispatch(words: list[str]) -> int:
     if name not in COMMANDS:
         error = one_of("command", name, COMMANDS)
         error.hint = FROM_PADDLEHUB.get(name) or error.hint or "`hub --help` says what each does"
+        if name.startswith("-") and rest and rest[0] in COMMANDS:
+            error.hint = f"options follow the command: hub {rest[0]} {name}"
         raise error
 
     from hub.cli.parser import Parser  # argparse costs as much as the rest of `hub --help`

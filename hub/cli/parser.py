@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 
-ALIKE = {"--output": "--save", "--save": "--output"}
+ALIKE = {"--output": "--save", "--save": "--output", "--lr": "--learning-rate"}
 """Options that one command has where another has the other, which is spelled nothing like it."""
 
 
@@ -31,22 +34,36 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         # Intermixed, because `hub run NAME a.png --top-k 3 b.png` is what people write.
+        self._words = sys.argv[1:] if args is None else args
         arguments, unknown = self.parse_known_intermixed_args(args, namespace)
         if unknown:
-            found = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
-            kind = "option" if found.startswith("-") else "argument"
-            hint = (
-                did_you_mean(ALIKE.get(found, found), self._option_string_actions, most=1)
-                or f"{self.prog} --help lists what it takes"
-            )
-            raise UsageError(f"{self.prog}: takes no {kind} {found!r}", hint=hint)
+            raise self._takes_no(next((word for word in unknown if word.startswith("-")), unknown[0]))
         return arguments
 
     def error(self, message: str) -> NoReturn:
+        # A misspelt option leaves others without what they need, which is not what is wrong.
+        options = itertools.takewhile(lambda word: word != "--", self._words)
+        for word in options:
+            if _is_option(word) and word.partition("=")[0] not in self._option_string_actions:
+                raise self._takes_no(word)
         raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} --help lists what it takes")
+
+    def _takes_no(self, word: str) -> UsageError:
+        found = word.partition("=")[0]
+        kind = "option" if found.startswith("-") else "argument"
+        hint = did_you_mean(ALIKE.get(found, found), self._option_string_actions, most=1)
+        if not hint:
+            hint = f"{self.prog} --help lists what it takes"
+            if kind == "option" and not found.startswith("--"):
+                hint += f"; a file of that name is ./{word}"
+        return UsageError(f"{self.prog}: takes no {kind} {found!r}", hint=hint)
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         write(self.format_help().rstrip())
+
+
+def _is_option(word: str) -> bool:
+    return re.match(r"--?[a-zA-Z]", word) is not None
 
 
 def choice(what: str, known: Iterable[str]) -> Callable[[str], str]:
