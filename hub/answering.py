@@ -162,15 +162,19 @@ def _read(window: list[Input], kind: Kind, preprocessor: Preprocessor) -> None:
     if isinstance(preprocessor, TextPreprocessor):
         found: Iterable[Any] = preprocessor.read_many([one.source for one in todo])
     else:
-        found = (_tried(preprocessor, one.source) for one in todo)
+        found = (_tried(preprocessor, one.source, kind) for one in todo)
     for one, item in zip(todo, found, strict=True):
         one.item, one.problem = (None, str(item)) if isinstance(item, InputError) else (item, None)
 
 
-def _tried(preprocessor: Preprocessor, source: Any) -> Any:
+def _tried(preprocessor: Preprocessor, source: Any, kind: Kind) -> Any:
     try:
         return preprocessor.read(source)
     except InputError as problem:
+        try:
+            inputs.expand(source, kind)  # says why a folder or a glob in a list stands for nothing
+        except InputError as reason:
+            return reason
         return problem
     except MemoryError:
         return InputError(TOO_LARGE)

@@ -21,8 +21,8 @@ MOST_SHOWN = 60
 def expand(given: Any, kind: Kind = PICTURES) -> list[Any]:
     """Give one item for each input, in order: folders and globs become their files of the kind, sorted by name.
 
-    A path that does not exist stays as it is: it becomes an error entry of its own. A folder without such files
-    and a glob without matches are each an InputError, since they would vanish.
+    A path that does not exist stays as it is: it becomes an error entry of its own. So does a folder without such
+    files or a glob without matches in a list; where it is all that was given, it is an InputError.
 
     Of texts a str is a text, unless it ends in .txt and there is such a file: a file gives one input for each line,
     empty ones left out. A pair is a tuple of two str, or a str with a tab in the middle; where words are
@@ -39,7 +39,7 @@ def expand(given: Any, kind: Kind = PICTURES) -> list[Any]:
         return [
             item
             for one in given
-            for item in (_expand_path(one, kind) if isinstance(one, str | Path) else [one])
+            for item in (_expand_one(one, kind) if isinstance(one, str | Path) else [one])
         ]
     return [given]
 
@@ -54,6 +54,16 @@ def describe(given: Any, position: int, kind: Kind = PICTURES) -> str:
         return str(given)
     name = getattr(given, "filename", None)
     return str(name) if name else f"input {position}"
+
+
+def _expand_one(given: str | Path, kind: Kind) -> list[Any]:
+    """Give the files that one of several paths stands for, itself where there are none: the others have answers."""
+    try:
+        return _expand_path(given, kind)
+    except InputError:
+        if not given:
+            raise
+        return [given]
 
 
 def _expand_path(given: str | Path, kind: Kind) -> list[str | Path]:

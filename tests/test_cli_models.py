@@ -90,6 +90,9 @@ def test_run_with_a_bad_input_prints_its_error_in_its_row_and_fails(
     assert second.split()[:4] == [str(bad), "-", "-", "error:"]
     assert "no such file" in third
     assert shown.err.endswith("2 of 3 inputs failed\n")
+    (tmp_path / "empty").mkdir()
+    assert main(["run", shapes, good, str(tmp_path / "empty"), str(tmp_path / "no*.png"), "--json"]) == 1
+    assert ["error" in result for result in json.loads(capsys.readouterr().out)] == [False, True, True]
     assert main(["run", shapes, str(bad), "--json"]) == 1
     assert set(json.loads(capsys.readouterr().out)[0]) == {"input", "error"}
 

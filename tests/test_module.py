@@ -118,6 +118,20 @@ def test_inputs_for_which_memory_is_too_little_are_errors_in_their_place(made: P
     assert module.predict(given) == [{"input": f"input {n}", "error": error} for n in range(len(given))]
 
 
+def test_in_a_list_what_stands_for_nothing_is_an_error_in_its_place(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    picture = samples(1)[0][0]
+    given = [tmp_path / "empty", picture, str(tmp_path / "no*.png"), picture]
+    folder, first, glob, second = hub.Module(made).predict(given)
+    assert first["top"] == second["top"]
+    assert folder["input"] == str(given[0])
+    assert "no pictures in this folder" in folder["error"]
+    assert glob["input"] == given[2]
+    assert "no file matches" in glob["error"]
+    with pytest.raises(InputError, match="no pictures in this folder"):
+        hub.Module(made).embed(given)
+
+
 def test_a_folder_without_pictures_and_a_glob_without_matches_are_errors(made: Path, tmp_path: Path) -> None:
     module = hub.Module(made)
     with pytest.raises(InputError, match="no pictures in this folder"):

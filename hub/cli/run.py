@@ -65,7 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         options["top_k"] = arguments.top_k
     of_texts = any(step.name == "tokenize" for step in module.spec.preprocess)
     inputs = [each for word in words for each in (texts_of(word) if of_texts else _paths(word))]
-    sources = [source for each in inputs for source in module.expand(each)]  # two words are no pair
+    if of_texts:
+        sources = [source for each in inputs for source in module.expand(each)]  # two words are no pair
+    else:
+        sources = module.expand(inputs if len(inputs) > 1 else inputs[0])
     if arguments.save:
         with storage_errors(arguments.save):  # now, and not when everything is answered
             arguments.save.mkdir(parents=True, exist_ok=True)
