@@ -33,6 +33,15 @@ def listed(index: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return index
 
 
+def test_a_hub_offline_that_cannot_be_meant_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HUB_OFFLINE", "yep")
+    monkeypatch.setenv("HUB_INDEX", "https://models.example/index")
+    assert main(["list"]) == 2
+    assert capsys.readouterr().err == "error: HUB_OFFLINE: expected 0 or 1, found 'yep'\n"
+
+
 def card(made: Path) -> Path:
     """Write what publishing asks for beside the weights."""
     (made / "README.md").write_text("# A tiny module for tests\n", encoding="utf-8")

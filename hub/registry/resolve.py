@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub import settings
 from hub.errors import HubError, IntegrityError, MissingDependencyError, NotFoundError, did_you_mean
 from hub.registry import cache
 from hub.registry.index import Module, Release, Summary
@@ -153,7 +154,8 @@ def _beside(name: str, names: set[str]) -> set[str]:
 
 
 def rows(source: Source) -> list[Summary]:
-    """Give what a source offers; nothing, and a warning, when it cannot answer."""
+    """Give what a source offers; nothing, and a warning, when it cannot answer. Raises UsageError for HUB_OFFLINE."""
+    settings.offline()  # what cannot be meant there is no matter of this source
     try:
         return source.search()
     except HubError as error:
