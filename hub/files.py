@@ -94,6 +94,16 @@ def reading_errors(path: Path) -> Iterator[None]:
         ) from problem
 
 
+def require_space(folder: Path, need: int, what: str) -> None:
+    """Raise StorageError unless the disk has room for `need` more bytes and a margin of 5 % and 1 MB."""
+    need, have = need + need // 20 + 1_000_000, _free_bytes(folder)
+    if need > have:
+        raise StorageError(
+            f"{folder}: {what} needs {need:,} bytes of disk space, has {have:,}",
+            hint="free some space, or choose an output_dir on another disk",
+        )
+
+
 def _free_bytes(path: Path) -> int:
     import shutil  # loads three compressors, which a listing has no use for
 

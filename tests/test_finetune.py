@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image
 
 import hub
 from hub import tasks
-from hub.errors import DataError, DeviceError, TrainingError, UsageError
+from hub.errors import DataError, DeviceError, StorageError, TrainingError, UsageError
 from hub.files import sha256_of
 from hub.finetune import optimizer, optimizer_state
 from hub.finetune.batches import Batches, ItemCache, Read, Stored, digest_of, in_order
@@ -799,6 +800,19 @@ def test_the_report_shows_the_run(tmp_path: Path) -> None:
     for text in ("accuracy", "bar", "Configuration", "item "):
         assert text in page
     assert page.count("<img") == len(module.run.misses) > 0
+
+
+def test_a_disk_too_small_for_the_module_is_told_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = SimpleNamespace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    module = tiny_module()
+    before = weights.digest(module.network)
+    with pytest.raises(StorageError, match=r"the trained module needs [\d,]+ bytes of disk space, has 1,000"):
+        module.finetune(samples(4), output_dir=tmp_path / "run", progress=False)
+    assert weights.digest(module.network) == before
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_report_is_written_without_the_pictures_that_were_moved_since(tmp_path: Path) -> None:

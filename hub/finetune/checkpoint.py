@@ -31,7 +31,7 @@ import safetensors.numpy
 from filelock import FileLock, Timeout
 
 from hub.errors import HubError, IntegrityError, NotFoundError, StorageError, UsageError, did_you_mean
-from hub.files import dump_json, flush, read_text, sha256_of, storage_errors
+from hub.files import dump_json, flush, read_text, require_space, sha256_of, storage_errors
 from hub.modules import safetensors_writer
 from hub.modules.safetensors_header import read_header
 
@@ -215,7 +215,7 @@ class Checkpoints:
                     if (promise := self._take_over(f"{name}.safetensors", staging, outgoing))
                 }
                 rest = {name: arrays for name, arrays in groups.items() if name not in taken}
-                self._check_space(size_of(rest) + len(text))
+                require_space(self.folder, size_of(rest) + len(text), "a checkpoint")
                 files = {f"{name}.safetensors": promise for name, promise in taken.items()}
                 _fill(staging, step, rest, text, files)
                 os.replace(staging, target)
@@ -260,14 +260,6 @@ class Checkpoints:
             except OSError:  # a file that cannot be read, a disk without links: it is written again
                 continue
         return None
-
-    def _check_space(self, need: int) -> None:
-        need, have = need + need // 20 + 1_000_000, shutil.disk_usage(self.folder).free
-        if need > have:
-            raise StorageError(
-                f"{self.folder}: a checkpoint needs {need:,} bytes of disk space, has {have:,}",
-                hint="free some space, or choose an output_dir on another disk",
-            )
 
     def _remove(self, folders: list[Path]) -> None:
         """Remove checkpoints; at no moment is there half a one under the name of a whole one."""

@@ -15,6 +15,7 @@ from paddle import nn
 from tqdm import tqdm
 
 from hub.errors import TrainingError
+from hub.files import require_space
 from hub.finetune import closed_form, freezing, mixing, optimizer, regularize, resume, sampling, schedules
 from hub.finetune.batches import Batch, Batches, Read, Source, Stored
 from hub.finetune.callbacks import Callback, KeepBest, Progress, WriteHistory
@@ -66,6 +67,8 @@ def fit(
     """
     config, task, group = plan.config, plan.task, group or Group()
     assert config.epochs is not None, "plan() fills it in"
+    if group.first:  # now, and not when all is trained
+        require_space(run.folder, weights.size_of(network), "the trained module")
     _record(run, plan, network, group)
     paddle.seed(config.seed)
     freezing.apply(network, plan.frozen)

@@ -67,6 +67,11 @@ def state_of(layer: nn.Layer) -> dict[str, np.ndarray]:
     return {name: np.array(tensor.numpy()) for name, tensor in layer.state_dict().items()}
 
 
+def size_of(layer: nn.Layer) -> int:
+    """Give the bytes that a layer's parameters and buffers take."""
+    return sum(int(tensor.size) * tensor.element_size() for tensor in layer.state_dict().values())
+
+
 def digest(layer: nn.Layer) -> str:
     """Give what tells a layer from any other: a digest of its parameters and buffers, with their names."""
     found = hashlib.sha256()
