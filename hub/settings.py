@@ -9,7 +9,10 @@ from hub.errors import UsageError
 
 # The table that `hub doctor` prints and docs/reference/settings.md is made from: name, default, meaning.
 VARIABLES = {
-    "HUB_HOME": ("the user's cache folder", "where installed modules, datasets and locks live"),
+    "HUB_HOME": (
+        "the user's cache folder",
+        "where installed modules, datasets, features of trainings and locks live",
+    ),
     "HUB_INDEX": (
         "none",
         "registry indexes to search, in order: folders or URLs, separated by spaces or commas",

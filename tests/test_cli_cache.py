@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from folders import module_folder, tree
 
 from hub import settings
 from hub.cli.main import main
-from hub.registry import cache, client
+from hub.registry import cache, client, housekeeping
 
 Capture = pytest.CaptureFixture[str]
 
@@ -51,6 +52,25 @@ def columns(text: str, heading: str) -> list[list[str]]:
 
 
 # ---- cache ----
+
+
+def test_features_and_data_sets_are_listed_and_old_features_pruned(empty_home: Path, capsys: Capture) -> None:
+    home = settings.home()
+    for name in ("features/old/rows-0.npy", "features/new/rows-0.npy", "datasets/esc50/meta.csv"):
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_bytes(b"x" * 10_000)
+        when = time.time() - (2 * housekeeping.DAY_S if "new" not in name else 0)
+        for path in (home / name, (home / name).parent):
+            os.utime(path, (when, when))
+    (home / "datasets" / "esc50.json").write_text("{}", encoding="utf-8")
+    assert main(["cache", "ls"]) == 0
+    shown = columns(capsys.readouterr().out, "OF NO MODULE")
+    assert [row[:3] for row in shown] == [["data", "set", "1"], ["features", "2", "0"]]
+    assert main(["cache", "prune"]) == 0
+    assert [path.name for path in (home / "features").iterdir()] == ["new"]
+    assert main(["cache", "prune", "--all"]) == 0
+    assert list((home / "features").iterdir()) == []
+    assert (home / "datasets" / "esc50" / "meta.csv").exists()
 
 
 def test_ls_lists_modules_and_the_rest(orphan: Path, capsys: Capture) -> None:

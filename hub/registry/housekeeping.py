@@ -54,7 +54,8 @@ class Remnant:
     """Something in the cache that belongs to no module."""
 
     kind: str
-    """blob: bytes of no module. partial: a download that can go on. work: of an install. lock. leftover: the rest."""
+    """blob: bytes of no module. partial: a download that can go on. work: of an install. features: of a training, which
+    another one computes again. data set: a published one. lock. leftover: the rest."""
     path: Path
     disk_bytes: int
     frees_bytes: int
@@ -63,9 +64,11 @@ class Remnant:
     """Whether a process that lives, or may live on another machine, could be using it. A lock is asked when pruned."""
 
     def is_useless(self, *, everything: bool) -> bool:
-        """Say whether to prune it. Blobs and downloads of the last day would save the next install a transfer."""
+        """Say whether to prune it. Blobs, downloads and features of the last day would save the next command work."""
         old = time.time() - self.changed_at > DAY_S
-        return not self.busy and (self.kind in ("work", "lock") or old or everything)
+        return (
+            self.kind != "data set" and not self.busy and (self.kind in ("work", "lock") or old or everything)
+        )
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,9 @@ def verify(wanted: Sequence[tuple[str, str | None]] = (), *, repair: bool = Fals
 def prune(*, everything: bool = False, dry_run: bool = False) -> list[Remnant]:
     """Remove what no module and no living process needs, and give what was removed, or would be.
 
-    Blobs and partial downloads go when nobody touched them for a day, or all of them with `everything`; the work of
-    dead processes and locks that nobody holds always. While an install is under way, blobs stay: they may be its own.
+    Blobs, partial downloads and features go when nobody touched them for a day, or all of them with `everything`; the
+    work of dead processes and locks that nobody holds always. While an install is under way, blobs stay: they may be
+    its own. A training that has features open keeps them.
     Raises StorageError where nothing can be removed.
     """
     if not settings.home().is_dir():
@@ -289,7 +293,13 @@ def _remnants(records: Sequence[cache.Installed]) -> Iterator[Remnant]:
     yield from in_tmp
     for name in cache.listing(home / "locks"):
         yield _remnant("lock", home / "locks" / name)
-    for folder in ("modules", "indexes", "catalog"):
+    for name in cache.listing(home / "features"):
+        if not is_unfinished(name):
+            yield _remnant("features", home / "features" / name)
+    for name in cache.listing(home / "datasets"):
+        if (home / "datasets" / name).is_dir() and name not in ("archives", "partial"):
+            yield _remnant("data set", home / "datasets" / name)
+    for folder in ("modules", "indexes", "catalog", "features"):
         for path in _files(home / folder):
             if is_unfinished(path.name):
                 yield _remnant("leftover", path, gone=None)
@@ -336,6 +346,10 @@ def _discard(item: Remnant, to: Path) -> bool:
         item.path.rename(to)  # in one step, so that whoever goes on with a download has all of it or nothing
     except FileNotFoundError:
         return item.kind == "work"  # dead work goes whenever a folder in tmp/ is made, so also just now
+    except PermissionError:
+        if os.name != "nt":
+            raise
+        return False  # Windows moves nothing that is open
     return True
 
 
