@@ -43,6 +43,7 @@ OF_PADDLEHUB = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES
 OF_PADDLENLP = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[2]]]
 OF_PADDLESEG = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[3]]]
 OF_PADDLECLAS = [entry for entry in BUILT if entry.name in SHIPPED[catalog.TABLES[4]]]
+OF_PICTURES = [entry for entry in BUILT if "normalize" in entry.preprocess[-1]]
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +229,19 @@ def test_pictures_are_prepared_as_for_imagenet(entry: Entry) -> None:
     side = 299 if entry.name.startswith("inception") else 224
     assert batch.shape == (1, 3, side, side)
     assert np.abs(batch).max() < 0.01
+
+
+@pytest.mark.parametrize("entry", OF_PICTURES, ids=lambda entry: entry.name)
+def test_every_picture_is_taken_in_colour(entry: Entry) -> None:
+    from PIL import Image
+
+    steps = [Named(name, arguments) for step in entry.preprocess for name, arguments in step.items()]
+    preprocessor = PicturePreprocessor(steps)
+    items = [
+        preprocessor.read(Image.new(mode, (40, 40)))
+        for mode in ("RGB", "L", "LA", "1", "I;16", "RGBA", "CMYK")
+    ]
+    assert preprocessor.batch(items).shape[:2] == (len(items), 3)
 
 
 # ---- the checkpoints and the names of PaddleHub ----

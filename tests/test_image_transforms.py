@@ -368,6 +368,13 @@ def test_a_grey_picture_under_three_means_is_named() -> None:
         steps.batch([np.zeros((4, 4, 1), np.uint8)])
 
 
+@pytest.mark.parametrize("last", [NORMALIZE, Named("normalize", {"mean": [0.5] * 3})])
+def test_a_grey_picture_among_coloured_ones_is_named(last: Named) -> None:
+    pictures = [np.zeros((4, 4, channels), np.uint8) for channels in (3, 1)]
+    with pytest.raises(InputError, match=r"expected pictures of 3 channels.*found grey ones\n.*\{rgb"):
+        PicturePreprocessor([last]).batch(pictures)
+
+
 def test_a_line_is_not_blown_up_to_a_picture() -> None:
     with pytest.raises(InputError, match="at most 50,000,000 are taken"):
         image.resize(Image.new("L", (1_000_000, 1)), short=4096)

@@ -115,16 +115,16 @@ class PicturePreprocessor:
     def batch(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Give float32 [N, channels, height, width]: pixels scaled to 0..1, less the mean, over the deviation."""
         shapes = {picture.shape for picture in pictures}
+        channels = max(len(self._mean), len(self._std), *(shape[2] for shape in shapes))
+        if any(shape[2] < channels for shape in shapes):
+            raise InputError(
+                f"expected pictures of {channels} channels, found grey ones",
+                hint="convert them to RGB, or add {rgb: {}} to preprocess in module.yaml",
+            )
         if len(shapes) > 1:
             raise InputError(
                 f"expected pictures of one size in a batch, found {', '.join(map(str, sorted(shapes)))}",
                 hint="add a step with a fixed size, such as {resize: {size: 224}}, to preprocess in module.yaml",
-            )
-        numbers = max(len(self._mean), len(self._std))
-        if any(shape[2] < numbers for shape in shapes):
-            raise InputError(
-                f"expected pictures of {numbers} channels, for which normalize has numbers, found grey ones",
-                hint="add {rgb: {}} to preprocess in module.yaml",
             )
         pixels = np.stack(pictures).astype(np.float32)
         pixels *= (1 / (255 * self._std)).astype(np.float32)

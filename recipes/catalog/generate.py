@@ -278,7 +278,12 @@ def _vision_entry(key: str, url: str, md5: str) -> tuple[str, dict[str, Any]]:
 
 
 def _steps(short: int, side: int) -> list[dict[str, Any]]:
-    return [{"resize": {"short": short}}, {"center_crop": {"size": side}}, {"normalize": NORMALIZE}]
+    return [
+        {"rgb": {}},
+        {"resize": {"short": short}},
+        {"center_crop": {"size": side}},
+        {"normalize": NORMALIZE},
+    ]
 
 
 def paddlehub() -> tuple[Table, dict[str, list[str]]]:
