@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from faultserver import FaultServer, Reply
 
 from hub.cli.main import main
 from hub.registry.client import list_modules
@@ -149,6 +150,19 @@ def test_a_misspelt_task_gets_the_right_one(listed: Path, line: str, capsys: Cap
         "",
         "0 modules, 0 installed\nno module is for 'image_clasification': did you mean 'image_classification'?\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "times"), [("list", 1), ("search tiny", 1), ("search telepathy", 1), ("list --installed", 0)]
+)
+def test_a_misspelt_task_asks_no_index_again(
+    line: str, times: int, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer({}) as server:
+        server.always("/search.json", Reply(status=403))
+        monkeypatch.setenv("HUB_INDEX", f"{index},{server.url}")
+        assert main([*line.split(), "--task", "image_clasification"]) == 0
+        assert len(server.asked("/search.json")) == times
 
 
 def test_search_needs_every_word(listed: Path, capsys: Capture) -> None:

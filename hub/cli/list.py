@@ -29,9 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     from hub.registry.client import list_modules
 
     with without_collecting():
-        records = list_modules(arguments.task, installed_only=arguments.installed)
-        print_records(records, as_json=arguments.json)
-        say_count(records, task=arguments.task)
+        print_for_task(
+            list_modules(installed_only=arguments.installed), arguments.task, as_json=arguments.json
+        )
     return 0
 
 
@@ -45,6 +45,19 @@ def without_collecting() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def print_for_task(found: Sequence[Record], task: str | None, *, as_json: bool) -> None:
+    """Print those of the modules that are for the task, and on stderr their number.
+
+    All that were found are given, so that the task that was meant is known without asking the indexes again.
+    """
+    records = [record for record in found if task in (None, record.task)]
+    print_records(records, as_json=as_json)
+    here = sum(record.installed for record in records)
+    say(f"{len(records)} module{'' if len(records) == 1 else 's'}, {here} installed")
+    if task and not records and (hint := did_you_mean(task, {record.task for record in found}, most=1)):
+        say(f"no module is for {task!r}: {hint}")
 
 
 def print_records(records: Sequence[Record], *, as_json: bool) -> None:
@@ -61,15 +74,3 @@ def print_records(records: Sequence[Record], *, as_json: bool) -> None:
             for r in records
         ]
         write(table(rows, COLUMNS, cut="SUMMARY"))
-
-
-def say_count(records: Sequence[Record], *, task: str | None = None) -> None:
-    """Say on stderr how many modules these are and how many are here; and what task is meant where one has none."""
-    from hub.registry.client import list_modules
-
-    here = sum(record.installed for record in records)
-    say(f"{len(records)} module{'' if len(records) == 1 else 's'}, {here} installed")
-    if task and not records:
-        tasks = {record.task for record in list_modules()}
-        if task not in tasks and (hint := did_you_mean(task, tasks, most=1)):
-            say(f"no module is for {task!r}: {hint}")

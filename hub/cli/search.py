@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hub.cli.list import print_records, say_count, without_collecting
+from hub.cli.list import print_for_task, without_collecting
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,5 @@ def run(arguments: argparse.Namespace) -> int:
     from hub.registry.client import search
 
     with without_collecting():
-        records = search(" ".join(arguments.words), task=arguments.task)
-        print_records(records, as_json=arguments.json)
-        say_count(records, task=arguments.task)
+        print_for_task(search(" ".join(arguments.words)), arguments.task, as_json=arguments.json)
     return 0
