@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faultserver import FaultServer
 from folders import module_folder, tree
 
 from hub import settings
-from hub.errors import NotFoundError, UsageError
+from hub.errors import NotFoundError, TransferError, UsageError
 from hub.registry import cache, client, housekeeping, owner
 from hub.registry.partial import claim
 from hub.registry.workspace import working
@@ -354,6 +356,25 @@ def test_a_damaged_file_beside_a_sound_blob_is_repaired_without_a_source(
     assert not labels.exists()
     client.install("glyphs@1.0.0")
     assert labels.read_bytes() == expected
+
+
+@pytest.mark.parametrize(("offline", "refusal"), [("0", "answered 404"), ("1", "HUB_OFFLINE forbids")])
+def test_an_index_repairs_what_is_gone_where_it_came_from(
+    offline: str, refusal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = module_folder(tmp_path / "made")
+    client.publish(made, tmp_path / "index")
+    archive = Path(shutil.make_archive(str(tmp_path / "glyphs"), "zip", made))
+    with FaultServer({"/glyphs.zip": archive.read_bytes()}) as server:
+        folder = client.install(f"{server.url}/glyphs.zip").folder
+        server.documents.clear()
+        (folder / "labels.txt").unlink()
+        monkeypatch.setenv("HUB_OFFLINE", offline)
+        with pytest.raises(TransferError, match=refusal):
+            client.install("glyphs")
+        monkeypatch.setenv("HUB_INDEX", str(tmp_path / "index"))
+        assert client.install("glyphs").source == str(tmp_path / "index")
+    assert (folder / "labels.txt").read_bytes() == (made / "labels.txt").read_bytes()
 
 
 def test_what_hub_did_not_put_there_is_told_and_stays(installed: dict[str, Path], home: Path) -> None:

@@ -18,7 +18,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hub.errors import BadReferenceError, NotFoundError, StorageError, TransferError, UsageError, did_you_mean
+from hub.errors import (
+    BadReferenceError,
+    HubError,
+    NotFoundError,
+    StorageError,
+    TransferError,
+    UsageError,
+    did_you_mean,
+)
 from hub.registry import cache, origins, published, resolve
 from hub.registry.index import Module, Release, Summary
 from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
@@ -271,12 +279,9 @@ def publish(folder: str | Path, index: str | Path) -> Record:
 
 def _install_by_name(reference: Reference) -> Located:
     here = resolve.here(reference)
-    wrong = here.wrong() if here else []
-    if here and wrong:  # put right what is here before anything newer
-        if again := _from_its_origin(here):
-            return again
-        reference = Reference("name", name=reference.name, versions=f"=={here.release.version}")
-    elif here and reference.exact_version:
+    if here and here.wrong():  # put right what is here before anything newer
+        return _put_right(here)
+    if here and reference.exact_version:
         return _located(here)
     try:
         offers = resolve.known(reference.name)
@@ -284,16 +289,38 @@ def _install_by_name(reference: Reference) -> Located:
     except (TransferError, NotFoundError) as error:
         if here is None:
             raise
-        here.check()
         warn("%s; %s %s is installed", error.message, reference.name, here.release.version)
         return _located(here)
-    if here and not wrong:
+    if here:
         both = [here.release.version, release.version]
         if newest(both, within=reference.versions) == here.release.version:
             if why := resolve.withdrawn(here.release, offers):
                 warn("%s %s is installed and was withdrawn: %s", reference.name, here.release.version, why)
             return _located(here)
     return _install(source, module, release, reference)
+
+
+def _put_right(here: Here) -> Located:
+    """Install once more what was changed, from where it came, else from an index.
+
+    Raises what the place says that it came from, which an index may outlive, and IntegrityError when there is none.
+    """
+    reference = Reference("name", name=here.module.name, versions=f"=={here.release.version}")
+    refusal: HubError | None = None
+    try:
+        if again := _from_its_origin(here):
+            return again
+    except HubError as error:
+        refusal = error
+    try:
+        offer = resolve.pick(reference, resolve.known(reference.name))
+        return _install(*offer, reference)
+    except HubError as error:
+        if refusal:
+            raise refusal from None
+        if isinstance(error, TransferError | NotFoundError):
+            here.check()
+        raise
 
 
 def _from_its_origin(here: Here) -> Located | None:
