@@ -968,6 +968,7 @@ def test_where_nobody_knows_the_size_the_bytes_of_a_file_that_is_here_decide(sit
 def test_a_file_on_its_way_through_a_temporary_folder_stays_writable(site: Site, body: bytes) -> None:
     """Windows flushes, replaces and removes no read-only file, which is what happens to such a file next."""
     site.server.documents["/model.bin"] = body
+    site.to.parent.mkdir()
     site.fetch(sha256=hashlib.sha256(body).hexdigest(), size=len(body), durable=False)
     assert site.to.read_bytes() == body
     assert site.to.stat().st_mode & 0o200

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +150,20 @@ def test_a_killed_download_goes_on_where_it_stopped(server: FaultServer) -> None
     client.install("glyphs")
     assert server.sent(path) < len(WEIGHTS) * 3 // 2
     assert [path for path in tree(settings.home()) if path.startswith("tmp/")] == []
+
+
+def test_what_arrives_after_an_install_has_failed_is_kept_nowhere(server: FaultServer) -> None:
+    files, failed = "/hub/files/glyphs/1.0.0", threading.Event()
+    server.script(f"{files}/labels.txt", Reply(flip=0))
+    server.script(f"{files}/README.md", Reply(at=(1, lambda: failed.wait(60) and None)))
+    with pytest.raises(IntegrityError, match=r"labels\.txt"):
+        client.install("glyphs")
+    failed.set()
+    for thread in threading.enumerate():
+        if thread.name == "hub-small-files":
+            thread.join(60)
+    assert server.sent(f"{files}/README.md")
+    assert list((settings.home() / "tmp").iterdir()) == []
 
 
 def test_an_installed_module_asks_no_server(server: FaultServer) -> None:

@@ -111,15 +111,15 @@ def fetch(
 
     Args:
         urls: mirrors of one file, in order of preference.
-        to: the final path; its folder is made. With a known sha256, a file of the right size there is the answer, or
-            where the size is not known one of the right bytes.
+        to: the final path; if `durable` its folder is made. With a known sha256, a file of the right size there is
+            the answer, or where the size is not known one of the right bytes.
         partials: folder for what has arrived so far, on the same disk as `to`. Runs that share it share the work:
             one of them transfers, and the next one goes on where a killed one stopped.
         sha256: 64 hex digits. Without it, and without `md5`, the digest found is trusted and returned.
         progress: is called with the bytes that have arrived and the size (None while nobody has said it).
         durable: wait until the file is on the disk before it appears, read-only. False for a file in a temporary
             folder, whose way from there waits (as cache.publish does) or which is thrown away: it stays writable,
-            since Windows flushes and removes no other.
+            since Windows flushes and removes no other, and the folder, which may be gone by then, is not made.
         demoted: origins that failed; they are asked last, and new ones are added. Pass one set to many calls.
 
     Raises:
@@ -205,7 +205,8 @@ def _fetch_small(url: str, to: Path, want: Want, engine: Engine) -> Fetched:
     if (wrong := want.mismatch(digest.result())) is not None:
         raise TransferFault("digest", f"{redact(url)}: {wrong}")
 
-    write_bytes(to, document.body, mode=0o444 if engine.durable else 0o666, durable=engine.durable)
+    lasting = engine.durable
+    write_bytes(to, document.body, mode=0o444 if lasting else 0o666, durable=lasting, parents=lasting)
     if engine.progress is not None:
         engine.progress(size, size)
     return Fetched(to, digest.result()["sha256"], size, redact(url))
@@ -247,7 +248,7 @@ def _publish(partial: Partial, to: Path, *, durable: bool) -> None:
     if durable:
         flush(partial.data)
         partial.data.chmod(0o444)
-    to.parent.mkdir(parents=True, exist_ok=True)
+        to.parent.mkdir(parents=True, exist_ok=True)
     put(partial.data, to)
     if durable:
         flush(to.parent)
