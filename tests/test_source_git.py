@@ -259,6 +259,18 @@ def test_a_branch_that_went_back_is_followed(repository: Repository, monkeypatch
     assert client.locate(url).version == "1.0.0"
 
 
+def test_a_branch_is_what_it_was_at_the_last_install(repository: Repository) -> None:
+    """All within a second, and the same version under another name."""
+    url = f"git+{repository.server.url}/glyphs"
+    for name, version in [
+        ("glyphs", "1.0.0"), ("glyphs", "2.0.0"), ("words", "2.0.0"), ("glyphs", "2.0.0"), ("words", "2.0.0"),
+    ]:  # fmt: skip
+        module_folder(repository.folder, name=name, version=version)
+        repository.commit()
+        for found in (client.install(url), client.locate(url)):
+            assert (found.name, found.version) == (name, version)
+
+
 def test_only_the_files_that_module_yaml_names_and_the_cards_are_taken(
     repository: Repository, work: Path
 ) -> None:

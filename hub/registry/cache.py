@@ -237,7 +237,9 @@ def remove(module: Installed, work: Path) -> None:
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    """Give the time in UTC, so fine that of two installs one is the last."""
+    seconds, rest = divmod(time.time_ns(), 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09}Z"
 
 
 def _replace(staged: Installed, target: Path, aside: Path) -> None:

@@ -366,9 +366,7 @@ def _install_from_afar(reference: Reference) -> Located:
         located = _install_folder(fetched.folder, reference, origin=fetched.origin)
     if reference.kind in REMEMBERED:
         before = _asked_before(reference)
-        if (
-            before is None or before.release.version != located.version
-        ):  # it was here by other words, or was older
+        if before is None or before.folder != located.folder:  # it was here by other words, or was older
             cache.remember(located.name, located.version, reference=str(reference))
     return located
 
