@@ -44,7 +44,7 @@ from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import Head, ModuleSpec, Named
 from hub.paddlehub_face import PaddleHubFace, our_arguments, turned
-from hub.registry import client
+from hub.registry import client, sources
 from hub.registry.reference import Reference
 from hub.tasks import Task
 
@@ -560,7 +560,8 @@ class Module(PaddleHubFace):
     def _loaded_by(self) -> str:
         """Give the Python that loads this module again."""
         # A name is found again wherever that is done; a folder of the user's own only by its path.
-        own = self.folder is not None and not self.folder.is_relative_to(settings.home())
+        known = (settings.home(), sources.BUNDLED_FOLDER)
+        own = self.folder is not None and not any(map(self.folder.is_relative_to, known))
         turned_to = f", task={self._turned_to!r}" if self._turned_to else ""
         return f"hub.Module({(str(self.folder) if own else self.name)!r}{turned_to})"
 

@@ -794,6 +794,12 @@ def test_what_it_says_to_write_does_the_run_again(
     assert rows[0] == rows[1]
 
 
+def test_a_bundled_module_is_written_by_its_name(tmp_path: Path) -> None:
+    module = hub.Module("glyphs_cnn")
+    module.finetune(samples(12), output_dir=tmp_path / "run", epochs=1, strategy="probe", progress=False)
+    assert "\nhub.Module('glyphs_cnn').finetune(" in module.run.command
+
+
 def test_the_report_shows_the_run(tmp_path: Path) -> None:
     module = trained(tmp_path, learning_rate=0.5, strategy="full", test=samples(4, seed=9))
     page = module.run.report(tmp_path / "report.html").read_text(encoding="utf-8")
