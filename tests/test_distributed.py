@@ -146,6 +146,9 @@ def test_two_processes_answer_two_questions_as_one_does(
 
 def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) -> None:
     module = tiny_module().save(tmp_path / "tiny")
+    earlier = tmp_path / "run" / "logs" / "workerlog.0"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("of an earlier run\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "hub", "finetune", str(module), str(tmp_path / "nowhere"), "--nproc",
          "2", "--output", str(tmp_path / "run")],
@@ -160,6 +163,9 @@ def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) 
         path.read_text(encoding="utf-8") for path in (tmp_path / "run" / "logs").glob("workerlog.*")
     )
     assert "no such file or folder" in logs
+    assert "no such file or folder" in done.stderr
+    assert "of an earlier run" in logs
+    assert "of an earlier run" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -168,19 +174,34 @@ def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) 
         (["--nnodes", "2"], "--nnodes needs --master"),
         (["--nnodes", "2", "--master", "10.0.0.1:6170"], "--nnodes needs --output"),
         (["--nproc", "2", "--resume"], "--resume: expected the folder of a run as --output, found none"),
+        (["--nproc", "2", "--output", ""], "--output: expected a path, found an empty text"),
     ],
 )
 def test_several_machines_need_to_know_of_each_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["finetune", "tiny", str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_place_of_the_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").write_text("mine", encoding="utf-8")
     assert main(["finetune", "tiny", str(tmp_path), "--nproc", "2", "--output", str(tmp_path / "run")]) == 1
     assert f"error: {tmp_path / 'run'}: Not a directory" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run" / "logs" / "launch.log").mkdir(parents=True)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["finetune", "tiny", str(tmp_path), "--nproc", "2", "--output", str(tmp_path / "run")]) == 1
+    assert f"error: {tmp_path / 'run'}: Is a directory" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def started(tmp_path: Path) -> subprocess.Popen[str]:

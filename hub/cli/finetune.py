@@ -255,6 +255,10 @@ def _launch(arguments: argparse.Namespace) -> Path:
             raise UsageError("--nnodes needs --output: a folder that all machines share")
         output = f"runs/{Path(arguments.name).name}-{time.strftime('%Y%m%d-%H%M%S')}"
         words += ["--output", output]
+    elif not output:
+        raise UsageError(
+            "--output: expected a path, found an empty text", hint="leave it out for a new folder"
+        )
     folder = Path(os.path.expanduser(output)).absolute()
     command = [
         sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(arguments.nproc),
@@ -267,13 +271,14 @@ def _launch(arguments: argparse.Namespace) -> Path:
     command += [str(Path(__file__).parents[1] / "launched.py"), *words]
     with storage_errors(folder):
         (folder / "logs").mkdir(parents=True, exist_ok=True)
+        said = (folder / "logs" / "launch.log").open("w", encoding="utf-8")
     log = _Log(folder / "logs" / "workerlog.0")
-    before = signal.signal(signal.SIGTERM, _exit)
-    with open(folder / "logs" / "launch.log", "w", encoding="utf-8") as said:
+    with said:
         # In a session of its own it is not told to end by Ctrl-C: it would not wait for the others.
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True, bufsize=0
         )
+        before = signal.signal(signal.SIGTERM, _exit)
         try:
             _follow(log, process)
         except (KeyboardInterrupt, SystemExit) as request:
@@ -329,7 +334,8 @@ class _Log:
     """What a process writes, without what paddle says of its own insides."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.position = path, 0
+        """Begin at the end of what an earlier run has left there: paddle's launcher appends."""
+        self.path, self.position = path, path.stat().st_size if path.is_file() else 0
 
     def lines(self, *, last: bool = False) -> Iterator[str]:
         """Give the whole lines that are new; the `last` one need not be whole."""
