@@ -626,8 +626,10 @@ def _reference(name: str | Path | None, version: str | None) -> str | Path:
         raise UsageError(
             "name: expected a module's name or folder, found none", hint="hub list shows the names"
         )
-    if not version:
+    if version is None or version == "":
         return name
+    if not isinstance(version, str):
+        raise UsageError(f"version: expected a text such as '1.0.0', found {version!r}")
     reference = Reference.parse(str(name.absolute()) if isinstance(name, Path) else name)
     if reference.kind not in ("name", "paddlehub"):
         raise UsageError(

@@ -165,6 +165,8 @@ def our_arguments(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str,
     """
     found: dict[str, Any] = {}
     for name, value in given.items():
+        if name in SAME and value is None:
+            continue
         if name in SAME:
             if own[SAME[name]] is not None or SAME[name] in found:
                 raise UsageError(f"{name} means {SAME[name]} here: expected one of them, found both")
@@ -243,7 +245,13 @@ def checkpoint_file(path: str | Path) -> Path:
     """Give the file of a checkpoint; for a .pdparams that is not there, the .safetensors that is there instead.
 
     PaddleHub's scripts name best_model/model.pdparams, and `hub.Trainer` writes best_model/model.safetensors.
+    Raises UsageError for what is no path.
     """
+    if not isinstance(path, str | Path):
+        raise UsageError(
+            f"load_checkpoint: expected the path of a checkpoint, found {path!r}",
+            hint="leave it out for the weights that the module comes with",
+        )
     path = Path(os.path.expanduser(path))
     ours = path.with_suffix(".safetensors")
     return ours if path.suffix == ".pdparams" and not path.is_file() and ours.is_file() else path

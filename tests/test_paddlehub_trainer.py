@@ -1099,6 +1099,18 @@ def test_paddlehubs_other_words_for_arguments_mean_the_same(tmp_path: Path) -> N
     assert np.array_equal(found.state_dict()["head.weight"].numpy(), weights.load(other)["head.weight"])
     with pytest.raises(errors.UsageError, match="name: expected a module"):
         hub.Module()
+    with pytest.raises(errors.UsageError, match="name: expected a module"):
+        hub.Module(directory=None)
+    found = hub.Module(folder, num_classes=3, num_class=None, directory=None, pretrained=None)
+    assert found.labels == ("0", "1", "2")
+    assert hub.Module(folder, num_class=3, class_dim=None).labels == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("word", ["pretrained", "load_checkpoint"])
+@pytest.mark.parametrize("value", [True, False, 3])
+def test_a_checkpoint_that_is_no_path_is_named(word: str, value: object) -> None:
+    with pytest.raises(errors.UsageError, match=rf"load_checkpoint: expected the path .* found {value}"):
+        hub.Module("glyphs_cnn", **{word: value})
 
 
 @pytest.mark.parametrize("version", ["1.0.0", ">=1.0.0", "==1.0.0", "=1.0", ">0.1,<2", " <2"])
@@ -1113,9 +1125,11 @@ def test_a_version_is_written_as_in_paddlehub(version: str) -> None:
         ("glyphs_cnn", "newest", "expected versions by PEP 440, .*found 'glyphs_cnn==newest'"),
         ("glyphs_cnn>=1", "1.0.0", "version: expected it once, found glyphs_cnn>=1 and '1.0.0'"),
         ("https://host/tiny.zip", "1.0.0", "version: expected a name with it, found the url"),
+        ("glyphs_cnn", 1.0, r"version: expected a text such as '1.0.0', found 1\.0"),
+        ("glyphs_cnn", 0, "version: expected a text such as '1.0.0', found 0"),
     ],
 )
-def test_a_version_that_cannot_be_is_named(name: str, version: str, said: str) -> None:
+def test_a_version_that_cannot_be_is_named(name: str, version: Any, said: str) -> None:
     with pytest.raises(errors.HubError, match=said):
         hub.Module(name, version=version)
 
