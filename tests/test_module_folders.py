@@ -197,7 +197,15 @@ def test_bfloat16_becomes_the_same_numbers_in_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a\n\nb\n", "an empty line"), ("a\nb\na\n", "'a' twice"), ("", "no lines")]
+    ("text", "message"),
+    [
+        ("a\n\nb\n", "an empty line"),
+        ("a\nb\na\n", "'a' twice"),
+        ("", "no lines"),
+        ("a\nb\x0bc\n", r"names of one line, each once, found 'b\\x0bc'"),
+        ("".join(f"{n % 99_999}\n" for n in range(100_000)), "'0' twice"),
+    ],
+    ids=["empty line", "twice", "none", "line break", "twice of many"],
 )
 def test_labels_that_cannot_be_told_apart_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (saved(tmp_path / "m") / "labels.txt").write_text(text, encoding="utf-8")

@@ -209,18 +209,21 @@ def require_labels(labels: Sequence[str], what: str = "labels") -> None:
     """Raise UsageError for names of classes that labels.txt cannot hold: each is a line of its own, and stands once."""
     broken = next((label for label in labels if not is_line(label)), None)
     repeated = next((label for label, count in Counter(labels).items() if count > 1), None)
-    found = broken if broken is not None else repeated
-    if found is not None:
-        raise UsageError(f"{what}: expected names of one line of UTF-8, each once, found {found!r}")
+    if broken is not None or repeated is not None:
+        found = repr(broken) if broken is not None else f"{repeated!r} twice"
+        raise UsageError(f"{what}: expected names of one line of UTF-8, each once, found {found}")
 
 
 def _read_labels(folder: Path, head: Head) -> tuple[str, ...]:
     text = read_text(folder / head.labels)
     labels = tuple(text.removesuffix("\n").split("\n")) if text else ()
-    repeated = sorted({label for label in labels if labels.count(label) > 1}) if len(labels) < 5000 else []
-    if not labels or "" in labels or repeated:
-        found = "no lines" if not labels else "an empty line" if "" in labels else f"{repeated[0]!r} twice"
+    if not labels or "" in labels:
+        found = "an empty line" if labels else "no lines"
         raise SpecError(f"{folder / head.labels}: expected one class name a line, found {found}")
+    try:
+        require_labels(labels, str(folder / head.labels))
+    except UsageError as error:
+        raise SpecError(error.message) from None
     return labels
 
 
