@@ -89,6 +89,13 @@ def test_the_commands_treat_it_as_any_module(
     assert not [path for path in (settings.home() / "blobs").rglob("*") if path.is_file()]
 
 
+def test_a_card_of_empty_lines_takes_no_time(folder: Path) -> None:
+    """Without an end of the front matter it took the square of their number: half an hour for these."""
+    (folder / "README.md").write_text("---" + "\n" * 200_000, encoding="utf-8")
+    located = client.install(folder)
+    assert Manifest.read(located.folder).license == "unknown"
+
+
 @pytest.mark.parametrize(
     "vocabulary", [("vocab.txt",), ("spiece.model",), ("vocab.json", "merges.txt")], ids=" ".join
 )

@@ -419,6 +419,8 @@ def test_what_the_folder_says_about_its_text_and_licence_is_kept(tmp_path: Path)
     (folder / "README.md").write_text("---\nlanguage: zh\nlicense: apache-2.0\n---\nlicense: none\n")
     spec = huggingface.read(folder)
     assert spec.license == "apache-2.0"
+    (folder / "README.md").write_text("---" + "\n" * 200_000)  # once half an hour
+    assert huggingface.read(folder).license == "unknown"
     assert spec.preprocess[0].arguments == {"max_length": 20, "lowercase": False}
     assert spec.arch.arguments["pooling"] == "cls"
     assert "dropout" not in spec.arch.arguments

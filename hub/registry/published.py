@@ -177,6 +177,6 @@ def _file(folder: Path, path: str) -> File:
 def _license(folder: Path) -> str:
     """Give the licence that the front matter of README.md names, or "unknown"."""
     path = folder / "README.md"
-    front = re.match(r"---\s*\n(.*?)\n---", read_text(path), re.DOTALL) if path.is_file() else None
+    front = re.match(r"---[ \t]*\n(.*?)\n---", read_text(path), re.DOTALL) if path.is_file() else None
     found = re.search(r"^license:[ \t]*[\"']?([\w.+-]{1,100})", front[1], re.MULTILINE) if front else None
     return found[1] if found else "unknown"
