@@ -313,7 +313,7 @@ def _require_own(folder: Path) -> None:
         return
     try:  # a run begins with writing config.json, so that the others are never without it
         config = json.loads(read_text(folder / "config.json"))
-    except (SpecError, ValueError):
+    except (SpecError, ValueError, RecursionError):
         config = None
     if not isinstance(config, dict) or not {"environment", "command"} <= set(config):
         raise UsageError(

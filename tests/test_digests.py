@@ -104,7 +104,15 @@ def test_a_file_that_changes_while_it_is_read_is_not_written_down(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{", b'{"schema": 2, "files": {}}', b'{"schema": 1, "files": {"a": [1, 2]}}', b"\xff"],
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"schema": 2, "files": {}}',
+        b'{"schema": 1, "files": {"a": [1, 2]}}',
+        b"\xff",
+        b"[" * 10**5,
+    ],
 )
 def test_a_book_that_is_damaged_is_an_empty_one(file: Path, read: list[str], content: bytes) -> None:
     book = file.parent / "book" / "files.json"

@@ -112,6 +112,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no index": lambda entry: (entry / "index.json").unlink(),
     "an empty index": lambda entry: (entry / "index.json").write_text(""),
     "an index that is a list": lambda entry: (entry / "index.json").write_text("[]"),
+    "an index of brackets": lambda entry: (entry / "index.json").write_text("[" * 100_000),
     "an index of a later schema": lambda entry: (entry / "index.json").write_text('{"schema": 2}'),
 }
 
@@ -120,6 +121,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_entry_is_computed_again(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     ask(FeatureStore(tmp_path), ["1", "2"])
     damage(tmp_path / "k")
+    assert FeatureStore(tmp_path).readable("another") == set()
     assert ask(FeatureStore(tmp_path), ["1", "2"])[1] == ["1", "2"]
     assert ask(FeatureStore(tmp_path), ["1", "2"])[1] == []
 

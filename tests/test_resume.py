@@ -448,6 +448,7 @@ def test_a_run_that_was_broken_off_is_not_overwritten_by_mistake(tmp_path: Path)
     [
         ("config.json", '{"model_type": "bert"}'),
         ("config.json", "no JSON"),
+        pytest.param("config.json", "[" * 100_000, id="brackets"),
         ("metrics.json", '{"best_epoch": 1, "accuracy": 0.9}'),
         ("history.json", "[]"),
     ],

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -275,10 +275,13 @@ def test_a_page_of_another_module_is_refused(server: FaultServer) -> None:
         client.locate("other")
 
 
-def test_a_damaged_copy_is_fetched_again(server: FaultServer) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda kept: kept[:-10], lambda kept: b"[" * 100_000, lambda kept: b"[]\n" + kept]
+)
+def test_a_damaged_copy_is_fetched_again(server: FaultServer, damage: Callable[[bytes], bytes]) -> None:
     before = client.list_modules()
     for path in (settings.home() / "indexes").rglob("search.json"):
-        path.write_bytes(path.read_bytes()[:-10])
+        path.write_bytes(damage(path.read_bytes()))
     assert client.list_modules() == before
     assert [seen.status for seen in server.asked("/hub/search.json")] == [200, 200]
 

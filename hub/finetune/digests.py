@@ -88,5 +88,5 @@ def _entries(book: Path) -> dict[str, tuple[Mark, str]]:
             str(name): ((int(size), int(changed), int(touched), int(inode)), str(digest))
             for name, (size, changed, touched, inode, digest) in content["files"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -80,7 +80,7 @@ class FeatureStore:
         """Give the samples that were read before by this preprocessing: they can be read."""
         found: set[str] = set()
         for path in self.folder.glob(f"*/{INDEX}") if self.folder else ():
-            with suppress(OSError, ValueError, KeyError, TypeError):
+            with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 index = json.loads(path.read_bytes())
                 if index["schema"] == SCHEMA and index["about"] == about:
                     found.update(index["samples"])
@@ -105,7 +105,7 @@ class FeatureStore:
             if any(len(array) != len(samples) for array in rows):
                 return None
             os.utime(place / INDEX)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, HubError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, HubError):
             return None  # absent, cut short or of another making: it is computed again
         return samples, rows
 

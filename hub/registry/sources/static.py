@@ -218,7 +218,7 @@ class _Kept:
         self.body: bytes | None = None
         self.etag: str | None = None
         self.date = ""
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             line, _, body = path.read_bytes().partition(b"\n")
             about = json.loads(line)
             if about["sha256"] == _digest(body):
