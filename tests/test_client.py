@@ -309,6 +309,11 @@ def test_a_folder_can_be_installed_under_its_name(tmp_path: Path) -> None:
             "name: expected a module name",
         ),
         (
+            lambda folder: (folder / "module.yaml").write_text("5: x\nnane: m\n"),
+            SpecError,
+            "module.yaml: name: missing\n.*did you mean 'nane'",
+        ),
+        (
             lambda folder: (folder / "train.py").touch(),
             UnsafeFileError,
             "a module is data, this is code: train.py",
@@ -373,6 +378,13 @@ def test_the_folder_of_a_run_is_told_from_its_module(tmp_path: Path) -> None:
         with pytest.raises(NotFoundError, match="which has none") as caught:
             ask(str(tmp_path / "run"))
         assert caught.value.hint == f"{tmp_path / 'run' / 'best'} is one"
+
+
+def test_an_archive_of_another_kind_is_told_which_there_are(tmp_path: Path) -> None:
+    (tmp_path / "m.tar.xz").write_bytes(b"x")
+    with pytest.raises(NotFoundError, match="which is no folder") as caught:
+        client.install(f"{tmp_path}/m.tar.xz")
+    assert caught.value.hint == "an archive ends in .tar.gz, .tgz, .tar.bz2, .tbz2, .tar, .zip, .hub"
 
 
 def test_an_archive_without_a_module_is_refused(tmp_path: Path) -> None:

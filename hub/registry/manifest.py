@@ -15,7 +15,7 @@ from typing import NoReturn
 from hub.errors import NotFoundError, SpecError, StorageError, UnsafeFileError
 from hub.files import read_yaml, reading_errors, sha256_of
 from hub.registry.index import MAX_FILES, File, Module, Release, read_requires
-from hub.registry.reference import is_module_name, is_safe_path
+from hub.registry.reference import ARCHIVES, is_module_name, is_safe_path
 from hub.registry.strict import Place, one_line
 
 FILE_NAME = "module.yaml"
@@ -46,8 +46,14 @@ class Manifest:
             is_there = path.is_file()
         if not is_there:
             found = "which has none" if folder.is_dir() else "which is no folder"
+            hint = (
+                f"an archive ends in {', '.join(ARCHIVES)}"
+                if folder.is_file()
+                else "module.save() writes them"
+            )
             of_a_run = folder / "best"  # `hub finetune --output FOLDER` writes the module there
-            hint = f"{of_a_run} is one" if (of_a_run / FILE_NAME).is_file() else "module.save() writes them"
+            if (of_a_run / FILE_NAME).is_file():
+                hint = f"{of_a_run} is one"
             raise NotFoundError(
                 f"expected a module folder with a {FILE_NAME}, found {folder}, {found}", hint=hint
             )

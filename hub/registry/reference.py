@@ -38,7 +38,7 @@ VERSION = re.compile(
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 FORMS = "a module is NAME, NAME@1.2.0, ./FOLDER, FILE.zip, or a URL: https, hf, git+https, paddlehub"
 
-_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar", ".zip", ".hub")
+ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar", ".zip", ".hub")
 _PATH_PART = re.compile(rf"(?!(?i:{_DEVICE}))[A-Za-z0-9_][A-Za-z0-9._+-]{{0,127}}(?<!\.)")
 _FOLDER_START = r"\.{1,2}[/\\]?\Z|\.[/\\]|[/\\]|~[/\\]|[A-Za-z]:[/\\]"
 _NAMED = r"(?P<name>[^@<>=!~\s]*)\s*(@\s*(?P<version>.*)|(?P<range>[<>=!~].*))?"
@@ -72,9 +72,9 @@ class Reference:
         if separator:
             return _parse_url(text, scheme, rest)
         if text.endswith(("/", "\\")) or re.match(_FOLDER_START, text):
-            path_kind: Kind = "archive" if text.lower().endswith(_ARCHIVES) else "folder"
+            path_kind: Kind = "archive" if text.lower().endswith(ARCHIVES) else "folder"
             return cls(path_kind, location=text)
-        if text.lower().endswith(_ARCHIVES) and not text.startswith("-"):
+        if text.lower().endswith(ARCHIVES) and not text.startswith("-"):
             return cls("archive", location=text)
         name, versions = _parse_named(text, text)
         return cls("name", name=module_name(name), versions=versions)

@@ -81,7 +81,7 @@ class Place:
     def __getitem__(self, key: str) -> Place:
         place = self.get(key)
         if place is None:
-            keys = list(self.value) if isinstance(self.value, dict) else []
+            keys = map(str, self.value) if isinstance(self.value, dict) else []  # YAML has others than texts
             where = f"{self.where}.{key}" if self.where else key
             raise self.error(f"{self.source}: {where}: missing", hint=did_you_mean(key, keys) or DAMAGED)
         return place
