@@ -196,7 +196,15 @@ def test_a_damaged_module_is_not_handed_on(index: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("out.zip", "write out.zip.tar.gz"), ("", "NAME.tar.gz"), ("glyphs", "glyphs.tar.gz")]
+    ("name", "hint"),
+    [
+        ("out.zip", "write out.zip.tar.gz"),
+        ("q.tar.bz2", "write q.tar.gz"),
+        ("q.tar", "write q.tar.gz"),
+        ("q.tbz2", "write q.tar.gz"),
+        ("", "NAME.tar.gz"),
+        ("glyphs", "glyphs.tar.gz"),
+    ],
 )
 def test_a_file_that_install_would_not_take_is_refused(
     name: str, hint: str, index: Path, tmp_path: Path

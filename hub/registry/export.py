@@ -7,6 +7,7 @@ there must be, with their sha256 and size. The same module gives the same bytes,
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from operator import attrgetter
@@ -48,9 +49,10 @@ def export(reference: str | Path, to: str | Path) -> Exported:
         )
     to = Path(os.path.expanduser(to)).absolute()
     if not to.name.endswith(SUFFIXES):
+        name = re.sub(r"\.(tar(\.\w+)?|tbz2?|txz)$", "", to.name)  # a tar of another kind
         raise UsageError(
             f"--to: expected a file that ends in {' or '.join(SUFFIXES)}, found {to.name!r}",
-            hint=f"write {to / 'NAME.tar.gz' if to.is_dir() else to.name + '.tar.gz'}",
+            hint=f"write {to / 'NAME.tar.gz' if to.is_dir() else name + '.tar.gz'}",
         )
     from hub.registry.archive import pack
 
