@@ -25,9 +25,10 @@ from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks.base import WeightedMean
-from hub.tasks.sequence_labeling import SequenceLabeling, first_pieces, windows
+from hub.tasks.sequence_labeling import SequenceLabeling
 from hub.tasks.sequence_labeling_metrics import IGNORED, OPEN, SpanMeter
 from hub.tasks.spans import best_tags, recognise
+from hub.tasks.text_windows import first_pieces, windows
 from tests import small_texts
 from tests.small_texts import added_up, answers, network_for, reader, train
 from tests.test_spans import BIO, SETS, STRICT, allowed_paths
