@@ -423,3 +423,13 @@ def test_another_picture_or_network_in_the_same_place_is_noticed(tmp_path: Path)
         pictures.tiny_module(**change).save(measure)
         with pytest.raises(UsageError, match="learnt from beside the data changed: features: "):
             train()
+
+
+def test_a_run_with_features_of_a_module_in_memory_is_gone_on_with(tmp_path: Path) -> None:
+    saved = pictures.tiny_module().save(tmp_path / "measure")
+    for resume in (False, True):
+        module = hub.Module("textures_stylizer").finetune(
+            [picture(n) for n in range(4)], epochs=1, batch_size=2, output_dir=tmp_path / "run", progress=False,
+            style=stripes(), features=hub.Module(saved), resume=resume,
+        )  # fmt: skip
+    assert "features='Module'" in module.run.command

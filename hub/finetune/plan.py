@@ -191,7 +191,10 @@ def _refuse_idle(config: Config, frozen: Frozen) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Give what stands for an option in JSON: itself, or of a picture or another thing in memory its digest."""
+    """Give what stands for an option in JSON: itself, of a picture or array its digest, of anything else its kind.
+
+    What a module learns from beside the data, `Task.sources` tells apart.
+    """
     value = plain(value)
     if value is None or isinstance(value, str | int | float | bool):
         return value
@@ -199,7 +202,10 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
-    return str(value) if isinstance(value, Path) else f"{type(value).__name__} {digest_of(value)[:16]}"
+    if isinstance(value, Path):
+        return str(value)
+    seen = hasattr(value, "__array__") or hasattr(value, "__array_interface__")
+    return f"{type(value).__name__} {digest_of(value)[:16]}" if seen else type(value).__name__
 
 
 def _loss(config: Config, task: Task, sets: Sets) -> Loss:
