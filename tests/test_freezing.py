@@ -10,6 +10,7 @@ import paddle
 import pytest
 from paddle import nn
 
+import hub
 from hub.errors import UsageError
 from hub.finetune import freezing
 from hub.finetune.callbacks import Callback
@@ -125,6 +126,23 @@ def test_gradual_unfreezing_opens_from_the_head_and_is_all_open_in_the_middle(tm
     assert all(each.trainable for _, each in freezing.learnt(module.network)), (
         "nothing stays frozen afterwards"
     )
+
+
+@pytest.mark.parametrize("strategy", ["gradual", "probe_then_full"])
+def test_a_network_without_a_head_is_trained_from_the_first_epoch_on(tmp_path: Path, strategy: str) -> None:
+    trained: dict[int, int] = {}
+
+    class Look(Callback):
+        def on_step_end(self, trainer, step) -> None:
+            trained[trainer.epoch] = freezing.count(trainer.model)[0]
+
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (32, 32, 3), np.uint8) for _ in range(4)]
+    hub.Module("scenes_colorizer").finetune(
+        pictures, valid=False, strategy=strategy, epochs=4, batch_size=4, callbacks=[Look()],
+        output_dir=tmp_path / "run", progress=False,
+    )  # fmt: skip
+    assert 0 < trained[1] < trained[4]
 
 
 def test_groups_that_are_frozen_for_good_are_not_opened(tmp_path: Path) -> None:

@@ -179,10 +179,12 @@ class Unfreeze(Callback):
 
     def open_groups(self, epoch: int, epochs: int) -> int:
         """Give how many groups, counted from the head, are trained in an epoch."""
-        total = len(self.network.layer_groups())
+        members = _members(self.network)
+        empty = 0 if members[-1][1] else 1  # the head of a network that ends in a picture
+        total = len(members) - empty
         if self.gradual:
-            return min(total, 1 + (epoch - 1) * total // max(1, epochs // 2))
-        return 1 if epoch <= -(-epochs // 3) and epochs > 1 else total
+            return empty + min(total, 1 + (epoch - 1) * total // max(1, epochs // 2))
+        return empty + (1 if epoch <= -(-epochs // 3) and epochs > 1 else total)
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         groups = self.open_groups(trainer.epoch, trainer.epochs)
