@@ -20,7 +20,6 @@ def load_paddle() -> None:
     try:
         importlib.import_module("hub.module")
     finally:
-        signal.signal(
-            signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
-        )  # in place of paddle's
+        # In place of paddle's, of which Python knows nothing.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

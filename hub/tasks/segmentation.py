@@ -384,13 +384,8 @@ def _bands(logits: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[slice, n
         if not planes:
             yield rows, logits[:, :, rows]
             continue
-        box = (
-            0,
-            rows.start * tall / height,
-            wide,
-            rows.stop * tall / height,
-        )  # Pillow looks beyond its edges
-        shape = (width, rows.stop - top)
+        # At the edges of the box, Pillow looks at what is beyond them.
+        box, shape = (0, top * tall / height, wide, rows.stop * tall / height), (width, rows.stop - top)
         band = [np.asarray(each.resize(shape, Image.Resampling.BILINEAR, box=box)) for each in planes]
         yield rows, np.stack(band).reshape(*logits.shape[:2], -1, width)
 
