@@ -121,6 +121,71 @@ def test_load_numbers_masks_by_the_labels_of_a_module(tmp_path: Path) -> None:
     assert {problem.kind for problem in known.problems} == {"unknown class in mask"}
 
 
+def voc2012(root: Path, **lists: str) -> Path:
+    """Write five pictures with masks, two without, a folder of boxes, and lists of the names p0 to p6."""
+    voc(root)
+    for name in ("p5", "p6"):
+        picture_and_mask(0)[0].save(root / "JPEGImages" / f"{name}.jpg")
+    (root / "Annotations").mkdir()
+    (root / "Annotations" / "p0.xml").write_text("<annotation/>", encoding="utf-8")
+    (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+    for name, numbers in lists.items():
+        names = "".join(f"p{n}\n" for n in numbers)
+        (root / "ImageSets" / "Segmentation" / f"{name}.txt").write_text(names, encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("lists", "train", "valid", "test"),
+    [
+        ({"train": "012", "val": "34", "trainval": "01234", "test": "56"}, "012", "34", None),
+        ({"train": "01", "val": "2", "test": "34"}, "01", "2", "34"),
+        ({"trainval": "012", "test": "34"}, "012", None, "34"),
+        ({"trainval": "01234", "val": "34"}, "012", "34", None),
+    ],
+)
+def test_the_lists_of_voc_say_which_pictures_are_which(
+    tmp_path: Path, lists: dict[str, str], train: str, valid: str | None, test: str | None
+) -> None:
+    found = load(voc2012(tmp_path, **lists))
+    for part, numbers in zip(found, (train, valid, test), strict=True):
+        assert (part is None) == (numbers is None)
+        if part is not None and numbers is not None:
+            assert [sample.input.stem for sample in part] == [f"p{n}" for n in numbers]
+            for n, sample in zip(numbers, part, strict=True):
+                assert np.array_equal(np.asarray(sample.label), np.asarray(picture_and_mask(int(n))[1]))
+
+
+def test_pictures_in_no_list_of_voc_are_left_out_with_a_note(tmp_path: Path) -> None:
+    said = "3 of 7 pictures are in none of train.txt, val.txt, and were left out"
+    for source in (voc2012(tmp_path, train="012", val="3"), load(tmp_path)):
+        assert said in prepare_masks(source).describe()
+    for name in ("p4", "p5", "p6"):
+        (tmp_path / "JPEGImages" / f"{name}.jpg").unlink()
+    assert "left out" not in prepare_masks(tmp_path).describe()
+
+
+def test_a_name_in_a_list_of_voc_without_its_files_is_named_with_its_line(tmp_path: Path) -> None:
+    voc2012(tmp_path, train="01592", val="3", test="45")
+    with pytest.raises(DataError) as caught:
+        prepare_masks(tmp_path)
+    for said in (
+        "3 problems",
+        "train.txt, row 3: missing mask 'p5' (none of this name in",
+        "train.txt, row 4: missing picture 'p9' (none of this name in",
+        "test.txt, row 2: missing mask 'p5'",
+    ):
+        assert said in str(caught.value)
+    assert len(prepare_masks(tmp_path, on_bad="skip").train) == 3
+
+
+def test_lists_of_voc_without_one_to_learn_from_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"Segmentation: expected train\.txt or trainval\.txt, found val\.txt"
+    ):
+        prepare_masks(voc2012(tmp_path, val="3"))
+
+
 @pytest.mark.parametrize(
     ("kind", "option"),
     [("masks", {"multi_label": True}), ("masks", {"fold": 1}), ("unlabelled", {"labels": ["a"]})],

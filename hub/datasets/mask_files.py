@@ -1,4 +1,4 @@
-"""Where masks are: list files, folders of pictures and masks, polygons in JSON, palette pictures, objects.
+"""Where masks are: list files, folders of pictures and masks, VOC's lists, polygons in JSON, objects.
 
 A mask is a grey or palette picture whose pixel values are class numbers; 255 marks pixels without a class.
 """
@@ -32,7 +32,8 @@ FORMATS = ("PNG", "BMP", "GIF", "TIFF")
 FARTHEST = 1e7
 """Pixels from the corner of a picture beyond which no polygon has a point."""
 PICTURES = ("images", "image", "img", "imgs", "jpegimages", "pictures")
-MASKS = ("masks", "mask", "annotations", "annotation", "segmentationclass", "labels")
+MASKS = ("masks", "mask", "segmentationclass", "annotations", "annotation", "labels")
+"""In this order: where VOC has masks, its annotations are boxes."""
 NAME_FILES = ("labels.txt", "label_list.txt", "class_names.txt", "classes.txt", "palette.txt")
 
 
@@ -146,6 +147,8 @@ class MaskPart:
     masks: list[Mask]
     strange: Mapping[int, str] = field(default_factory=dict)
     """The names of numbers that stand for classes which nobody asked for."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the source was read."""
 
 
 def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
@@ -176,14 +179,20 @@ def _names(folder: Path) -> tuple[str, ...]:
     """Give the class names in the file beside the data: one a line, what follows a comma or tab is not the name."""
     for name in NAME_FILES:
         if (folder / name).is_file():
-            problems: list[Problem] = []
-            lines = read_text(folder / name, problems).splitlines()
-            if problems:
-                raise DataError(str(problems[0]))
-            names = tuple(line.replace("\t", ",").split(",")[0].strip() for line in lines if line.strip())
+            lines = _lines(folder / name).values()
+            names = tuple(line.replace("\t", ",").split(",")[0].strip() for line in lines)
             _require_names(names, folder / name)
             return names
     return ()
+
+
+def _lines(path: Path) -> dict[int, str]:
+    """Give the lines of a file that are not empty, by number. Raises DataError for one that cannot be read."""
+    problems: list[Problem] = []
+    lines = read_text(path, problems).splitlines()
+    if problems:
+        raise DataError(str(problems[0]))
+    return {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
 
 
 def _require_names(names: Sequence[str], where: object) -> None:
@@ -223,6 +232,8 @@ def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     parts: dict[str, MaskPart] = {}
     pictures, masks = (next((inside[n] for n in names if n in inside), None) for names in (PICTURES, MASKS))
     if pictures is not None and masks is not None:
+        if lists := _voc_lists(folder):
+            return _from_voc(lists, pictures, masks), _names(folder)
         for role, name in _role_folders(pictures):
             other = _folders(masks).get(name)
             if other is not None:
@@ -243,7 +254,9 @@ def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
 
 
 def is_folder_of_masks(folder: Path) -> bool:
-    """Say whether a folder, or each of train/ and the like in it, has two folders: pictures, and masks."""
+    """Say whether a folder, or each of train/ and the like in it, has pictures and masks alone, or VOC's lists."""
+    if _voc_lists(folder):
+        return True
     inside = _folders(folder)
     parts = [inside[name] for _, name in _role_folders(folder)]
     if parts and len(parts) == len(inside):
@@ -271,31 +284,95 @@ def _role_folders(folder: Path) -> Iterator[tuple[str, str]]:
                 break
 
 
+def _voc_lists(folder: Path) -> dict[str, Path]:
+    """Give VOC's lists by role, ImageSets/Segmentation/train.txt and the like; none where that folder has none."""
+    sets = _folders(folder).get("imagesets")
+    lists = None if sets is None else _folders(sets).get("segmentation")
+    if lists is None:
+        return {}
+    words = ROLES | {"train": (*ROLES["train"], "trainval")}
+    return {
+        role: path for role, names in words.items() for name in names[::-1]
+        if (path := lists / f"{name}.txt").is_file()
+    }  # fmt: skip
+
+
+def _from_voc(lists: Mapping[str, Path], pictures: Path, masks: Path) -> dict[str, MaskPart]:
+    """Take the parts from VOC's lists; pictures in none of them, of which most have no mask, are left out with a note.
+
+    Raises DataError where none is to be learnt from.
+    """
+    if "train" not in lists:
+        found = ", ".join(path.name for path in lists.values())
+        folder = next(iter(lists.values())).parent
+        raise DataError(f"{folder}: expected train.txt or trainval.txt, found {found}")
+    files = {"picture": (pictures, _by_name(pictures)), "mask": (masks, _by_name(masks))}
+    names = {role: _lines(path) for role, path in lists.items()}
+    if lists["train"].stem == "trainval":
+        others = set(names.get("valid", {}).values())
+        names["train"] = {line: name for line, name in names["train"].items() if name not in others}
+    if not files["mask"][1].keys() & set(names.get("test", {}).values()):
+        names.pop("test", None)  # VOC keeps the masks of most years' tests to itself
+    parts = {role: _listed(lists[role], lines, files) for role, lines in names.items()}
+    every = files["picture"][1].keys()
+    left = every - {name for lines in names.values() for name in lines.values()}
+    if left:
+        read = ", ".join(lists[role].name for role in names)
+        note = f"{len(left):,} of {len(every):,} pictures are in none of {read}, and were left out"
+        parts["train"].notes = (note,)
+    return parts
+
+
+Named = dict[str, list[Path]]
+"""Pictures by their names below a folder, without suffix."""
+
+
+def _by_name(folder: Path) -> Named:
+    found: Named = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and not is_litter(path.name):
+            found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+    return found
+
+
+def _listed(path: Path, names: Mapping[int, str], files: Mapping[str, tuple[Path, Named]]) -> MaskPart:
+    """Give the picture and the mask of each name; one that has not one of both is a problem of its line."""
+    numbers: list[int] = []
+    part = MaskPart(Rows(str(path), file=str(path), numbers=numbers), [])
+    for number, name in names.items():
+        found = {what: by_name.get(name, []) for what, (_, by_name) in files.items()}
+        wrong = next((what for what in files if len(found[what]) != 1), None)
+        if wrong is None:
+            numbers.append(number)
+            part.rows.paths.append(str(found["picture"][0]))
+            part.masks.append(Mask(found["mask"][0]))
+        else:
+            origin = Origin(str(path), number)
+            part.rows.problems.append(_not_one(wrong, found[wrong], origin, name, files[wrong][0]))
+    return part
+
+
+def _not_one(what: str, found: Sequence[Path], origin: Origin, name: str | None, folder: Path) -> Problem:
+    """Give the problem of a picture or a mask that is missing, or there several times."""
+    if not found:
+        return Problem(f"missing {what}", origin, name, f"none of this name in {folder}")
+    return Problem(f"several {what}s", origin, name, f"several: {', '.join(path.name for path in found)}")
+
+
 def _paired(pictures: Path, masks: Path) -> MaskPart:
     """Match pictures and masks by name without suffix; what has no partner is a problem."""
-    by_name: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(masks.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not is_litter(path.name):
-            by_name[str(path.relative_to(masks).with_suffix(""))].append(path)
+    by_name = _by_name(masks)
     part = MaskPart(Rows(str(pictures)), [])
-    for path in sorted(pictures.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or is_litter(path.name):
-            continue
-        found = by_name.pop(str(path.relative_to(pictures).with_suffix("")), [])
-        if len(found) == 1:
-            part.rows.paths.append(str(path))
-            part.masks.append(Mask(found[0]))
-        else:
-            detail = (
-                f"several: {', '.join(p.name for p in found)}" if found else f"none of this name in {masks}"
-            )
-            part.rows.problems.append(
-                Problem("missing mask" if not found else "several masks", Origin(str(path)), None, detail)
-            )
+    for name, paths in _by_name(pictures).items():
+        for path in paths:
+            found = by_name.pop(name, [])
+            if len(found) == 1:
+                part.rows.paths.append(str(path))
+                part.masks.append(Mask(found[0]))
+            else:
+                part.rows.problems.append(_not_one("mask", found, Origin(str(path)), None, masks))
     for left in by_name.values():
-        part.rows.problems += [
-            Problem("missing picture", Origin(str(p)), None, f"none of this name in {pictures}") for p in left
-        ]
+        part.rows.problems += [_not_one("picture", [], Origin(str(path)), None, pictures) for path in left]
     return part
 
 

@@ -2,6 +2,7 @@
 
     prepare_masks("data/")                       # images/ and masks/ (or annotations/), with train/ and valid/ in them
     prepare_masks("data/")                       # train_list.txt: "img/a.jpg mask/a.png", labels.txt beside it
+    prepare_masks("VOC2012/")                    # JPEGImages/, SegmentationClass/, lists in ImageSets/Segmentation/
     prepare_masks("data/annotations.json")       # COCO: polygons, file names relative to the JSON or its images/
     prepare_masks([("a.jpg", "a.png"), …])       # any object with (picture, mask) items
 
@@ -41,7 +42,7 @@ class Masks(Dataset):
 
     def __init__(self, part: MaskPart, labels: Sequence[str]) -> None:
         self._rows = part.rows
-        self._masks, self._strange = part.masks, part.strange
+        self._masks, self._strange, self._notes = part.masks, part.strange, part.notes
         self.name, self.ignored = part.rows.name, part.rows.ignored
         self.labels, self.multi_label = tuple(labels), False
         self.problems = tuple(part.rows.problems)
@@ -64,7 +65,7 @@ class Masks(Dataset):
         """Give these pictures and masks alone, as a source gives them."""
         chosen = self._index.tolist()
         rows = replace(self._rows.part(chosen), problems=list(self.problems))
-        return MaskPart(rows, [self._masks[k] for k in chosen])
+        return MaskPart(rows, [self._masks[k] for k in chosen], notes=self._notes)
 
     def renumbered(self, numbers: Sequence[int]) -> Masks:
         """Give these pictures and masks with `numbers[old]` for each class number; the labels keep their places."""
@@ -129,6 +130,7 @@ def prepare_masks(
             parts[role] = _renumbered(part, own_names, names) if own_names and names else part
     labels = names or _counted(parts["train"])
     checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe)
+    notes[:0] = parts["train"].notes
     whole, chosen = checked["train"], checked.get("valid")
     if chosen is None and valid is not False:
         every, some = len(whole), cast(Masks, whole).labelled()
@@ -299,7 +301,7 @@ def _renumbered(part: MaskPart, names: Sequence[str], labels: Sequence[str]) -> 
 
 def _by_table(part: MaskPart, table: Sequence[int]) -> MaskPart:
     masks = [Mask(mask.source, tuple(table[number] for number in mask.table)) for mask in part.masks]
-    return MaskPart(part.rows, masks)
+    return replace(part, masks=masks, strange={})
 
 
 def _read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:

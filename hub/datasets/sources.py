@@ -61,11 +61,11 @@ def load(
 
     `kind` says what the data are: "pictures", "masks" (pictures with one each), "unlabelled" (pictures alone, for
     colorization and styles), "sounds", "texts", "pairs" (of texts), "tagged" (words with a tag for each), "rated texts"
-    or "rated pairs" (with a number for each). Without one, a folder that has images/ and masks/ and no other folder is
-    masks, a dataset is what it is, and anything else is pictures. For sounds, `fold` is the one of ESC-50's five that
-    becomes the test part, by default the last, and `rate` the sample rate of an .npz file that does not say it. For
-    texts, `text_column` (two of them for pairs) and `label_column` are the columns of a table where their names cannot
-    be guessed, and `encoding` that of files that are not UTF-8.
+    or "rated pairs" (with a number for each). Without one, a folder that has images/ and masks/ and no other folder, or
+    VOC's ImageSets/Segmentation/, is masks, a dataset is what it is, and anything else is pictures. For sounds, `fold`
+    is the one of ESC-50's five that becomes the test part, by default the last, and `rate` the sample rate of an .npz
+    file that does not say it. For texts, `text_column` (two of them for pairs) and `label_column` are the columns of a
+    table where their names cannot be guessed, and `encoding` that of files that are not UTF-8.
 
     Raises DataError only where nothing can be read at all; every other problem waits in `Dataset.problems` for
     `check`. Raises UsageError for arguments that do not fit the source.
