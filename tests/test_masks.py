@@ -339,6 +339,50 @@ def test_json_of_other_programs_is_read_or_refused_in_words(tmp_path: Path) -> N
         prepare_masks(path)
 
 
+@pytest.mark.parametrize(
+    ("file", "pictures"),
+    [
+        ("instances.json", "."),
+        ("instances.json", "images"),
+        ("annotations/instances_train2017.json", "train2017"),
+        ("annotations/instances_train2017.json", "images/train2017"),
+        ("annotations/instances_default.json", "images"),
+        ("annotations/train.json", "train"),
+    ],
+)
+def test_pictures_are_found_where_coco_and_its_like_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, pictures: str
+) -> None:
+    written = coco(tmp_path, [{}, {"image_id": 1}])
+    for old, new in (
+        (written, tmp_path / file),
+        *((p, tmp_path / pictures / p.name) for p in tmp_path.glob("*.png")),
+    ):
+        new.parent.mkdir(parents=True, exist_ok=True)
+        old.rename(new)
+    monkeypatch.chdir((tmp_path / file).parent)
+    for path in (tmp_path / file, Path(file).name):
+        found = prepare_masks(path, valid=False).train
+        assert [Path(sample.input).resolve() for sample in found] == [
+            tmp_path.resolve() / pictures / name for name in ("a.png", "b.png")
+        ]
+
+
+@pytest.mark.parametrize("name", ["none.png", "n" * 300 + ".png"])
+def test_a_picture_of_coco_that_is_nowhere_says_where_was_looked(tmp_path: Path, name: str) -> None:
+    (tmp_path / "annotations").mkdir()
+    images = [
+        {"id": n, "file_name": each, "width": 20, "height": 10} for n, each in enumerate(("a.png", name))
+    ]
+    path = coco(tmp_path / "annotations", [{}, {"image_id": 1}], images=images)
+    path = path.rename(path.with_name("instances_val.json"))
+    with pytest.raises(DataError, match=f"missing picture '{name[:200]}.* \\(looked in ") as caught:
+        prepare_masks(path, valid=False)
+    for where in ("annotations", "annotations/images", "val", "images/val", "images"):
+        assert f"{tmp_path / where}" in str(caught.value)
+    assert len(prepare_masks(path, valid=False, on_bad="skip").train) == 1
+
+
 # corners, and the pixels [row, column] whose middles lie inside
 OUTLINES = [
     ([3, 2, 7, 2, 7, 5, 3, 5], [(y, x) for y in (2, 3, 4) for x in (3, 4, 5, 6)]),

@@ -427,9 +427,15 @@ def _from_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
                 part.rows.problems.append(
                     Problem("bad annotation", Origin(str(path)), str(each.get("id")), where)
                 )
+        places = _places_of_pictures(path)
         for key, each in images.items():
-            if key not in bad:
-                part.rows.paths.append(str(_picture_of(path.parent, each["file_name"])))
+            name = each["file_name"]
+            picture = next((place / name for place in places if os.path.isfile(place / name)), None)
+            if picture is None:
+                looked = f"looked in {', '.join(map(str, places))}"
+                part.rows.problems.append(Problem("missing picture", Origin(str(path)), name, looked))
+            elif key not in bad:
+                part.rows.paths.append(str(picture))
                 part.masks.append(Mask(Polygons(_size(each), tuple(shapes[key]))))
     except (
         KeyError,
@@ -455,9 +461,14 @@ def _size(picture: Mapping[str, Any]) -> tuple[int, int]:
     return int(picture["width"]), int(picture["height"])
 
 
-def _picture_of(folder: Path, name: str) -> Path:
-    inside = folder / "images" / name
-    return inside if inside.is_file() and not (folder / name).is_file() else folder / name
+def _places_of_pictures(path: Path) -> list[Path]:
+    """Give where the pictures of a file in COCO's form may be: beside it, or where COCO and CVAT have them.
+
+    COCO itself has annotations/instances_train2017.json and train2017/.
+    """
+    beside, above = path.parent, Path(os.path.abspath(path)).parent.parent
+    part = path.stem.rsplit("_", 1)[-1]
+    return [beside, beside / "images", above / part, above / "images" / part, above / "images", above]
 
 
 def _categories(listed: list[dict[str, Any]]) -> tuple[dict[str, int], tuple[str, ...]]:

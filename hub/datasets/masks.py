@@ -3,7 +3,7 @@
     prepare_masks("data/")                       # images/ and masks/ (or annotations/), with train/ and valid/ in them
     prepare_masks("data/")                       # train_list.txt: "img/a.jpg mask/a.png", labels.txt beside it
     prepare_masks("VOC2012/")                    # JPEGImages/, SegmentationClass/, lists in ImageSets/Segmentation/
-    prepare_masks("data/annotations.json")       # COCO: polygons, file names relative to the JSON or its images/
+    prepare_masks("data/annotations.json")       # COCO: polygons, pictures beside the JSON or as COCO has them
     prepare_masks([("a.jpg", "a.png"), …])       # any object with (picture, mask) items
 
 What is read is described in hub.datasets.mask_files.
