@@ -213,6 +213,55 @@ def test_pairs_of_objects_number_their_classes() -> None:
     assert np.array_equal(found.train.targets(), again.train.targets())
 
 
+def pairs_as_frame(root: Path) -> Any:
+    folders(root)
+    paths = [{"n": n, "image": root / f"images/p{n}.jpg", "mask": f"{root}/masks/p{n}.png"} for n in range(5)]
+    return pytest.importorskip("pandas").DataFrame(paths, index=[7] * 5)
+
+
+def pairs_as_mappings(root: Path) -> Any:
+    folders(root)
+    return [
+        {"Image": Image.open(root / f"images/p{n}.jpg"), "label": Image.open(root / f"masks/p{n}.png")}
+        for n in range(5)
+    ]
+
+
+@pytest.mark.parametrize("make", [pairs_as_frame, pairs_as_mappings])
+def test_pairs_may_have_names(make: Any, tmp_path: Path) -> None:
+    found = prepare_masks(make(tmp_path), valid=False).train
+    assert len(found) == 5
+    for n, sample in enumerate(found):
+        assert np.array_equal(np.asarray(sample.label), np.asarray(picture_and_mask(n)[1]))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ([{"image": "a.png", "cover": 3}], "item 0: expected the keys image and mask, found image, cover"),
+        ({"a": 1}, "item 0 of dict: KeyError: 0"),
+        ([("a.png", "b.png", "c.png")], r"item 0: expected \(picture, mask\), found tuple"),
+    ],
+)
+def test_objects_that_hold_no_pairs_are_refused(source: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        prepare_masks(source)
+
+
+def test_a_frame_without_masks_names_its_columns() -> None:
+    frame = pytest.importorskip("pandas").DataFrame({"image": ["a.png"], "cover": ["b.png"]})
+    with pytest.raises(DataError, match="expected the keys image and mask, found image, cover"):
+        prepare_masks(frame)
+
+
+def test_names_that_no_file_can_have_are_missing_masks(tmp_path: Path) -> None:
+    for name in ("n" * 300, "a\0b"):
+        with pytest.raises(DataError, match="item 0: missing mask"):
+            prepare_masks([(folders(tmp_path) / "images/p0.jpg", f"{name}.png")] * 2, valid=False)
+    with pytest.raises(DataError, match="no such file or folder"):
+        prepare_masks("n" * 300)
+
+
 SQUARE = [2, 2, 8, 2, 8, 8, 2, 8]
 
 

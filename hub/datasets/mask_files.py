@@ -19,7 +19,10 @@ from PIL import Image
 from hub.datasets.base import Origin, Problem, Rows, Sample
 from hub.datasets.folders import is_litter
 from hub.datasets.images import SUFFIXES
+from hub.datasets.kinds import PICTURES as OF_PICTURES
+from hub.datasets.objects import item_of
 from hub.datasets.sources import ROLES
+from hub.datasets.tables import find_column, find_input
 from hub.datasets.textfiles import read_text
 from hub.errors import DataError, UsageError, did_you_mean
 from hub.files import is_line
@@ -34,6 +37,8 @@ FARTHEST = 1e7
 PICTURES = ("images", "image", "img", "imgs", "jpegimages", "pictures")
 MASKS = ("masks", "mask", "segmentationclass", "annotations", "annotation", "labels")
 """In this order: where VOC has masks, its annotations are boxes."""
+MASK_COLUMNS = ("mask", "mask_path", "mask_name", "annotation", "segmentation", "label", "label_path")
+"""The names of an item's mask, the likelier first, where an item has names."""
 NAME_FILES = ("labels.txt", "label_list.txt", "class_names.txt", "classes.txt", "palette.txt")
 
 
@@ -159,7 +164,7 @@ def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
             _require_names(names, "labels")
         return {"train": _from_object(source)}, names
     path = Path(os.path.expanduser(source))
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike pathlib's, for a name that is too long it is False
         lists = {
             role: path / f"{name}{end}" for role, words in ROLES.items() for name in words
             for end in ("_list.txt", ".txt") if (path / f"{name}{end}").is_file()
@@ -167,8 +172,8 @@ def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
         if "train" in lists:
             return {role: _from_list(each) for role, each in lists.items()}, _names(path)
         return _from_folder(path)
-    if not path.is_file():
-        siblings = [entry.name for entry in os.scandir(path.parent)] if path.parent.is_dir() else []
+    if not os.path.isfile(path):
+        siblings = [entry.name for entry in os.scandir(path.parent)] if os.path.isdir(path.parent) else []
         raise DataError(f"{path}: no such file or folder", hint=did_you_mean(path.name, siblings))
     if path.suffix.lower() == ".json":
         return _from_coco(path)
@@ -377,17 +382,16 @@ def _paired(pictures: Path, masks: Path) -> MaskPart:
 
 
 def _from_object(source: Any) -> MaskPart:
-    """Take items (picture, mask), each a path, a PIL picture or an array."""
+    """Take items (picture, mask) or {"image": …, "mask": …}, each a path, a PIL picture or an array.
+
+    Those of a pandas frame are its rows.
+    """
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(source, np.ndarray):
         raise UsageError(f"expected a path or (picture, mask) pairs, found {type(source).__name__}")
+    items = source.to_dict("records") if hasattr(source, "iloc") and hasattr(source, "columns") else source
 
     def pair(number: int) -> tuple[Any, Any]:
-        item = source[number]
-        if isinstance(item, Sample):
-            item = (item.input, item.label)
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"item {number}: expected (picture, mask), found {type(item).__name__}")
-        return item[0], item[1]
+        return _pair(item_of(items, number), number)
 
     part = MaskPart(
         Rows(type(source).__name__, numbers=list(range(len(source))), fetch=lambda n: pair(n)[0]), []
@@ -397,6 +401,20 @@ def _from_object(source: Any) -> MaskPart:
         part.rows.paths.append(os.fspath(picture) if isinstance(picture, str | os.PathLike) else None)
         part.masks.append(Mask(Path(mask) if isinstance(mask, str | os.PathLike) else mask))
     return part
+
+
+def _pair(item: Any, number: int) -> tuple[Any, Any]:
+    if isinstance(item, Sample):
+        return item.input, item.label
+    if isinstance(item, Mapping):
+        picture, mask = find_input(OF_PICTURES, item), find_column(MASK_COLUMNS, item)
+        if not picture or mask is None:
+            found = ", ".join(map(str, item))
+            raise DataError(f"item {number}: expected the keys image and mask, found {found}")
+        return item[picture[0]], item[mask]
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"item {number}: expected (picture, mask), found {type(item).__name__}")
+    return item[0], item[1]
 
 
 def _from_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:

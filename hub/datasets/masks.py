@@ -4,7 +4,7 @@
     prepare_masks("data/")                       # train_list.txt: "img/a.jpg mask/a.png", labels.txt beside it
     prepare_masks("VOC2012/")                    # JPEGImages/, SegmentationClass/, lists in ImageSets/Segmentation/
     prepare_masks("data/annotations.json")       # COCO: polygons, pictures beside the JSON or as COCO has them
-    prepare_masks([("a.jpg", "a.png"), …])       # any object with (picture, mask) items
+    prepare_masks([("a.jpg", "a.png"), …])       # any object with (picture, mask) items, or a pandas frame
 
 What is read is described in hub.datasets.mask_files.
 """
@@ -214,7 +214,7 @@ def _examine(data: Masks, i: int) -> Problem | None:
     """Read one mask, count its pixels, and give what is wrong with it."""
     mask, origin = data._masks[i], data.origin(i)
     where = mask.file or None
-    if isinstance(mask.source, Path) and not mask.source.is_file():
+    if isinstance(mask.source, Path) and not os.path.isfile(mask.source):  # pathlib's raises for a long name
         return Problem("missing mask", origin, where)
     size = _size_of(data, i)
     try:
