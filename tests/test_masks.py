@@ -580,6 +580,35 @@ def test_masks_of_0_and_255_say_what_to_do() -> None:
         prepare_masks([(picture, numbers)] * 2, valid=False)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((0, 128), "127 of the 129 classes, 0 to 128, have no pixel in any mask; values 0, 128 occur"),
+        ((0, 4), "3 of the 5 classes, 0 to 4, have no pixel in any mask; values 0, 4 occur"),
+        ((0, 3), None),
+        ((0, 1), None),
+    ],
+)
+def test_values_of_masks_that_leave_most_classes_empty_are_noted(
+    values: tuple[int, int], said: str | None
+) -> None:
+    pairs = []
+    for n in range(5):
+        picture, mask = picture_and_mask(n)
+        pairs.append((picture, np.where(np.asarray(mask) > 0, *values).astype(np.uint8)))
+    for source in (pairs, load(pairs, "masks")):
+        text = prepare_masks(source).describe()
+        assert said in text if said else "have no pixel" not in text
+        assert len(text) < 800
+
+
+def test_names_of_classes_that_occur_nowhere_are_no_mistake(tmp_path: Path) -> None:
+    path = coco(tmp_path, [{}, {"image_id": 1}], names=[f"thing {n}" for n in range(80)])
+    found = prepare_masks(path, valid=False)
+    assert found.notes == ()
+    assert found.describe().endswith("pixels: background 82.0%, thing 0 18.0%; none of the other 79 classes")
+
+
 def test_evaluation_numbers_classes_by_the_modules_names(tmp_path: Path) -> None:
     folders(tmp_path)
     found = prepare_masks_evaluation(tmp_path, labels=("tree", "ground", "road"))

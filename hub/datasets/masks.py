@@ -12,7 +12,8 @@ What is read is described in hub.datasets.mask_files.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -84,11 +85,16 @@ class Masks(Dataset):
         return self.select(np.flatnonzero(self._pixels[self._index].any(axis=1)))
 
     def describe(self) -> str:
-        """Give a line for a person: pictures, and the share of pixels that each class has."""
+        """Give a line for a person: pictures, and the share of pixels of each class, or of the few that occur."""
         counts = self.counts()
         total = max(1, sum(counts.values()))
-        shares = ", ".join(f"{label} {count / total:.1%}" for label, count in counts.items())
-        return f"{self.name}: {len(self)} pictures; pixels: {shares}"
+        present = {label: count for label, count in counts.items() if count}
+        few = 0 < 2 * len(present) < len(counts)
+        shares = ", ".join(
+            f"{label} {count / total:.1%}" for label, count in (present if few else counts).items()
+        )
+        others = f"; none of the other {len(counts) - len(present)} classes" if few else ""
+        return f"{self.name}: {len(self)} pictures; pixels: {shares}{others}"
 
 
 def load_masks(source: Any, *, labels: Sequence[str] | None = None) -> Splits:
@@ -130,7 +136,7 @@ def prepare_masks(
             parts[role] = _renumbered(part, own_names, names) if own_names and names else part
     labels = names or _counted(parts["train"])
     checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe)
-    notes[:0] = parts["train"].notes
+    notes = [*parts["train"].notes, *_gaps(checked.values()), *notes]
     whole, chosen = checked["train"], checked.get("valid")
     if chosen is None and valid is not False:
         every, some = len(whole), cast(Masks, whole).labelled()
@@ -279,13 +285,33 @@ def _counted(part: MaskPart) -> tuple[str, ...]:
     return tuple(str(number) for number in range(largest + 1))
 
 
+def _gaps(parts: Iterable[Dataset]) -> Iterator[str]:
+    """Give a note where most of the numbers that classes are called by occur nowhere: such values are seldom meant."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.counts())
+    present = [label for label, count in counts.items() if count]
+    if _is_counted([*counts]) and 2 * len(present) < len(counts):
+        yield (
+            f"{len(counts) - len(present)} of the {len(counts)} classes, 0 to {len(counts) - 1}, have no pixel in any "
+            f"mask; values {', '.join(present[:10])}{' …' if len(present) > 10 else ''} occur: unless that is meant, "
+            "save masks as 0, 1 and so on, without gaps"
+        )
+
+
+def _is_counted(names: Sequence[str]) -> bool:
+    """Say whether classes are called by their numbers, as `_counted` does."""
+    return list(names) == [str(number) for number in range(len(names))]
+
+
 def _renumbered(part: MaskPart, names: Sequence[str], labels: Sequence[str]) -> MaskPart:
     """Give the part with its class numbers turned into those of `labels`, by name: "0", "1", … were never names.
 
     Two grounds are the same.
     """
-    counted = list(names) == [str(number) for number in range(len(names))]
-    if tuple(names) == tuple(labels) or (counted and not any(label.isdecimal() for label in labels)):
+    if tuple(names) == tuple(labels) or (
+        _is_counted(names) and not any(label.isdecimal() for label in labels)
+    ):
         return part
     table, strange = [254] * IGNORED + [IGNORED], dict[int, str]()  # 254: no class of ours, without a name
     for number, name in enumerate(names):
