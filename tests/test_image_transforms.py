@@ -136,14 +136,33 @@ def test_every_mode_becomes_grey_or_colour(tmp_path: Path, mode: str) -> None:
     assert read.size == (5, 4)
 
 
+def tiff_of_floats() -> bytes:
+    """Three bands of 32-bit floating point, 1×1: Pillow reads one such band, and does not know three."""
+    short, long = 3, 4
+    tags = [
+        (256, long, 1, 1), (257, long, 1, 1), (258, short, 3, 134), (259, short, 1, 1), (262, short, 1, 2),
+        (273, long, 1, 146), (277, short, 1, 3), (278, long, 1, 1), (279, long, 1, 12), (339, short, 3, 140),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    return header + struct.pack("<3H3H3f", 32, 32, 32, 3, 3, 3, 0.1, 0.2, 0.3)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "expected a picture, found an empty file"),
         (b"hello world, this is text", "expected a picture, found 25 bytes that are none of PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "none of PNG"),
+        (
+            tiff_of_floats(),
+            "expected a picture, found a TIFF of a form that cannot be read, or a damaged one",
+        ),
+        (b"MM\0*", "expected a picture, found a TIFF of a form"),
+        (b"\x89PNG\r\n\x1a\n cut", "expected a picture, found a PNG of a form"),
+        (b"\xff\xd8\xff\xd9", "expected a picture, found a JPEG of a form"),
     ],
-    ids=["empty", "text", "postscript"],
+    ids=["empty", "text", "postscript", "floats", "TIFF", "PNG", "JPEG"],
 )
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.png"

@@ -533,6 +533,25 @@ def test_every_fault_is_named_in_one_error(tmp_path: Path) -> None:
         assert said in text
 
 
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("JPEG", r"p0\.jpg: unreadable mask .*found a JPEG, which may change values: save masks as PNG"),
+        ("WEBP", r"unreadable mask .*found a WEBP, which may change values: save masks as PNG"),
+        (
+            "PPM",
+            r"unreadable mask .*\(expected one of PNG, BMP, GIF, TIFF, found [0-9]+ bytes that are none of PNG",
+        ),
+    ],
+)
+def test_a_mask_in_a_form_that_may_change_values_is_refused_in_words(
+    tmp_path: Path, form: str, said: str
+) -> None:
+    picture_and_mask(0)[1].convert("L").save(folders(tmp_path) / "masks" / "p0.png", format=form)
+    with pytest.raises(DataError, match=said):
+        prepare_masks(tmp_path)
+
+
 def test_bad_pictures_are_left_out_when_asked_for(tmp_path: Path) -> None:
     damage(folders(tmp_path))
     for n in range(5, 9):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hub.datasets.base import Origin, Problem, Rows, Sample
 from hub.datasets.folders import is_litter
@@ -26,7 +26,7 @@ from hub.datasets.tables import find_column, find_input
 from hub.datasets.textfiles import read_text
 from hub.errors import DataError, UsageError, did_you_mean
 from hub.files import is_line
-from hub.transforms.image import MAX_PIXELS
+from hub.transforms.image import MAX_PIXELS, form_of, unidentified
 
 IGNORED = 255
 FORMATS = ("PNG", "BMP", "GIF", "TIFF")
@@ -59,7 +59,7 @@ class Mask:
     def size(self) -> tuple[int, int]:
         """(width, height), for which nothing is decoded or drawn. Raises what `values` raises."""
         if isinstance(self.source, Path):
-            with Image.open(self.source, formats=FORMATS) as opened:
+            with _opened(self.source) as opened:
                 return opened.size
         if isinstance(self.source, Polygons):
             return self.source.size
@@ -75,7 +75,7 @@ class Mask:
         ):
             raise ValueError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
         if isinstance(source, Path):
-            with Image.open(source, formats=FORMATS) as opened:
+            with _opened(source) as opened:
                 source = np.asarray(opened)
         array = np.asarray(source)
         if array.ndim == 3 and array.shape[2] in (3, 4) and (array[..., :3] == array[..., :1]).all():
@@ -93,6 +93,18 @@ class Mask:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         found = np.array(self.table, np.uint8)[self.values()]
         return found if dtype is None else found.astype(dtype)
+
+
+def _opened(path: Path) -> Image.Image:
+    """Open a mask. Raises OSError, or ValueError for one in a form that masks are not read from."""
+    try:
+        return Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError:
+        form = form_of(path)
+        found = unidentified(path)
+        if form not in (None, *FORMATS):
+            found = f"a {form}, which may change values: save masks as PNG"
+        raise ValueError(f"expected one of {', '.join(FORMATS)}, found {found}") from None
 
 
 Shape = tuple[int, np.ndarray]

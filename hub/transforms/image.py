@@ -78,9 +78,7 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
     except IsADirectoryError:
         raise InputError(f"{path}: expected a picture, found a folder") from None
     except UnidentifiedImageError:
-        size = path.stat().st_size
-        found = "an empty file" if size == 0 else f"{size:,} bytes that are none of {', '.join(FORMATS)}"
-        raise InputError(f"{path}: expected a picture, found {found}") from None
+        raise InputError(f"{path}: expected a picture, found {unidentified(path)}") from None
     except Image.DecompressionBombError as problem:
         raise InputError(f"{path}: {problem}") from None
     except (
@@ -91,6 +89,24 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
         MemoryError,
     ) as problem:  # what Pillow's decoders raise
         raise InputError(f"{path}: the picture cannot be decoded: {problem}") from problem
+
+
+def unidentified(path: Path) -> str:
+    """Say what a file is that Pillow does not know as one of FORMATS, such as "an empty file". Raises OSError."""
+    size = path.stat().st_size
+    form = form_of(path)
+    if form is not None:
+        return f"a {form} of a form that cannot be read, or a damaged one"
+    return "an empty file" if size == 0 else f"{size:,} bytes that are none of {', '.join(FORMATS)}"
+
+
+def form_of(path: Path) -> str | None:
+    """Give the one of FORMATS that a file begins as, whether or not the rest can be read. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    Image.init()
+    known = ((name, Image.OPEN[name][1]) for name in FORMATS if name in Image.OPEN)
+    return next((name for name, begins in known if begins is not None and begins(head)), None)
 
 
 def _from_array(array: np.ndarray) -> Picture:
