@@ -505,6 +505,17 @@ def test_a_picture_in_memory_may_be_turned_by_its_exif(tmp_path: Path) -> None:
             prepare_masks([(opened, mask.transpose(Image.Transpose.ROTATE_90))], valid=False)
 
 
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\x08", b"Exif\0\0hello, this is no EXIF"])
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+def test_a_picture_whose_exif_cannot_be_read_is_upright(tmp_path: Path, exif: bytes, suffix: str) -> None:
+    picture, mask = picture_and_mask(0)
+    path = tmp_path / f"a.{suffix}"
+    picture.save(path, exif=exif)
+    assert len(prepare_masks([(path, mask)], valid=False).train) == 1
+    with pytest.raises(DataError, match="the mask has 10×12 pixels, its picture 12×10"):
+        prepare_masks([(path, mask.transpose(Image.Transpose.ROTATE_90))], valid=False)
+
+
 def damage(root: Path) -> None:
     Image.new("L", (5, 5)).save(root / "masks/p0.png")
     bad = np.asarray(picture_and_mask(1)[1]).copy()

@@ -29,7 +29,7 @@ from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES
 from hub.datasets.splits import Splits, split_at_random
 from hub.errors import DataError, UsageError, did_you_mean
-from hub.transforms.image import FORMATS
+from hub.transforms.image import FORMATS, orientation
 from hub.transforms.joint import is_ground
 
 UPRIGHT = {5, 6, 7, 8}
@@ -269,7 +269,7 @@ def _size_of(data: Masks, i: int) -> tuple[int, int] | None:
 
 
 def _upright(picture: Image.Image) -> tuple[int, int]:
-    swapped = picture.getexif().get(0x0112) in UPRIGHT
+    swapped = orientation(picture) in UPRIGHT
     return picture.size[::-1] if swapped else picture.size
 
 
