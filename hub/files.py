@@ -207,12 +207,15 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
     A folder that stands there already is replaced, and stays as it was until the new one is complete. Where the system
     can do that only in two steps (see `exchange`), a process killed between them leaves the old one as .NAME.….old.
+    A link stays one: the folder that it leads to is replaced.
     """
     import shutil
 
-    folder = folder.absolute()
     if "\0" in str(folder):
-        raise StorageError(f"{str(folder)!r}: no name has a NUL in it", hint="choose another folder")
+        raise StorageError(
+            f"{str(folder.absolute())!r}: no name has a NUL in it", hint="choose another folder"
+        )
+    folder = Path(os.path.realpath(folder))
     mark = f"{os.getpid()}-{os.urandom(4).hex()}"
     staging = folder.with_name(f".{folder.name}.{mark}.tmp")
     replaced = folder.with_name(f".{folder.name}.{mark}.old")

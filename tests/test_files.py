@@ -82,6 +82,20 @@ def test_a_folder_of_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str,
         pass
 
 
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_link_stays_one_and_its_folder_is_replaced(tmp_path: Path, stands: bool) -> None:
+    """ln -s v1 latest: also where v1 is not there yet."""
+    if stands:
+        (tmp_path / "v1").mkdir()
+        (tmp_path / "v1" / "weights").write_bytes(b"old")
+    (tmp_path / "latest").symlink_to("v1")
+    with files.staged_folder(tmp_path / "latest") as staging:
+        (staging / "weights").write_bytes(b"new")
+    assert (tmp_path / "latest").readlink() == Path("v1")
+    assert tree(tmp_path / "v1") == {"weights": b"new"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "v1"]
+
+
 def test_a_folder_below_a_file_is_no_matter_of_free_space(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="file") as caught:
