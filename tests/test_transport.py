@@ -156,7 +156,7 @@ def test_F21_public_host_may_not_send_us_into_the_private_network(
     [
         "%31%32%37.0.0.1", "127.0.0.1\\.models.example", "169.254.169.254\\x", "localhost%2e", "[fe80::1%25lo]",
         "[64:ff9b::a9fe:a9fe]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::ffff:10.0.0.1]", "localhost.", "127.0.0.1.",
-        "0x7f.1",
+        "0x7f.1", "local\u00adhost", "127.0.0.1\u00a0", "localhost\u0085",
     ],
 )  # fmt: skip
 def test_F21_no_spelling_of_an_address_leads_into_the_private_network(
@@ -167,6 +167,22 @@ def test_F21_no_spelling_of_an_address_leads_into_the_private_network(
     with pytest.raises(TransferError, match=r"private network|not a URL"):
         get("http://models.example/old", allow_http=True)
     assert {seen.headers["host"] for seen in server.log} == {"models.example"}
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("उदाहरण.परीक्षा", "xn--p1b6ci4b4b3a.xn--11b5bs3a9aj6g"),
+        ("mü.example", "xn--m-eha.example"),
+        ("mu\u0308.example", "xn--m-eha.example"),  # as macOS writes names
+    ],
+)
+def test_a_host_may_be_written_in_any_script(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, host: str, asked: str
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)  # answers for every host
+    assert get(f"http://{host}/a", allow_http=True) == BODY
+    assert [seen.headers["host"] for seen in server.log] == [asked]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
+from unicodedata import normalize
 from urllib.parse import urljoin, urlsplit
 
 from hub import settings
@@ -36,7 +37,8 @@ DECODED = frozenset({"gzip", "x-gzip", "deflate"})
 _TUNNEL = re.compile(
     r"Tunnel connection failed: ([0-9]{3}\b.{0,60}).*"
 )  # http.client's words, which has no other
-_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+")
+# Of what is not ASCII, requests makes ASCII or an error, and the Watch judges that: a list of letters would lack marks.
+_HOST = re.compile(r"(?:[\w.-]|[^\x00-\xa0\s])+|[0-9a-f:.]+")
 
 # What OpenSSL says when it refuses a certificate (X509_V_ERR_*), in words a person can act on.
 CERTIFICATE_PROBLEMS = {
@@ -155,7 +157,8 @@ class HttpTransport:
         authorization = self._credentials.authorization(url)
         adapter = self._adapter = self._adapter or HTTPAdapter(pool_maxsize=32)
         parts = urlsplit(without_userinfo(url))
-        request = requests.Request("GET", f"{parts.scheme}://{parts.netloc}").prepare()
+        netloc = normalize("NFC", parts.netloc)  # requests takes no other; macOS gives names decomposed
+        request = requests.Request("GET", f"{parts.scheme}://{netloc}").prepare()
         place = request.url or url
         proxies = get_environ_proxies(url)
         # The stubs promise less than what every pool of requests is.
