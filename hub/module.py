@@ -61,6 +61,8 @@ class Module(PaddleHubFace):
 
     run: Run | None = None
     _turned_to: str | None = None
+    _unnamed: bool = False
+    """Whether its name was made when it learned something else in this process, and nobody's choice."""
     _corpus: tuple[object, list[str], np.ndarray] | None = None
     """The texts that were searched last, with their vectors and the mark of the backbone that gave them."""
 
@@ -518,12 +520,12 @@ class Module(PaddleHubFace):
 
         The folder appears whole or not at all. A module folder of that name is replaced; any other folder that
         holds something is refused with StorageError. `name` is the module's name in module.yaml; by default that
-        of the folder for a fine-tuned module.
+        of the folder for a module that was fine-tuned here. One that was loaded keeps its name, also the best of a run.
         """
         path = Path(os.path.expanduser(folder)).absolute()
         if name is None:
-            nobodys = self.run or self.name.endswith(FINETUNED)
-            name = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower()).strip("_-") if nobodys else self.name
+            own = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower()).strip("_-")
+            name = own if self._unnamed else self.name
         spec = replace(self.spec, name=name[:64])
         text = self._base.card
         if self.run:
@@ -573,7 +575,7 @@ class Module(PaddleHubFace):
     @contextmanager
     def _becoming(self, job: training.Job, run: Run | None = None) -> Iterator[None]:
         """Be the module that the job trains; without a run, and where nothing came of it, be as before afterwards."""
-        before = self._base, self._task, self.network, self.run
+        before = self._base, self._task, self.network, self.run, self._unnamed
         self._retask(job.task, job.backbone, job.plan.config)
         self.run = run
         try:
@@ -581,7 +583,7 @@ class Module(PaddleHubFace):
                 yield
         finally:
             if run is None or not run.begun:
-                self._base, self._task, self.network, self.run = before
+                self._base, self._task, self.network, self.run, self._unnamed = before
             devices.release_memory()
 
     def _retask(self, task: Task, backbone: Backbone, config: Config) -> None:
@@ -605,14 +607,14 @@ class Module(PaddleHubFace):
             self.spec,
             arch=arch,
             task=task.name,
-            name=self.name if self.run else f"{self.name[:54]}{FINETUNED}",
+            name=self.name if self._unnamed else f"{self.name[:54]}{FINETUNED}",
             version="1.0.0",
             head=Head(bundle.LABELS_FILE, many) if task.labels else None,
             golden=None,
             summary=f"{task.name.replace('_', ' ')}{with_labels}, fine-tuned from {origin}",
             source={"finetuned_from": origin},
         )
-        self._task = task
+        self._task, self._unnamed = task, True
         self._answers_by, self._vectors_by = Kept(), Kept()
         # The card tells of what was trained before: of a run `save` writes another one.
         self._base = replace(

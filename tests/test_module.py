@@ -212,6 +212,26 @@ def test_a_module_that_learns_something_else_does_not_keep_its_card_and_name(
     assert hub.Module(hub.Module(made).save(tmp_path / "copy")).name == "shapes"
 
 
+def test_a_name_that_was_chosen_stays_whatever_it_ends_in(made: Path, tmp_path: Path) -> None:
+    trained = hub.Module(made, label_list=["dog", "cat"])
+    named = trained.save(tmp_path / "named", name="flowers_finetuned")
+    assert hub.Module(hub.Module(named).save(tmp_path / "backup")).name == "flowers_finetuned"
+    assert hub.Module(trained.save(tmp_path / "pets")).name == "pets"
+
+
+def test_the_best_of_a_run_keeps_its_name_when_it_is_loaded_and_saved(made: Path, tmp_path: Path) -> None:
+    best = hub.Module(made.parent / "run" / "best")
+    assert hub.Module(best.save(tmp_path / "copy")).name == best.name == "tiny_finetuned"
+
+
+def test_a_module_that_got_labels_and_then_training_is_called_finetuned_once(
+    made: Path, tmp_path: Path
+) -> None:
+    module = hub.Module(made, label_list=["dog", "cat"])
+    module.finetune(samples(4), epochs=1, output_dir=tmp_path / "run", progress=False)
+    assert module.name == "shapes_finetuned"
+
+
 @pytest.mark.parametrize(
     "labels",
     [["a", "a"], ["a", ""], ["New\nYork", "b"], ["a", "b\u2028c"], ["a\x0b", "b"], ["caf\udce9", "b"]],
