@@ -25,7 +25,7 @@ from hub.datasets.by_task import prepare_evaluation_for
 from hub.datasets.summary import several
 from hub.datasets.texts import several_texts
 from hub.errors import SpecError, UsageError
-from hub.finetune import distributed, freezing
+from hub.finetune import distributed, freezing, random_state
 from hub.finetune.batches import Batches, ItemCache
 from hub.finetune.callbacks import Callback, require_callbacks
 from hub.finetune.config import Config, flag
@@ -66,6 +66,7 @@ class Module(PaddleHubFace):
     _corpus: tuple[object, list[str], np.ndarray] | None = None
     """The texts that were searched last, with their vectors and the mark of the backbone that gave them."""
 
+    @random_state.paddles_kept()
     def __init__(
         self,
         name: str | Path | None = None,
@@ -117,6 +118,7 @@ class Module(PaddleHubFace):
         )
 
     @classmethod
+    @random_state.paddles_kept()
     def create(
         cls,
         name: str,
@@ -474,6 +476,7 @@ class Module(PaddleHubFace):
         say(run.summary())
         return self
 
+    @random_state.paddles_kept()
     def range_test(
         self,
         train: Any,

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,34 @@ def test_a_module_that_learns_something_else_does_not_keep_its_card_and_name(
     assert hub.Module(saved).name == "my_pets"
     assert not (saved / "README.md").exists()
     assert hub.Module(hub.Module(made).save(tmp_path / "copy")).name == "shapes"
+
+
+def fail_to_load(folder: Path) -> None:
+    with pytest.raises(WeightsError):
+        hub.Module(folder, num_classes=3, load_checkpoint="nowhere.safetensors")
+
+
+DRAWING: dict[str, Callable[[Path], object]] = {
+    "load": hub.Module,
+    "load for other labels": lambda folder: hub.Module(folder, num_classes=3),
+    "create": lambda folder: tiny_module(seed=3),
+    "fail to load": fail_to_load,
+    "range_test": lambda folder: hub.Module(folder).range_test(
+        samples(8), steps=20, high=0.1, progress=False
+    ),
+}
+
+
+@pytest.mark.parametrize("do", DRAWING.values(), ids=DRAWING)
+def test_paddles_generator_goes_on_as_if_no_module_had_been_made(
+    made: Path, do: Callable[[Path], object]
+) -> None:
+    """Else a callback that loads another module would change the dropout of the run."""
+    paddle.seed(7)
+    expected = paddle.rand([4]).numpy()
+    paddle.seed(7)
+    do(made)
+    assert np.array_equal(paddle.rand([4]).numpy(), expected)
 
 
 def test_a_name_that_was_chosen_stays_whatever_it_ends_in(made: Path, tmp_path: Path) -> None:

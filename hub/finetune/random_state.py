@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,17 @@ def restore(state: Mapping[str, Any]) -> None:
     for device, states in revived.items():
         if len(states) == len(paddle.get_rng_state(device)):
             paddle.set_rng_state(states, device)
+
+
+@contextmanager
+def paddles_kept() -> Iterator[None]:
+    """Leave paddle's generators as they are, whatever is drawn in the block or in the function that this decorates."""
+    states = {device: paddle.get_rng_state(device) for device in _devices()}
+    try:
+        yield
+    finally:
+        for device, state in states.items():
+            paddle.set_rng_state(state, device)
 
 
 def _devices() -> list[str]:
