@@ -254,4 +254,5 @@ def checkpoint_file(path: str | Path) -> Path:
         )
     path = Path(os.path.expanduser(path))
     ours = path.with_suffix(".safetensors")
-    return ours if path.suffix == ".pdparams" and not path.is_file() and ours.is_file() else path
+    there = os.path.isfile  # unlike Path, False for what is too long to be a name
+    return ours if path.suffix == ".pdparams" and not there(path) and there(ours) else path

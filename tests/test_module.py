@@ -295,8 +295,9 @@ def test_a_name_that_no_file_can_have_is_that_of_none(made: Path, tmp_path: Path
     assert name in module.predict(tmp_path / name)[0]["error"]
     with pytest.raises(StorageError):
         module.save(tmp_path / name)
-    with pytest.raises(WeightsError, match="no such weights file"):
-        hub.Module(made, load_checkpoint=tmp_path / name)
+    for file in (name, f"{name}.pdparams"):
+        with pytest.raises(WeightsError, match="no such weights file"):
+            hub.Module(made, load_checkpoint=tmp_path / file)
 
 
 def test_a_module_that_was_never_saved_has_nothing_to_verify() -> None:
