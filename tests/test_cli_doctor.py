@@ -236,6 +236,12 @@ def test_linked_files_are_counted_once(examine) -> None:
     assert examine()[1]["cache"][1] == "0 modules; 5.0 kB in 1 files"
 
 
+def test_data_sets_are_counted_beside_modules(examine) -> None:
+    for name in ("esc50", "flowers", "archives"):
+        (settings.home() / "datasets" / name).mkdir(parents=True)
+    assert examine()[1]["cache"][1] == "0 modules, 2 data sets; 0 B in 0 files"
+
+
 def test_another_command_of_this_name_is_found(
     examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,6 +247,8 @@ def _home() -> Iterator[Check]:
 
 def _cache() -> Check:
     """Check that every installed module has a record that can be read, and say how much all of it takes."""
+    from hub.datasets import builtin
+
     home = settings.home()
     sizes: dict[tuple[int, int], int] = {}  # by inode: a module's files are links to the blobs
     for folder, _, names in os.walk(home):
@@ -272,9 +274,9 @@ def _cache() -> Check:
             if not path.is_file() or path.stat().st_size != file.size:
                 what = "has another size than it had" if path.exists() else "is missing"
                 return Check("fail", "cache", f"{path} {what}", f"hub install {record.name}@{record.version}")
-    return Check(
-        "ok", "cache", f"{len(records)} modules; {human_size(sum(sizes.values()))} in {len(sizes)} files"
-    )
+    sets = sum(map(builtin.is_here, builtin.BUILT_IN))
+    kept = f"{len(records)} modules" + (f", {sets} data set{'' if sets == 1 else 's'}" if sets else "")
+    return Check("ok", "cache", f"{kept}; {human_size(sum(sizes.values()))} in {len(sizes)} files")
 
 
 def _indexes() -> Iterator[Check]:
