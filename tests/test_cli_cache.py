@@ -73,6 +73,28 @@ def test_features_and_data_sets_are_listed_and_old_features_pruned(empty_home: P
     assert (home / "datasets" / "esc50" / "meta.csv").exists()
 
 
+def test_what_an_interrupted_fetch_of_a_data_set_left_is_listed_and_pruned(
+    empty_home: Path, capsys: Capture
+) -> None:
+    datasets = settings.home() / "datasets"
+    for name in (
+        "archives/esc50.tar.gz", "partial/0ab1.free-01234567.part/data", "partial/0ab1.lock", "esc50.lock",
+        ".flowers.1-01234567.tmp/photo.jpg", ".flowers.json.1-01234567.tmp", "canvas/picture.jpg", "canvas.json",
+    ):  # fmt: skip
+        (datasets / name).parent.mkdir(parents=True, exist_ok=True)
+        (datasets / name).write_bytes(b"x" * 10_000)
+    for path in datasets.rglob("*"):
+        os.utime(path, (86_400, 86_400))
+    assert main(["cache", "ls"]) == 0
+    shown = columns(capsys.readouterr().out, "OF NO MODULE")
+    assert [row[:-3] for row in shown] == [
+        ["data", "set", "1"], ["leftover", "3"], ["lock", "2"], ["partial", "1"]
+    ]  # fmt: skip
+    assert main(["cache", "prune"]) == 0
+    left = {path.relative_to(datasets).as_posix() for path in datasets.rglob("*") if path.is_file()}
+    assert left == {"canvas/picture.jpg", "canvas.json"}
+
+
 def test_ls_lists_modules_and_the_rest(orphan: Path, capsys: Capture) -> None:
     for version in ("1.0.0", "1.1.0"):
         os.utime(settings.home() / "modules" / "glyphs" / version / ".hub.json", (86_400, 86_400))

@@ -296,9 +296,7 @@ def _remnants(records: Sequence[cache.Installed]) -> Iterator[Remnant]:
     for name in cache.listing(home / "features"):
         if not is_unfinished(name):
             yield _remnant("features", home / "features" / name)
-    for name in cache.listing(home / "datasets"):
-        if (home / "datasets" / name).is_dir() and name not in ("archives", "partial"):
-            yield _remnant("data set", home / "datasets" / name)
+    yield from _of_datasets(home / "datasets")
     for folder in ("modules", "indexes", "catalog", "features"):
         for path in _files(home / folder):
             if is_unfinished(path.name):
@@ -310,8 +308,23 @@ def _remnants(records: Sequence[cache.Installed]) -> Iterator[Remnant]:
             yield replace(_remnant("blob", path), busy=working)
 
 
+def _of_datasets(root: Path) -> Iterator[Remnant]:
+    """Give the published sets, and what fetches of them have left behind. Records stay: they hold digests."""
+    for name in cache.listing(root):
+        if name.endswith(".lock"):
+            yield _remnant("lock", root / name)
+        elif is_unfinished(name):
+            yield _remnant("leftover", root / name, gone=None)
+        elif (root / name).is_dir() and name not in ("archives", "partial"):
+            yield _remnant("data set", root / name)
+    for name in cache.listing(root / "partial"):
+        yield _owned(root / "partial" / name)
+    for name in cache.listing(root / "archives"):
+        yield _remnant("leftover", root / "archives" / name, gone=None)
+
+
 def _owned(path: Path) -> Remnant:
-    """Tell what something in tmp/ is by its name, which says whose it is."""
+    """Tell what something in tmp/, or among partial downloads, is by its name, which says whose it is."""
     if path.name.endswith(".lock"):
         return _remnant("lock", path)
     found = _OWNED.fullmatch(path.name)
