@@ -95,6 +95,30 @@ def test_what_an_interrupted_fetch_of_a_data_set_left_is_listed_and_pruned(
     assert left == {"canvas/picture.jpg", "canvas.json"}
 
 
+def test_rm_takes_data_sets_beside_modules_all_or_none(orphan: Path, capsys: Capture) -> None:
+    datasets = settings.home() / "datasets"
+    (datasets / "esc50").mkdir(parents=True)
+    (datasets / "esc50" / "meta.csv").write_bytes(b"x" * 50_000)
+    (datasets / "esc50.json").write_text('{"size": 1}', encoding="utf-8")
+    assert main(["cache", "rm", "ESC50", "glyphs", "Flowers"]) == 1
+    assert "Flowers is not on this machine" in capsys.readouterr().err
+    planned = answer(capsys, "cache", "rm", "ESC50", "glyphs@1.0.0", "--dry-run")
+    assert [(each["name"], each["version"]) for each in planned["removed"]] == [
+        ("glyphs", "1.0.0"), ("ESC50", None)
+    ]  # fmt: skip
+    assert planned["removed"][1]["folder"] == str(datasets / "esc50")
+    assert planned["frees_bytes"] > 150_000
+    assert len(cache.installed()) == 2
+    assert (datasets / "esc50" / "meta.csv").exists()
+    assert main(["cache", "rm", "ESC50", "glyphs@1.0.0"]) == 0
+    shown = capsys.readouterr()
+    assert columns(shown.out, "NAME")[1][:2] == ["ESC50", "-"]
+    assert shown.err.startswith("2 removed, which freed ")
+    assert len(cache.installed()) == 1
+    assert not (datasets / "esc50").exists()
+    assert (datasets / "esc50.json").exists()  # what the next download is compared with
+
+
 def test_ls_lists_modules_and_the_rest(orphan: Path, capsys: Capture) -> None:
     for version in ("1.0.0", "1.1.0"):
         os.utime(settings.home() / "modules" / "glyphs" / version / ".hub.json", (86_400, 86_400))

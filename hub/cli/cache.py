@@ -28,10 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=choice("action", ACTIONS),
         metavar="ACTION",
         help="ls: what is kept and what it takes; verify: read every byte again; "
-        "prune: remove what no module needs; rm: remove modules",
+        "prune: remove what no module needs; rm: remove modules and data sets",
     )
     parser.add_argument(
-        "names", nargs="*", default=[], metavar="NAME", help="verify, rm: a name or name@version"
+        "names",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="verify, rm: a name or name@version; rm: also a data set",
     )
     parser.add_argument(
         "--repair", action="store_true", help="verify: remove what is damaged, so that hub install fetches it"
@@ -154,16 +158,27 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 
 def _rm(arguments: argparse.Namespace) -> int:
-    from hub.registry.housekeeping import remove
+    from hub.datasets import builtin  # their names have capitals, those of modules have none
+    from hub.registry.housekeeping import disk_bytes, remove
 
+    sets = [name for name in dict.fromkeys(arguments.names) if name in builtin.BUILT_IN]
+    arguments.names = [name for name in arguments.names if name not in sets]
+    places = [builtin.place_of(name) for name in sets]
+    frees_bytes = disk_bytes(places)
     done = remove(_named(arguments), dry_run=arguments.dry_run)
-    rows = [(record.name, record.version, str(record.folder)) for record in done.modules]
+    for name in [] if arguments.dry_run else sets:
+        builtin.remove(name)
+    frees_bytes += done.frees_bytes
+    rows: list[tuple[str, str | None, str]] = [
+        *((record.name, record.version, str(record.folder)) for record in done.modules),
+        *((name, None, str(place)) for name, place in zip(sets, places, strict=True)),
+    ]
     if arguments.json:
         items = [{"name": name, "version": version, "folder": folder} for name, version, folder in rows]
-        write_json({"dry_run": arguments.dry_run, "frees_bytes": done.frees_bytes, "removed": items})
+        write_json({"dry_run": arguments.dry_run, "frees_bytes": frees_bytes, "removed": items})
     else:
         write(table(rows, ("NAME", "VERSION", "FOLDER")))
-    _say_freed(len(rows), done.frees_bytes, dry_run=arguments.dry_run)
+    _say_freed(len(rows), frees_bytes, dry_run=arguments.dry_run)
     return 0
 
 

@@ -24,14 +24,14 @@ from typing import Any
 from hub import settings
 from hub.datasets.kinds import KINDS
 from hub.datasets.splits import Splits
-from hub.errors import DataError, UsageError, did_you_mean, one_of
+from hub.errors import DataError, NotFoundError, UsageError, did_you_mean, one_of
 from hub.files import dump_json, read_text, storage_errors, write_text
 from hub.registry import download
 from hub.registry.archive import Limits, unpack
 from hub.registry.sources.progress import progress_bar, steps
 from hub.registry.transfer import Progress
 from hub.registry.transport import Transport
-from hub.registry.workspace import locked, remove_file
+from hub.registry.workspace import locked, remove_file, temporary
 
 _PADDLEHUB = "https://bj.bcebos.com/paddlehub-dataset"
 
@@ -209,6 +209,28 @@ def _bar(name: str, *, drawn: bool) -> Iterator[Progress | None]:
 def is_here(name: str) -> bool:
     """Say whether a data set is on this machine: it appears whole or not at all."""
     return _places(name)[0].is_dir()
+
+
+def remove(name: str) -> None:
+    """Remove the files of a data set from this machine; the record stays, for the next download to be compared with.
+
+    Raises UsageError for a name that there is not, StorageError where nothing can be removed.
+    """
+    _named(name)
+    folder, _ = _places(name)
+    lock = folder.with_name(f"{folder.name}.lock")
+    with storage_errors(folder), locked(lock, timeout_s=LOCK_TIMEOUT_S), temporary("rm") as work:
+        if is_here(name):
+            folder.rename(work / folder.name)  # in one step: it is there whole or not at all
+
+
+def place_of(name: str) -> Path:
+    """Give the folder of a data set in the cache. Raises NotFoundError for one that is not on this machine."""
+    if not is_here(name):
+        raise NotFoundError(
+            f"{name} is not on this machine", hint="hub datasets shows which data sets are installed"
+        )
+    return _places(name)[0]
 
 
 def size_of(name: str) -> int | None:
