@@ -197,6 +197,13 @@ def measure(paths: Iterable[Path]) -> tuple[int, int]:
     return takes, frees
 
 
+def data_sets() -> list[Path]:
+    """Give the folders of the published data sets that are here."""
+    root = settings.home() / "datasets"
+    names = (name for name in cache.listing(root) if name not in ("archives", "partial"))
+    return [root / name for name in names if (root / name).is_dir() and not is_unfinished(name)]
+
+
 def disk_bytes(folders: Iterable[Path]) -> int:
     """Give the bytes that removing these folders would free."""
     return measure(path for folder in folders for path in _tree(folder))[1]
@@ -320,8 +327,8 @@ def _of_datasets(root: Path) -> Iterator[Remnant]:
             yield _remnant("lock", root / name)
         elif is_unfinished(name):
             yield _remnant("leftover", root / name, gone=None)
-        elif (root / name).is_dir() and name not in ("archives", "partial"):
-            yield _remnant("data set", root / name)
+    for folder in data_sets():
+        yield _remnant("data set", folder)
     for name in cache.listing(root / "partial"):
         yield _owned(root / "partial" / name)
     for name in cache.listing(root / "archives"):
