@@ -202,7 +202,7 @@ def test_bfloat16_becomes_the_same_numbers_in_float32(tmp_path: Path) -> None:
         ("a\n\nb\n", "an empty line"),
         ("a\nb\na\n", "'a' twice"),
         ("", "no lines"),
-        ("a\nb\x0bc\n", r"names of one line, each once, found 'b\\x0bc'"),
+        ("a\nb\x0bc\n", r"names of one line of UTF-8, each once, found 'b\\x0bc'"),
         ("".join(f"{n % 99_999}\n" for n in range(100_000)), "'0' twice"),
     ],
     ids=["empty line", "twice", "none", "line break", "twice of many"],

@@ -1050,9 +1050,15 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
         ({"task": "seq-cls"}, "task: expected one of image_classification, found 'seq-cls'"),
         ({"label_list": "cat"}, "label_list: expected a list"),
         ({"label_list": []}, "label_list: expected the names of classes, found none"),
-        ({"label_list": ["a\n", "b\n"]}, "label_list: expected names of one line, each once, found 'a"),
+        (
+            {"label_list": ["a\n", "b\n"]},
+            "label_list: expected names of one line of UTF-8, each once, found 'a",
+        ),
         ({"label_list": ["a", "", "b"]}, "each once, found ''"),
-        ({"label_map": {0: "a", 1: "a"}}, "label_map: expected names of one line, each once, found 'a'"),
+        (
+            {"label_map": {0: "a", 1: "a"}},
+            "label_map: expected names of one line of UTF-8, each once, found 'a'",
+        ),
         ({"label_map": {1: "a", 2: "b"}}, "label_map: expected the keys 0 to 1"),
         ({"label_list": ["a", "b"], "num_classes": 3}, "contradict"),
         ({"label_list": ["a", "b"], "label_map": {0: "b", 1: "a"}}, "contradict"),
