@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from hub.datasets import load, split
-from hub.datasets.mask_files import Polygons
+from hub.datasets.mask import Polygons
 from hub.datasets.masks import prepare_masks, prepare_masks_evaluation
 from hub.errors import DataError, UsageError
 

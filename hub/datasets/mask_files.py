@@ -1,39 +1,27 @@
-"""Where masks are: list files, folders of pictures and masks, VOC's lists, polygons in JSON, objects.
-
-A mask is a grey or palette picture whose pixel values are class numbers; 255 marks pixels without a class.
-"""
+"""Where masks are: list files, folders of pictures and masks, VOC's lists, objects; hub.datasets.coco has outlines."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from hub.datasets.base import Origin, Problem, Rows, Sample
+from hub.datasets.coco import read_coco
 from hub.datasets.folders import is_litter
 from hub.datasets.images import SUFFIXES
 from hub.datasets.kinds import PICTURES as OF_PICTURES
+from hub.datasets.mask import Mask, MaskPart, require_names
 from hub.datasets.objects import item_of
 from hub.datasets.sources import ROLES
 from hub.datasets.tables import find_column, find_input
 from hub.datasets.textfiles import read_text
 from hub.errors import DataError, UsageError, did_you_mean
-from hub.files import is_line
-from hub.transforms.image import MAX_PIXELS, form_of, unidentified
 
-IGNORED = 255
-FORMATS = ("PNG", "BMP", "GIF", "TIFF")
-"""Those that keep numbers as they are; JPEG would blur them."""
-
-FARTHEST = 1e7
-"""Pixels from the corner of a picture beyond which no polygon has a point."""
 PICTURES = ("images", "image", "img", "imgs", "jpegimages", "pictures")
 MASKS = ("masks", "mask", "segmentationclass", "annotations", "annotation", "labels")
 """In this order: where VOC has masks, its annotations are boxes."""
@@ -42,138 +30,12 @@ MASK_COLUMNS = ("mask", "mask_path", "mask_name", "annotation", "segmentation", 
 NAME_FILES = ("labels.txt", "label_list.txt", "class_names.txt", "classes.txt", "palette.txt")
 
 
-@dataclass(frozen=True, eq=False)
-class Mask:
-    """Where the class numbers of a picture are, and which of ours each of them is. `np.asarray` reads it."""
-
-    source: Any
-    """A path, a PIL picture, an array, or Polygons."""
-    table: tuple[int, ...] = tuple(range(256))
-    """Our number for each value; the values that have none are as they were, and a problem."""
-
-    @property
-    def file(self) -> str:
-        return str(self.source) if isinstance(self.source, Path) else ""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height), for which nothing is decoded or drawn. Raises what `values` raises."""
-        if isinstance(self.source, Path):
-            with _opened(self.source) as opened:
-                return opened.size
-        if isinstance(self.source, Polygons):
-            return self.source.size
-        height, width = self.values().shape
-        return width, height
-
-    def values(self) -> np.ndarray:
-        """Give what is written in the mask, uint8 [H, W]. Raises OSError or ValueError for one that cannot be read."""
-        source = self.source
-        if (
-            isinstance(source, Path | Polygons)
-            and (width := self.size[0]) * (height := self.size[1]) > MAX_PIXELS
-        ):
-            raise ValueError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
-        if isinstance(source, Path):
-            with _opened(source) as opened:
-                source = np.asarray(opened)
-        array = np.asarray(source)
-        if array.ndim == 3 and array.shape[2] in (3, 4) and (array[..., :3] == array[..., :1]).all():
-            array = array[..., 0]  # a grey mask that was saved in colour
-        if array.ndim == 3 and array.shape[2] == 1:
-            array = array[..., 0]
-        if array.ndim != 2:
-            raise ValueError(
-                f"expected grey or palette pixels that are class numbers, found colours {list(array.shape)}"
-            )
-        if array.dtype.kind not in "bui" or (array.size and (array.min() < 0 or array.max() > IGNORED)):
-            raise ValueError(f"expected whole numbers from 0 to 255, found {array.dtype} up to {array.max()}")
-        return array.astype(np.uint8)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        found = np.array(self.table, np.uint8)[self.values()]
-        return found if dtype is None else found.astype(dtype)
-
-
-def _opened(path: Path) -> Image.Image:
-    """Open a mask. Raises OSError, or ValueError for one in a form that masks are not read from."""
-    try:
-        return Image.open(path, formats=FORMATS)
-    except UnidentifiedImageError:
-        form = form_of(path)
-        found = unidentified(path)
-        if form not in (None, *FORMATS):
-            found = f"a {form}, which may change values: save masks as PNG"
-        raise ValueError(f"expected one of {', '.join(FORMATS)}, found {found}") from None
-
-
-Shape = tuple[int, np.ndarray]
-"""A class number and what has it: corners [N, 2] of a polygon, or run lengths [N]."""
-
-
-@dataclass(frozen=True, eq=False)
-class Polygons:
-    """Shapes of one picture of (width, height), the later ones on top."""
-
-    size: tuple[int, int]
-    shapes: tuple[Shape, ...]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        width, height = self.size
-        mask = np.zeros((height, width), np.uint8)
-        for number, where in self.shapes:
-            if where.ndim == 2:
-                _fill(mask, where, number)
-            else:
-                inside = np.zeros(mask.size, bool)
-                inside[: where.sum()] = np.repeat(np.arange(len(where)) % 2 == 1, where)
-                mask[inside.reshape(width, height).T] = number  # COCO counts down the columns
-        return mask if dtype is None else mask.astype(dtype)
-
-
-def _fill(mask: np.ndarray, corners: np.ndarray, number: int) -> None:
-    """Give a number to the pixels whose middles lie inside of a polygon; pixel 0 is from 0 to 1.
-
-    So a square of side 24 has 24² pixels, and two that share an edge share none. In each row, pixels between the first
-    and the second side are inside, then those between the third and the fourth, and so on.
-    """
-    height, width = mask.shape
-    after = np.roll(corners, -1, axis=0)
-    down = (corners[:, 1] <= after[:, 1])[:, None]  # a side is the same for the polygons on both sides of it
-    (x, y), (end_x, end_y) = np.where(down, corners, after).T, np.where(down, after, corners).T
-    first, last = (np.ceil(edge - 0.5).clip(0, height).astype(np.int64) for edge in (y, end_y))
-    counts = last - first  # of rows whose middles a side crosses
-    side = np.repeat(np.arange(len(x)), counts)
-    rows = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[side]
-    if not len(rows):
-        return
-    crossing = x[side] + (rows + 0.5 - y[side]) * (end_x - x)[side] / (end_y - y)[side]
-    columns = np.ceil(crossing - 0.5).clip(0, width).astype(np.int64)
-    top, left, right = rows.min(), columns.min(), columns.max()
-    passed = np.zeros((rows.max() - top + 1, right - left + 1), bool)
-    np.logical_xor.at(passed, (rows - top, columns - left), True)
-    inside = np.logical_xor.accumulate(passed, axis=1)[:, :-1]
-    mask[top : top + len(passed), left:right][inside] = number
-
-
-@dataclass
-class MaskPart:
-    """What a source holds of one split: pictures, masks, and names if it lists any."""
-
-    rows: Rows
-    masks: list[Mask]
-    strange: Mapping[int, str] = field(default_factory=dict)
-    """The names of numbers that stand for classes which nobody asked for."""
-    notes: tuple[str, ...] = ()
-    """What a user should know of how the source was read."""
-
-
 def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     """Give the parts of a source by role, and the class names that it lists."""
     if not isinstance(source, str | os.PathLike):
         names = tuple(getattr(source, "labels", ()) or ())
         if names:
-            _require_names(names, "labels")
+            require_names(names, "labels")
         return {"train": _from_object(source)}, names
     path = Path(os.path.expanduser(source))
     if os.path.isdir(path):  # unlike pathlib's, for a name that is too long it is False
@@ -188,7 +50,7 @@ def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
         siblings = [entry.name for entry in os.scandir(path.parent)] if os.path.isdir(path.parent) else []
         raise DataError(f"{path}: no such file or folder", hint=did_you_mean(path.name, siblings))
     if path.suffix.lower() == ".json":
-        return _from_coco(path)
+        return read_coco(path)
     return {"train": _from_list(path)}, _names(path.parent)
 
 
@@ -198,7 +60,7 @@ def _names(folder: Path) -> tuple[str, ...]:
         if (folder / name).is_file():
             lines = _lines(folder / name).values()
             names = tuple(line.replace("\t", ",").split(",")[0].strip() for line in lines)
-            _require_names(names, folder / name)
+            require_names(names, folder / name)
             return names
     return ()
 
@@ -210,17 +72,6 @@ def _lines(path: Path) -> dict[int, str]:
     if problems:
         raise DataError(str(problems[0]))
     return {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
-
-
-def _require_names(names: Sequence[str], where: object) -> None:
-    """Raise DataError for class names that a module could not keep: too few or many, or two that are the same."""
-    repeated = [each for each, count in Counter(names).items() if count > 1]
-    broken = [each for each in names if not is_line(each)]
-    if repeated or broken or not 1 < len(names) <= IGNORED:
-        found = f"{repeated[0]!r} twice" if repeated else repr(broken[0]) if broken else f"{len(names)}"
-        raise DataError(
-            f"{where}: expected 2 to {IGNORED} class names, each once and in one line, found {found}"
-        )
 
 
 def _from_list(path: Path) -> MaskPart:
@@ -427,122 +278,3 @@ def _pair(item: Any, number: int) -> tuple[Any, Any]:
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"item {number}: expected (picture, mask), found {type(item).__name__}")
     return item[0], item[1]
-
-
-def _from_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
-    """Read outlines in COCO's form: class 0 is what none covers, the categories follow in order of their id.
-
-    A category called background is class 0 itself. A picture with an annotation that cannot be drawn is left out, with
-    a problem: without that object its mask would be wrong.
-    """
-    part = MaskPart(Rows(str(path)), [])
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-        numbers, names = _categories(data["categories"])
-        images = {str(each["id"]): each for each in data["images"]}  # "3" is meant to be 3
-        if len(images) < len(data["images"]):
-            raise ValueError("expected another id for every picture")
-        shapes: dict[str, list[Shape]] = {key: [] for key in images}
-        bad: set[str] = set()
-        # A crowd is drawn around many things: what is known of one of them lies above it.
-        for each in sorted(data["annotations"], key=lambda each: not each.get("iscrowd")):
-            key = str(each["image_id"])
-            try:
-                shapes[key] += _shapes(each, numbers, _size(images[key]))
-            except (KeyError, TypeError, ValueError, OverflowError) as problem:
-                bad.add(key)
-                where = (
-                    f"of {images[key]['file_name']}: {_said(problem)}" if key in images else "of no picture"
-                )
-                part.rows.problems.append(
-                    Problem("bad annotation", Origin(str(path)), str(each.get("id")), where)
-                )
-        places = _places_of_pictures(path)
-        for key, each in images.items():
-            name = each["file_name"]
-            picture = next((place / name for place in places if os.path.isfile(place / name)), None)
-            if picture is None:
-                looked = f"looked in {', '.join(map(str, places))}"
-                part.rows.problems.append(Problem("missing picture", Origin(str(path)), name, looked))
-            elif key not in bad:
-                part.rows.paths.append(str(picture))
-                part.masks.append(Mask(Polygons(_size(each), tuple(shapes[key]))))
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OverflowError,
-        OSError,
-        RecursionError,
-    ) as problem:
-        raise DataError(
-            f"{path}: expected COCO's images, annotations and categories: {_said(problem)}"
-        ) from problem
-    _require_names(names, path)
-    return {"train": part}, names
-
-
-def _said(problem: Exception) -> str:
-    return f"there is no {problem}" if isinstance(problem, KeyError) else str(problem)
-
-
-def _size(picture: Mapping[str, Any]) -> tuple[int, int]:
-    return int(picture["width"]), int(picture["height"])
-
-
-def _places_of_pictures(path: Path) -> list[Path]:
-    """Give where the pictures of a file in COCO's form may be: beside it, or where COCO and CVAT have them.
-
-    COCO itself has annotations/instances_train2017.json and train2017/.
-    """
-    beside, above = path.parent, Path(os.path.abspath(path)).parent.parent
-    part = path.stem.rsplit("_", 1)[-1]
-    return [beside, beside / "images", above / part, above / "images" / part, above / "images", above]
-
-
-def _categories(listed: list[dict[str, Any]]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Give the class number of each category's id, and the names of the classes."""
-    names, numbers = ["background"], dict[str, int]()
-    for each in sorted(listed, key=lambda each: each["id"]):
-        if str(each["name"]).lower() == "background":
-            numbers[str(each["id"])] = 0
-        else:
-            numbers[str(each["id"])] = len(names)
-            names.append(str(each["name"]))
-    if len(numbers) < len(listed):
-        raise ValueError("expected another id for every category")
-    return numbers, tuple(names)
-
-
-def _shapes(annotation: Mapping[str, Any], numbers: Mapping[str, int], size: tuple[int, int]) -> list[Shape]:
-    """Give what an annotation covers: its polygons, or its run lengths. Raises KeyError, TypeError or ValueError.
-
-    A crowd is marked as pixels without a class: such a region is drawn around many things.
-    """
-    category = str(annotation["category_id"])
-    if category not in numbers:
-        raise ValueError(f"no category has the id {category}")
-    number = IGNORED if annotation.get("iscrowd") else numbers[category]
-    outline = annotation["segmentation"]
-    if isinstance(outline, Mapping):
-        counts = outline["counts"]
-        if isinstance(counts, str):
-            raise ValueError("expected polygons or a list of run lengths, found compressed ones")
-        runs = np.array(counts, np.int64)
-        area = size[0] * size[1]
-        fits = runs.ndim == 1 and ((runs >= 0) & (runs <= area)).all() and runs.sum() <= area
-        if not fits or tuple(outline["size"]) != size[::-1]:  # its height comes first
-            raise ValueError(f"expected run lengths of a picture of {size[0]}×{size[1]} pixels")
-        return [(number, runs)]
-    if not outline:
-        raise ValueError("expected polygons, found none")
-    shapes: list[Shape] = []
-    for points in outline:
-        corners = np.array(points, np.float64)
-        if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2:
-            raise ValueError("expected polygons of three points at least, x and y of each")
-        if not (np.abs(corners) < FARTHEST).all():  # false for NaN too
-            raise ValueError("expected points on the picture, found others")
-        shapes.append((number, corners.reshape(-1, 2)))
-    return shapes

@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 from hub.datasets.base import Dataset, Problem, Sample, broken_names
-from hub.datasets.mask_files import IGNORED, Mask, MaskPart, read
+from hub.datasets.mask import IGNORED, Mask, MaskPart
+from hub.datasets.mask_files import read
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES
