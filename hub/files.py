@@ -231,9 +231,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
             with suppress(OSError):  # some network disks cannot, and the folder is there
                 flush(folder.parent)
         finally:
-            if os.path.exists(replaced) and not os.path.exists(
-                folder
-            ):  # unlike Path, also for what is no name
+            there = os.path.exists  # unlike Path, also for what is no name
+            if there(replaced) and not there(folder):
                 os.replace(replaced, folder)
             shutil.rmtree(staging, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)

@@ -126,7 +126,7 @@ def _ls(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from hub.registry.housekeeping import verify
 
-    done = verify(_named(arguments), repair=arguments.repair)
+    done = verify(_named("verify", arguments.names), repair=arguments.repair)
     if arguments.json:
         write_json({"files": done.files, "findings": [finding._asdict() for finding in done.findings]})
     elif done.findings:
@@ -162,13 +162,14 @@ def _rm(arguments: argparse.Namespace) -> int:
     from hub.registry.housekeeping import disk_bytes, remove
 
     sets = [name for name in dict.fromkeys(arguments.names) if name in builtin.BUILT_IN]
-    arguments.names = [name for name in arguments.names if name not in sets]
+    modules = _named("rm", [name for name in arguments.names if name not in sets])
     places = [builtin.place_of(name) for name in sets]
     frees_bytes = disk_bytes(places)
-    done = remove(_named(arguments), dry_run=arguments.dry_run)
-    for name in [] if arguments.dry_run else sets:
-        builtin.remove(name)
+    done = remove(modules, dry_run=arguments.dry_run)
     frees_bytes += done.frees_bytes
+    if not arguments.dry_run:
+        for name in sets:
+            builtin.remove(name)
     rows: list[tuple[str, str | None, str]] = [
         *((record.name, record.version, str(record.folder)) for record in done.modules),
         *((name, None, str(place)) for name, place in zip(sets, places, strict=True)),
@@ -187,17 +188,15 @@ def _say_freed(count: int, size: int, *, dry_run: bool) -> None:
     say(f"{count} {did} {human_size(size)}")
 
 
-def _named(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
+def _named(action: str, names: list[str]) -> list[tuple[str, str | None]]:
     """Read NAME and NAME@VERSION."""
     from hub.registry.reference import Reference
 
     found = []
-    for reference in map(Reference.parse, arguments.names):
+    for reference in map(Reference.parse, names):
         exact = reference.exact_version
         if reference.kind != "name" or (reference.versions and exact is None):
-            raise UsageError(
-                f"hub cache {arguments.action}: expected NAME or NAME@VERSION, found {str(reference)!r}"
-            )
+            raise UsageError(f"hub cache {action}: expected NAME or NAME@VERSION, found {str(reference)!r}")
         found.append((reference.name, exact))
     return found
 

@@ -126,9 +126,8 @@ class Trainer:
         """Stand where `position` says; weights, optimizer and random states are put back by the caller."""
         for name in ("epoch", "batch", "step", "loss_sum", "stop", "pieces"):
             setattr(self, name, position[name])
-        self.learning_rate = position.get(
-            "learning_rate", self.learning_rate
-        )  # versions before did not keep it
+        # Checkpoints of versions before have none.
+        self.learning_rate = position.get("learning_rate", self.learning_rate)
         self.history[:] = position["history"]
         self.precision.restore(position["scaler"])
 
@@ -264,9 +263,10 @@ class Trainer:
     def metrics_of(self, model: nn.Layer, data: Data, worst: Worst | None = None) -> Row:
         """Give the metrics of a model over a whole set, after the run. Raises Interrupted as `fit` does."""
         with signals.held() as self._held:
-            return measure(model, self.task, data, group=self.group, worst=worst, between=self._heed_signals)[
-                0
-            ]
+            metrics, _ = measure(
+                model, self.task, data, group=self.group, worst=worst, between=self._heed_signals
+            )
+        return metrics
 
     def averaged(self) -> AbstractContextManager[object]:
         """Give a context in which the model has the weights that count: the averaged ones where there are such."""
@@ -314,8 +314,10 @@ class Trainer:
             if row is None:
                 method(self)
             else:
+                before = dict(row)
                 method(self, row)
-                _keep_to_json(row, f"{type(callback).__name__}.{hook}")
+                changed = [name for name in row if name not in before or row[name] is not before[name]]
+                _keep_to_json(row, changed, f"{type(callback).__name__}.{hook}")
 
 
 def measure(
@@ -353,9 +355,10 @@ def measure(
     return meter.compute(), float((loss_sums / np.maximum(weights, 1e-6)).sum())
 
 
-def _keep_to_json(row: Row, where: str) -> None:
+def _keep_to_json(row: Row, changed: Sequence[str], where: str) -> None:
     """Make numbers of numpy's in a row plain ones. Raises UsageError for what JSON cannot hold, which is left out."""
-    for name, value in list(row.items()):
+    for name in changed:
+        value = row[name]
         if isinstance(value, np.generic):
             row[name] = value.item()
         elif not isinstance(value, str | int | float | None):
