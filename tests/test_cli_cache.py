@@ -206,6 +206,8 @@ def test_rm_says_what_it_frees(orphan: Path, capsys: Capture) -> None:
         ("cache rm ./glyphs", 2, "expected NAME or NAME@VERSION, found './glyphs'"),
         ("cache rm glyphs>=1", 2, "expected NAME or NAME@VERSION"),
         ("cache rm nonsense", 1, "nonsense is not installed"),
+        ("cache rm Flower", 2, "did you mean 'Flowers'?"),
+        ("cache rm Glyphs", 2, "did you mean 'glyphs'?"),
         ("cache verify nonsense", 1, "nonsense is not installed"),
         ("index", 2, "the following arguments are required"),
         ("index verify .", 2, "action: expected one of check, found 'verify'"),

@@ -380,6 +380,13 @@ def test_the_folder_of_a_run_is_told_from_its_module(tmp_path: Path) -> None:
         assert caught.value.hint == f"{tmp_path / 'run' / 'best'} is one"
 
 
+def test_a_folder_whose_name_is_misspelt_is_told_from_those_beside_it(tmp_path: Path) -> None:
+    module_folder(tmp_path / "best")
+    with pytest.raises(NotFoundError, match="which is no folder") as caught:
+        client.locate(f"{tmp_path}/bets")
+    assert caught.value.hint == "did you mean 'best'?"
+
+
 def test_an_archive_of_another_kind_is_told_which_there_are(tmp_path: Path) -> None:
     (tmp_path / "m.tar.xz").write_bytes(b"x")
     with pytest.raises(NotFoundError, match="which is no folder") as caught:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.cli.output import human_size, say, table, write, write_json
 from hub.cli.parser import choice
-from hub.errors import UsageError
+from hub.errors import UsageError, did_you_mean, one_of
 
 if TYPE_CHECKING:
     from hub.registry.housekeeping import Remnant
@@ -158,21 +160,21 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 
 def _rm(arguments: argparse.Namespace) -> int:
-    from hub.datasets import builtin  # their names have capitals, those of modules have none
     from hub.registry.housekeeping import disk_bytes, remove
 
-    sets = [name for name in dict.fromkeys(arguments.names) if name in builtin.BUILT_IN]
+    sets = _data_sets(arguments.names)
     modules = _named("rm", [name for name in arguments.names if name not in sets])
-    places = [builtin.place_of(name) for name in sets]
-    frees_bytes = disk_bytes(places)
+    frees_bytes = disk_bytes(sets.values())
     done = remove(modules, dry_run=arguments.dry_run)
     frees_bytes += done.frees_bytes
-    if not arguments.dry_run:
+    if sets and not arguments.dry_run:
+        from hub.datasets import builtin
+
         for name in sets:
             builtin.remove(name)
     rows: list[tuple[str, str | None, str]] = [
         *((record.name, record.version, str(record.folder)) for record in done.modules),
-        *((name, None, str(place)) for name, place in zip(sets, places, strict=True)),
+        *((name, None, str(place)) for name, place in sets.items()),
     ]
     if arguments.json:
         items = [{"name": name, "version": version, "folder": folder} for name, version, folder in rows]
@@ -181,6 +183,21 @@ def _rm(arguments: argparse.Namespace) -> int:
         write(table(rows, ("NAME", "VERSION", "FOLDER")))
     _say_freed(len(rows), frees_bytes, dry_run=arguments.dry_run)
     return 0
+
+
+def _data_sets(names: Sequence[str]) -> dict[str, Path]:
+    """Give the folders of those that are names of data sets. Raises UsageError for one that is nearly such a name."""
+    capitals = [
+        name for name in names if name != name.lower()
+    ]  # of which all of them have some, and no module's name
+    if not capitals:
+        return {}
+    from hub.datasets.builtin import BUILT_IN, place_of
+
+    for name in capitals:
+        if name not in BUILT_IN and did_you_mean(name, BUILT_IN):
+            raise one_of("NAME", name, BUILT_IN)
+    return {name: place_of(name) for name in capitals if name in BUILT_IN}
 
 
 def _say_freed(count: int, size: int, *, dry_run: bool) -> None:

@@ -58,13 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     load_paddle()
     from hub.module import Module
-    from hub.modules.text_preprocessor import TextPreprocessor
 
     module = Module(arguments.name, device=arguments.device)
     options = dict(arguments.options)
     if arguments.top_k is not None:
         options["top_k"] = arguments.top_k
-    of_texts = isinstance(module.preprocessor, TextPreprocessor)
+    of_texts = any(step.name == "tokenize" for step in module.spec.preprocess)
     inputs = [each for word in words for each in (texts_of(word) if of_texts else _paths(word))]
     if of_texts:
         sources = [source for each in inputs for source in module.expand(each)]  # two words are no pair

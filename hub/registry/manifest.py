@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
-from hub.errors import NotFoundError, SpecError, StorageError, UnsafeFileError
+from hub.errors import NotFoundError, SpecError, StorageError, UnsafeFileError, did_you_mean
 from hub.files import read_yaml, reading_errors, sha256_of
 from hub.registry.index import MAX_FILES, File, Module, Release, read_requires
 from hub.registry.reference import ARCHIVES, is_module_name, is_safe_path
@@ -46,11 +46,11 @@ class Manifest:
             is_there = path.is_file()
         if not is_there:
             found = "which has none" if folder.is_dir() else "which is no folder"
-            hint = (
-                f"an archive ends in {', '.join(ARCHIVES)}"
-                if folder.is_file()
-                else "module.save() writes them"
-            )
+            hint = "module.save() writes them"
+            if folder.is_file():
+                hint = f"an archive ends in {', '.join(ARCHIVES)}"
+            elif not folder.exists() and folder.parent.is_dir():
+                hint = did_you_mean(folder.name, os.listdir(folder.parent)) or hint
             of_a_run = folder / "best"  # `hub finetune --output FOLDER` writes the module there
             if (of_a_run / FILE_NAME).is_file():
                 hint = f"{of_a_run} is one"
