@@ -201,6 +201,14 @@ def is_line(text: str) -> bool:
     return text.splitlines() == [text] and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def license_of(folder: Path) -> str:
+    """Give the licence that the front matter of README.md names, as model hubs write it, or "unknown"."""
+    path = folder / "README.md"
+    front = re.match(r"---[ \t]*\n(.*?)\n---", read_text(path), re.DOTALL) if path.is_file() else None
+    found = re.search(r"^license:[ \t]*[\"']?([\w.+-]{1,100})", front[1], re.MULTILINE) if front else None
+    return found[1] if found else "unknown"
+
+
 @contextmanager
 def staged_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder that becomes `folder` when the block ends well and vanishes when it does not.

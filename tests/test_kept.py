@@ -13,7 +13,7 @@ from paddle import nn
 
 import hub
 from hub.errors import DeviceError, UsageError
-from hub.modules import compiled, devices, kept
+from hub.modules import compiled, devices, kept, weights
 from hub.modules.network import infer
 from tests import pictures, sounds
 
@@ -122,7 +122,7 @@ def test_a_call_with_less_to_compute_does_not_look_through_the_weights(
     monkeypatch.setattr(kept, "_mark", lambda layer: pytest.fail("looked through the weights"))
     backbone = pictures.tiny_module(arch={"name": "small_resnet", "width": 16}).network.backbone
     given = np.zeros((1, 1, 16, 16), np.float32)
-    assert kept._size(backbone) > given.size * kept.BYTES_A_PIXEL
+    assert weights.size_of(backbone) > given.size * kept.BYTES_A_PIXEL
     kept.Kept().run(backbone, backbone.feature_spec, 1)(given)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hub.errors import SpecError
-from hub.files import read_text, sha256_of
+from hub.files import license_of, read_text, sha256_of
 from hub.modules.spec import SCHEMA, ModuleSpec, Named
 from hub.modules.weights import State
 from hub.transforms.text import BESIDE, FILES
@@ -91,7 +91,7 @@ def read(folder: Path) -> ModuleSpec:
         "task": "text_classification",
         "weights": [_file(weights)],
         "files": [_file(path) for path in (tokenizer, *beside)],
-        "license": _license(folder),
+        "license": license_of(folder),
     }
     return ModuleSpec.parse(data | _translated(folder, tokenizer.name))
 
@@ -238,14 +238,6 @@ def _tokenize(folder: Path, tokenizer: str, name: str, arguments: Mapping[str, A
         if tokenizer == "spiece.model" and isinstance(said.get("keep_accents"), bool):
             step["keep_accents"] = said["keep_accents"]
     return step
-
-
-def _license(folder: Path) -> str:
-    """Give the licence that the front matter of README.md names, or "unknown"."""
-    path = folder / "README.md"
-    front = re.match(r"---[ \t]*\n(.*?)\n---", read_text(path), re.DOTALL) if path.is_file() else None
-    found = re.search(r"^license:[ \t]*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
-    return found[1] if found else "unknown"
 
 
 def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:

@@ -17,7 +17,7 @@ import paddle
 from paddle import Tensor, nn
 
 from hub.errors import UsageError
-from hub.modules import compiled
+from hub.modules import compiled, weights
 from hub.modules.archs import FeatureSpec
 from hub.modules.network import infer
 
@@ -88,7 +88,7 @@ class Kept:
                 done += pixels
                 # A large picture is many tiles, so that more may go in than there are inputs.
                 expected = max(done, count * pixels // len(first))
-                if mark is None and (wanted.always or expected * BYTES_A_PIXEL >= _size(layer)):
+                if mark is None and (wanted.always or expected * BYTES_A_PIXEL >= weights.size_of(layer)):
                     mark = precision, _mark(layer)
                 if mark is not None:
                     forward = self._forward_for(batch, wanted, mark, pixels, expected)
@@ -130,11 +130,6 @@ def _enough(layer: nn.Layer, of_maps: bool) -> float:
 
 def _tensors(layer: nn.Layer) -> list[Tensor]:
     return [*layer.parameters(), *layer.buffers()]
-
-
-def _size(layer: nn.Layer) -> int:
-    """Give the bytes of the weights."""
-    return sum(int(np.prod(each.shape)) * each.element_size() for each in _tensors(layer))
 
 
 def mark(layer: nn.Layer) -> object:

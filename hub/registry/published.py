@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hub.errors import IndexFormatError, NotFoundError, SpecError, StorageError
-from hub.files import MAX_TEXT_BYTES, read_text, sha256_of
+from hub.files import MAX_TEXT_BYTES, license_of, sha256_of
 from hub.registry.index import File, Module, Release
 from hub.registry.manifest import FILE_NAME
 from hub.registry.reference import UNSEEN, is_module_name
@@ -116,7 +116,7 @@ def module(folder: Path) -> tuple[Module, dict[str, bytes]]:
     chosen = choose([*_names(folder)], str(folder))
     check_config(folder / chosen[0], str(folder))
     taken = {path: _file(folder, path) for path in chosen}
-    license = _license(folder)
+    license = license_of(folder)
     tokenizer = [taken[path] for path in (chosen[2], *BESIDE.get(chosen[2], ()))]
     text = _module_yaml(name, license, weights=taken[chosen[1]], tokenizer=tokenizer).encode()
     made = File(FILE_NAME, hashlib.sha256(text).hexdigest(), len(text))
@@ -172,11 +172,3 @@ def _file(folder: Path, path: str) -> File:
         return File(path, sha256_of(folder / path), (folder / path).stat().st_size)
     except OSError as error:
         raise StorageError(f"{folder / path}: cannot be read: {error.strerror}") from error
-
-
-def _license(folder: Path) -> str:
-    """Give the licence that the front matter of README.md names, or "unknown"."""
-    path = folder / "README.md"
-    front = re.match(r"---[ \t]*\n(.*?)\n---", read_text(path), re.DOTALL) if path.is_file() else None
-    found = re.search(r"^license:[ \t]*[\"']?([\w.+-]{1,100})", front[1], re.MULTILINE) if front else None
-    return found[1] if found else "unknown"
