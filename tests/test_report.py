@@ -21,7 +21,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from hub.errors import StorageError, UsageError
-from hub.finetune import report_findings, report_page
+from hub.finetune import charts, report_findings, report_page
 from hub.finetune.report import MOST_CLASSES_DRAWN, MOST_MISTAKES, Audio, Mistake, Report, render, write
 from hub.tasks.classification_metrics import MultiLabelMeter, SingleLabelMeter
 
@@ -523,7 +523,7 @@ def test_a_long_sound_is_cut_and_says_so() -> None:
 @given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=6), st.integers(0, 5))
 def test_curves_stay_inside_their_frame(values: list[float], first: int) -> None:
     points = [(float(first + n), value) for n, value in enumerate(values)]
-    figure = report_page.chart("Loss", {"a": points}, span=(first, first + len(values) - 1), best=first)
+    figure = charts.chart("Loss", {"a": points}, span=(first, first + len(values) - 1), best=first)
     line = list(figure.iter("polyline"))[-1]  # the first is the sample in the legend
     places = [tuple(map(float, spot.split(","))) for spot in line.attrib["points"].split(" ")]
     assert len(places) == len(values)
@@ -543,7 +543,7 @@ def test_curves_stay_inside_their_frame(values: list[float], first: int) -> None
     ],
 )
 def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
-    assert report_page._ticks(low, high) == expected
+    assert charts._ticks(low, high) == expected
 
 
 def test_what_is_not_a_number_is_left_out_of_a_curve() -> None:
@@ -602,7 +602,7 @@ def test_colours_are_legible(dark: bool) -> None:
     for back in ("paper", "box"):
         assert contrast(rgb(ink["ink"]), rgb(ink[back])) >= 7
         assert contrast(rgb(ink["dim"]), rgb(ink[back])) >= 4.5
-    for line in range(report_page.MOST_LINES):
+    for line in range(charts.MOST_LINES):
         assert contrast(rgb(ink[f"s{line}"]), rgb(ink["paper"])) >= 3.0, line
     for cell in ("right", "wrong"):
         for shade in np.linspace(0, 1, 6):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from PIL import Image
 
 from hub.errors import UsageError
 from hub.files import write_text
-from hub.finetune import report_findings, report_page
-from hub.finetune.report_findings import number
-from hub.finetune.report_page import Child, cut, label, named, node, percent, setting, table
+from hub.finetune import charts, report_findings, report_page
+from hub.finetune.markup import Child, cut, named, node, number, percent, shown
+from hub.finetune.report_page import label, setting, table
 
 Row = Mapping[str, Any]
 
@@ -187,18 +187,18 @@ def _curves(report: Report) -> list[Element]:
         return []
     epochs = [int(row["epoch"]) for row in rows]
     best = report.best_epoch if report.metrics else None
-    charts = [
-        report_page.chart(caption, lines, span=(min(epochs), max(epochs)), best=best)
-        for caption, lines in _charts(rows)
+    figures = [
+        charts.chart(caption, lines, span=(min(epochs), max(epochs)), best=best)
+        for caption, lines in charts.of_history(rows)
     ]
     # The last row has every column; the first, before any step, may have only a few.
     names = dict.fromkeys(name for row in reversed(rows) for name in row if name != "epoch")
     caption = "The history" + (f": every {every} epochs, the best and the last" if every > 1 else "")
     cells = ([_epoch(row, best), *(row.get(name) for name in names)] for row in rows)
-    more = len(charts) - MOST_CHARTS
+    more = len(figures) - MOST_CHARTS
     rest = [node("p", f"The table has {more} more that are not drawn.", class_="dim")] if more > 0 else []
     return [
-        node("div", *charts[:MOST_CHARTS], class_="grid"),
+        node("div", *figures[:MOST_CHARTS], class_="grid"),
         *rest,
         table(caption, ["epoch", *map(named, names)], cells, kind="numbers"),
     ]
@@ -206,34 +206,6 @@ def _curves(report: Report) -> list[Element]:
 
 def _epoch(row: Row, best: int | None) -> str:
     return f"{row['epoch']:,} (best)" if row["epoch"] == best else f"{row['epoch']:,}"
-
-
-def _charts(rows: Sequence[Row]) -> Iterator[tuple[str, dict[str, report_page.Points]]]:
-    """Give (caption, lines): losses, then what lies between 0 and 1 together, then the others one by one."""
-    curves: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        for name, value in row.items():
-            height = number(value)
-            if height is not None and name not in ("epoch", "seconds"):
-                curves.setdefault(name, []).append((float(row["epoch"]), height))
-    losses = {name: curves.pop(name) for name in ("train_loss", "valid_loss") if name in curves}
-    rate = curves.pop("learning_rate", None)
-    shares = {name: line for name, line in curves.items() if all(0 <= value <= 1 for _, value in line)}
-    if losses:
-        yield "Loss", {named(name): line for name, line in losses.items()}
-    names = list(shares)
-    for start in range(0, len(names), report_page.MOST_LINES):
-        chosen = names[start : start + report_page.MOST_LINES]
-        same = all(name.startswith("valid_") for name in chosen)
-        yield (
-            "Validation metrics" if same else "Metrics",
-            {named(name.removeprefix("valid_") if same else name): shares[name] for name in chosen},
-        )
-    if rate:
-        yield "Learning rate", {"learning rate": rate}
-    for name, line in curves.items():
-        if name not in shares:
-            yield named(name).capitalize(), {named(name): line}
 
 
 def _confusion(report: Report) -> list[Element]:
@@ -310,7 +282,7 @@ def _facts(mistake: Mistake) -> list[Element]:
     facts: dict[str, Child] = {
         "expected": label(mistake.expected),
         "found": label(mistake.found),
-        "score": report_page.shown(float(mistake.score)),
+        "score": shown(float(mistake.score)),
     }
     parts = (part for name, value in facts.items() for part in (node("dt", name), node("dd", value)))
     origin = node("bdi", cut(mistake.origin, 2 * report_page.LABEL_LENGTH))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.finetune.report_page import cut, named, percent, shown
+from hub.finetune.markup import cut, named, number, percent, shown
 
 if TYPE_CHECKING:
     from hub.finetune.report import Report
@@ -45,13 +45,6 @@ class Confused:
     found: str
     count: int
     share: float
-
-
-def number(value: object) -> float | None:
-    """Give a value that can be drawn, or None for what is no number, not finite, or beyond all measure."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        return None
-    return float(value) if abs(float(value)) <= 1e100 else None
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

@@ -1,66 +1,23 @@
-"""The pieces of the report's page: safe nodes, tables, curves drawn as SVG, small pictures and sounds as data URIs.
-
-Everything is built as a tree and serialised once, so nothing that comes from data can become markup.
-"""
+"""The pieces of the report's page: tables, small pictures and sounds as data URIs, how it looks."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import math
-import re
 import wave
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from xml.etree.ElementTree import Element, tostring
 
 import numpy as np
 from PIL import Image
 
-Child = Element | str | None
-Points = Sequence[tuple[float, float]]
+from hub.finetune.markup import VALUE_LENGTH, Child, cut, node, shown
 
 THUMBNAIL = 160  # pixels, the longer side
 ENLARGED = 64  # pixels: a picture up to this size is shown larger, with its pixels visible
 MOST_RATE = 16_000  # Hz: enough to recognise speech and most noises by ear
-MOST_LINES = 5  # lines in one chart, which is as many as there are colours and marks
-MOST_MARKS = 25  # on one line
 LABEL_LENGTH = 80
-VALUE_LENGTH = 2_000
-
-_WIDTH, _HEIGHT = 360, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 20, 34
-_BLOCKS = "head title style header nav main section h1 h2 p ul li figure figcaption table caption thead tbody tr pre"
-# What a page may not hold, or what cannot be written as UTF-8 (a file name that was not UTF-8 has surrogates).
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-# One for each line: a circle, a square, a triangle, a diamond, a cross. Colour alone would not tell them apart.
-_MARKS = (
-    "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0z",
-    "M-2.7 -2.7h5.4v5.4h-5.4z",
-    "M0 -3.6L3.4 2.6H-3.4z",
-    "M0 -3.8L3.4 0L0 3.8L-3.4 0z",
-    "M-3 -3L3 3M-3 3L3 -3",
-)
-
-
-def node(tag: str, *children: Child, **attributes: object) -> Element:
-    """Give an element; `class_` and `stroke_width` stand for class and stroke-width, a None child for nothing."""
-    names = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-    element = Element(tag, {name: _printable(str(value)) for name, value in names.items()})
-    for child in children:
-        if isinstance(child, Element):
-            element.append(child)
-        elif child and len(element):
-            element[-1].tail = (element[-1].tail or "") + _printable(child)
-        elif child:
-            element.text = (element.text or "") + _printable(child)
-    if tag in _BLOCKS.split():  # a source that people and diff can read
-        element.tail = "\n"
-    return element
-
-
-def _printable(text: str) -> str:
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def page(title: str, *content: Child) -> str:
@@ -84,40 +41,9 @@ def page(title: str, *content: Child) -> str:
     return "<!DOCTYPE html>\n" + tostring(html, encoding="unicode", method="html") + "\n"
 
 
-def cut(text: str, most: int) -> str:
-    """Give at most `most` characters of a text, ending in … when some are missing."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def named(name: str) -> str:
-    """Give the name of a metric or setting as people write it."""
-    return name.replace("_", " ")
-
-
-def percent(share: float) -> str:
-    """Give 0.8571 as 85.7 %."""
-    return f"{100 * share:.1f} %"
-
-
 def label(text: str) -> Element:
     """Give a name from the data, cut, with its writing direction kept to itself."""
     return node("bdi", cut(text, LABEL_LENGTH))
-
-
-def shown(value: object) -> str:
-    """Give a measured value as a table shows it: four decimals, thousands separated, – for none."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return f"{int(value):,}"
-    if not isinstance(value, float | np.floating):
-        return cut(str(value), VALUE_LENGTH)
-    size = abs(float(value))
-    if not math.isfinite(size) or 0 < size < 0.001 or size >= 1e9:
-        return f"{float(value):.4g}"
-    return f"{float(value):.4f}" if size < 10 else f"{float(value):,.1f}"
 
 
 def setting(value: object) -> str:
@@ -155,77 +81,6 @@ def _cell(value: object) -> Element:
 
 def _child(value: object) -> Child:
     return value if isinstance(value, Element) else shown(value)
-
-
-def chart(caption: str, lines: Mapping[str, Points], *, span: tuple[int, int], best: int | None) -> Element:
-    """Give a figure with a line for each of at most five series of (epoch, value) over the epochs of `span`."""
-    values = [value for points in lines.values() for _, value in points]
-    low, high = min(values), max(values)
-    if high - low <= 1e-6 * max(abs(low), abs(high)):
-        margin = 0.05 * max(abs(low), abs(high)) or 0.5
-        low, high = low - margin, high + margin
-    y_ticks = _ticks(low, high)
-    first, last = span if span[0] < span[1] else (span[0] - 1, span[1] + 1)
-
-    def x(epoch: float) -> float:
-        return _LEFT + (epoch - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
-
-    def y(value: float) -> float:
-        share = (value - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
-        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
-
-    parts = [_horizontal(y(tick), f"{tick:g}") for tick in y_ticks]
-    whole = [tick for tick in _ticks(first, last, least=1) if span[0] <= tick <= span[1]]
-    parts += [
-        node("text", f"{tick:g}", x=f"{x(tick):.1f}", y=_HEIGHT - 18, text_anchor="middle") for tick in whole
-    ]
-    parts.append(node("text", "epoch", x=_WIDTH - _RIGHT, y=_HEIGHT - 4, text_anchor="end"))
-    if best is not None and span[0] <= best <= span[1]:
-        parts += _best_mark(x(best), best)
-    for number, (name, points) in enumerate(lines.items()):
-        spots = [(x(epoch), y(value)) for epoch, value in points]
-        way = " ".join(f"{a:.1f},{b:.1f}" for a, b in spots)
-        parts.append(node("polyline", points=way, class_=f"line s{number}"))
-        every = -(-len(points) // MOST_MARKS)
-        for (epoch, value), (a, b) in list(zip(points, spots, strict=True))[::every]:
-            hover = node("title", f"epoch {epoch:g}: {name} {shown(value)}")
-            place = f"translate({a:.1f} {b:.1f})"
-            parts.append(node("path", hover, d=_MARKS[number], transform=place, class_=f"mark s{number}"))
-    ends = [f"{name} from {shown(points[0][1])} to {shown(points[-1][1])}" for name, points in lines.items()]
-    spoken = f"{caption} over the epochs: {', '.join(ends)}"
-    drawing = node("svg", *parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=spoken)
-    legend = node("ul", *(_legend(n, name) for n, name in enumerate(lines)), class_="legend")
-    return node("figure", node("figcaption", node("strong", caption), legend), drawing, class_="chart")
-
-
-def _ticks(low: float, high: float, *, least: float = 0.0) -> list[float]:
-    """Give round values from at or below `low` to at or above `high`, about five steps of 1, 2 or 5 times 10^n."""
-    rough = max((high - low) / 5, least)
-    size = 10.0 ** math.floor(math.log10(rough))
-    step = next(times * size for times in (1, 2, 5, 10) if times * size >= rough * (1 - 1e-9))
-    numbers = range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)
-    return [float(f"{number * step:.12g}") for number in numbers]
-
-
-def _horizontal(height: float, text: str) -> Element:
-    at = f"{height:.1f}"
-    rule = node("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=at, y2=at, class_="grid")
-    return node("g", rule, node("text", text, x=_LEFT - 6, y=f"{height + 4:.1f}", text_anchor="end"))
-
-
-def _best_mark(x: float, epoch: int) -> list[Element]:
-    at = f"{x:.1f}"
-    # Beside the line, on the side where there is room.
-    side = {"x": f"{x - 4:.1f}", "text_anchor": "end"} if x > _WIDTH / 2 else {"x": f"{x + 4:.1f}"}
-    line = node("line", x1=at, x2=at, y1=4, y2=_HEIGHT - _BOTTOM, class_="best")
-    return [line, node("text", f"best: epoch {epoch}", y=12, **side)]
-
-
-def _legend(number: int, name: str) -> Element:
-    line = node("polyline", points="0,6 24,6", class_=f"line s{number}")
-    mark = node("path", d=_MARKS[number], transform="translate(12 6)", class_=f"mark s{number}")
-    sample = node("svg", line, mark, width=24, height=12, viewBox="0 0 24 12", aria_hidden="true")
-    return node("li", sample, f" {name}")
 
 
 def thumbnail(picture: Image.Image | np.ndarray, *, alt: str) -> Element:
