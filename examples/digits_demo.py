@@ -44,7 +44,7 @@ def main() -> None:
     contact_sheet(module, pictures, FOLDER / "answers.png")
     print(f"\naccuracy on {metrics['count']} digits that it has never seen: {metrics['accuracy']:.1%}")
     print(f"ten of them with its answers:   {FOLDER / 'answers.png'}")
-    print(f"how the training went:          {FOLDER / 'run' / 'history.png'}")
+    print(f"how the training went:          {FOLDER / 'run' / 'history.svg'}")
     print(f"the module, ready to use:       {folder.relative_to(Path.cwd())}")
     print(f"try it on a file of your own:   .venv/bin/hub run ./{FOLDER / 'my_digits'} {pictures[3]}")
     print(f"{time.perf_counter() - started:.0f} s")

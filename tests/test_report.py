@@ -519,33 +519,6 @@ def test_a_long_sound_is_cut_and_says_so() -> None:
 # ---- curves ----
 
 
-@settings(max_examples=100)
-@given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=6), st.integers(0, 5))
-def test_curves_stay_inside_their_frame(values: list[float], first: int) -> None:
-    points = [(float(first + n), value) for n, value in enumerate(values)]
-    figure = charts.chart("Loss", {"a": points}, span=(first, first + len(values) - 1), best=first)
-    line = list(figure.iter("polyline"))[-1]  # the first is the sample in the legend
-    places = [tuple(map(float, spot.split(","))) for spot in line.attrib["points"].split(" ")]
-    assert len(places) == len(values)
-    assert all(52 <= x <= 346 and 20 <= y <= 186 for x, y in places), places
-    order = np.argsort(values, kind="stable")
-    heights = np.array([y for _, y in places])[order]
-    assert (np.diff(heights) <= 0.11).all(), "larger is higher"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0.53, 0.99, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]),
-        (0.0, 5e-4, [0, 1e-4, 2e-4, 3e-4, 4e-4, 5e-4]),
-        (-3.0, 40.0, [-10, 0, 10, 20, 30, 40]),
-    ],
-)
-def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
-    assert charts._ticks(low, high) == expected
-
-
 def test_what_is_not_a_number_is_left_out_of_a_curve() -> None:
     history = [*HISTORY[:3], row(3, float("inf"), float("nan"), 0.9)]
     assert "nan" not in " ".join(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from hub.errors import UsageError
 from hub.files import dump_json, write_text
-from hub.finetune import curves
+from hub.finetune import charts
 from hub.modules import weights
 
 if TYPE_CHECKING:
@@ -176,13 +176,16 @@ class KeepBest(Callback):
 
 
 class WriteHistory(Callback):
-    """Keeps history.json, and the curves as history.png where matplotlib is installed."""
+    """Keeps history.json, and in the end its charts as history.svg, with the epoch that `keeper` has kept marked."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, keeper: KeepBest) -> None:
+        self.folder, self.keeper = folder, keeper
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         write_text(self.folder / "history.json", dump_json(trainer.history))
 
     def on_train_end(self, trainer: Trainer) -> None:
-        curves.plot(trainer.history, self.folder / "history.png")
+        if trainer.history:
+            chosen = f"valid_{self.keeper.metric}" in trainer.history[-1]
+            picture = charts.picture(trainer.history, best=self.keeper.epoch if chosen else None)
+            write_text(self.folder / "history.svg", picture)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, tostring
 
 from hub.finetune.markup import named, node, number, shown
 
@@ -16,6 +17,18 @@ MOST_MARKS = 25  # on one line
 
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 20, 34
+_GAP, _LINE = 16, 16
+PALETTE = """--ink: #1b1f24; --dim: #57606a; --paper: #fff; --rule: #d0d5db;
+  --s0: #0072b2; --s1: #c04a00; --s2: #007a5a; --s3: #a33278; --s4: #6b5200;"""
+STYLE = """
+.drawing { font: 11px system-ui, sans-serif; fill: var(--dim); }
+line.grid { stroke: var(--rule); }
+line.best { stroke: var(--ink); stroke-dasharray: 2 3; }
+.line { fill: none; stroke-width: 1.75; }
+.s0 { stroke: var(--s0); } .s1 { stroke: var(--s1); stroke-dasharray: 7 3; } .s2 { stroke: var(--s2); }
+.s3 { stroke: var(--s3); stroke-dasharray: 2 2; } .s4 { stroke: var(--s4); stroke-dasharray: 9 3 2 3; }
+.mark { stroke-dasharray: none; fill: var(--paper); stroke-width: 1.5; }
+"""
 # One for each line: a circle, a square, a triangle, a diamond, a cross. Colour alone would not tell them apart.
 _MARKS = (
     "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0z",
@@ -54,8 +67,55 @@ def of_history(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[st
             yield named(name).capitalize(), {named(name): line}
 
 
+def figure(caption: str, lines: Mapping[str, Points], *, span: tuple[int, int], best: int | None) -> Element:
+    """Give a chart for a page of HTML, with its caption and what its lines are; the arguments are those of `chart`."""
+    legend = node(
+        "ul", *(node("li", _sample(n), f" {name}") for n, name in enumerate(lines)), class_="legend"
+    )
+    caption_and_legend = node("figcaption", node("strong", caption), legend)
+    return node("figure", caption_and_legend, chart(caption, lines, span=span, best=best), class_="chart")
+
+
+def picture(history: Sequence[Mapping[str, Any]], *, best: int | None) -> str:
+    """Give the charts of a history as one SVG picture, two beside each other, that needs no page around it.
+
+    The history has an epoch or more; `best` is the epoch to mark.
+    """
+    span = int(history[0]["epoch"]), int(history[-1]["epoch"])
+    drawn = list(of_history(history))
+    cells: list[Element] = []
+    height = _GAP
+    for start in range(0, len(drawn), 2):
+        beside = drawn[start : start + 2]
+        for column, (caption, lines) in enumerate(beside):
+            drawing = chart(caption, lines, span=span, best=best)
+            cells.append(_cell(drawing, caption, lines, x=_GAP + column * (_WIDTH + _GAP), y=height))
+        height += _LINE * (1 + max(len(lines) for _, lines in beside)) + _HEIGHT + _GAP
+    width = _GAP + min(len(drawn), 2) * (_WIDTH + _GAP)
+    # Not every viewer of pictures knows variables, or dark paper.
+    colours = dict(re.findall(r"(--\w+): ([^;]+);", PALETTE))
+    style = re.sub(r"var\((--\w+)\)", lambda found: colours[found[1]], STYLE)
+    paper = node("rect", width=width, height=height, fill=colours["--paper"])
+    whole = node("svg", node("style", style), paper, *cells, width=width, height=height)
+    whole.set("xmlns", "http://www.w3.org/2000/svg")
+    return tostring(whole, encoding="unicode") + "\n"
+
+
+def _cell(drawing: Element, caption: str, lines: Iterable[str], *, x: int, y: int) -> Element:
+    """Give a chart with its caption above and what its lines are below."""
+    drawing.attrib |= {"y": str(_LINE), "width": str(_WIDTH), "height": str(_HEIGHT)}
+    below = _LINE + _HEIGHT
+    legend: list[Element] = []
+    for place, name in enumerate(lines):
+        sample = _sample(place)
+        sample.attrib |= {"x": str(_LEFT), "y": str(below + place * _LINE)}
+        legend += [sample, node("text", name, x=_LEFT + 32, y=below + place * _LINE + 10)]
+    heading = node("text", caption, x=_LEFT, y=10, font_weight="bold")
+    return node("g", heading, drawing, *legend, transform=f"translate({x} {y})", class_="drawing")
+
+
 def chart(caption: str, lines: Mapping[str, Points], *, span: tuple[int, int], best: int | None) -> Element:
-    """Give a figure with a line for each of at most five series of (epoch, value) over the epochs of `span`."""
+    """Give a drawing with a line for each of at most five series of (epoch, value) over the epochs of `span`."""
     values = [value for points in lines.values() for _, value in points]
     low, high = min(values), max(values)
     if high - low <= 1e-6 * max(abs(low), abs(high)):
@@ -90,9 +150,8 @@ def chart(caption: str, lines: Mapping[str, Points], *, span: tuple[int, int], b
             parts.append(node("path", hover, d=_MARKS[place], transform=spot, class_=f"mark s{place}"))
     ends = [f"{name} from {shown(points[0][1])} to {shown(points[-1][1])}" for name, points in lines.items()]
     spoken = f"{caption} over the epochs: {', '.join(ends)}"
-    drawing = node("svg", *parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=spoken)
-    legend = node("ul", *(_legend(n, name) for n, name in enumerate(lines)), class_="legend")
-    return node("figure", node("figcaption", node("strong", caption), legend), drawing, class_="chart")
+    view = f"0 0 {_WIDTH} {_HEIGHT}"
+    return node("svg", *parts, viewBox=view, role="img", aria_label=spoken, class_="drawing")
 
 
 def _ticks(low: float, high: float, *, least: float = 0.0) -> list[float]:
@@ -118,8 +177,8 @@ def _best_mark(x: float, epoch: int) -> list[Element]:
     return [line, node("text", f"best: epoch {epoch}", y=12, **side)]
 
 
-def _legend(number: int, name: str) -> Element:
+def _sample(number: int) -> Element:
+    """Give a piece of the line of this number, with its mark."""
     line = node("polyline", points="0,6 24,6", class_=f"line s{number}")
     mark = node("path", d=_MARKS[number], transform="translate(12 6)", class_=f"mark s{number}")
-    sample = node("svg", line, mark, width=24, height=12, viewBox="0 0 24 12", aria_hidden="true")
-    return node("li", sample, f" {name}")
+    return node("svg", line, mark, width=24, height=12, viewBox="0 0 24 12", aria_hidden="true")

@@ -92,7 +92,7 @@ def fit(
     if group.first and progress:
         own.append(Progress(plan.metric, train.count))
     # What is written has what the user's own put into the rows.
-    writers = [WriteHistory(run.folder)] if group.first else []
+    writers = [WriteHistory(run.folder, keeper)] if group.first else []
     trainer.callbacks = [*own, *callbacks, *writers, checkpointer]
     run.history = trainer.history
     keeper.before = weights.state_of(trainer.model)

@@ -185,11 +185,10 @@ def _curves(report: Report) -> list[Element]:
     ]
     if not rows:
         return []
-    epochs = [int(row["epoch"]) for row in rows]
     best = report.best_epoch if report.metrics else None
+    span = int(rows[0]["epoch"]), int(rows[-1]["epoch"])
     figures = [
-        charts.chart(caption, lines, span=(min(epochs), max(epochs)), best=best)
-        for caption, lines in charts.of_history(rows)
+        charts.figure(caption, lines, span=span, best=best) for caption, lines in charts.of_history(rows)
     ]
     # The last row has every column; the first, before any step, may have only a few.
     names = dict.fromkeys(name for row in reversed(rows) for name in row if name != "epoch")

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, tostring
 import numpy as np
 from PIL import Image
 
+from hub.finetune import charts
 from hub.finetune.markup import VALUE_LENGTH, Child, cut, node, shown
 
 THUMBNAIL = 160  # pixels, the longer side
@@ -154,10 +155,10 @@ def _data_uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --dim: #57606a; --paper: #fff; --box: #f5f6f8; --rule: #d0d5db;
-  --s0: #0072b2; --s1: #c04a00; --s2: #007a5a; --s3: #a33278; --s4: #6b5200;
-  --right: 0 114 178; --wrong: 213 94 0; --top: .75; }
+STYLE = (
+    f""":root {{ {charts.PALETTE} }}{charts.STYLE}"""
+    + """
+:root { color-scheme: light dark; --box: #f5f6f8; --right: 0 114 178; --wrong: 213 94 0; --top: .75; }
 @media screen and (prefers-color-scheme: dark) {
   :root { --ink: #e6e8eb; --dim: #a3acb7; --paper: #14171b; --box: #1e2329; --rule: #3a424c;
     --s0: #56b4e9; --s1: #f0a05a; --s2: #4fcfa5; --s3: #e59bc6; --s4: #e3cf57;
@@ -178,15 +179,9 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; }
 .grid { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
 figure { margin: 0; }
 .chart { max-width: 28rem; }
-.chart > svg { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: var(--dim); }
+.chart > svg { display: block; width: 100%; height: auto; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .legend svg { vertical-align: -1px; }
-line.grid { stroke: var(--rule); }
-line.best { stroke: var(--ink); stroke-dasharray: 2 3; }
-.line { fill: none; stroke-width: 1.75; }
-.s0 { stroke: var(--s0); } .s1 { stroke: var(--s1); stroke-dasharray: 7 3; } .s2 { stroke: var(--s2); }
-.s3 { stroke: var(--s3); stroke-dasharray: 2 2; } .s4 { stroke: var(--s4); stroke-dasharray: 9 3 2 3; }
-.mark { stroke-dasharray: none; fill: var(--paper); stroke-width: 1.5; }
 .scroll { max-width: 100%; width: fit-content; max-height: 34rem; overflow: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .35rem; }
@@ -229,3 +224,4 @@ pre { margin: .75rem 0; padding: .75rem; background: var(--box); white-space: pr
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
+)
