@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -580,6 +581,23 @@ def test_what_lives_and_what_can_go_on_is_not_swept(home: Path) -> None:
     with temporary("other"):
         pass
     assert sorted(path.name for path in tmp.iterdir()) == sorted(names)
+
+
+def test_a_thread_that_still_writes_leaves_nothing_behind(home: Path) -> None:
+    def write(folder: Path) -> None:
+        with suppress(OSError):
+            for number in range(100_000):
+                (folder / str(number)).write_bytes(b"late")
+                begun.set()
+
+    for _ in range(20):
+        begun = threading.Event()
+        with temporary("glyphs") as folder:
+            writer = threading.Thread(target=write, args=[folder])
+            writer.start()
+            assert begun.wait(60)
+        writer.join(60)
+        assert list((home / "tmp").iterdir()) == []
 
 
 @linux

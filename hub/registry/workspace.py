@@ -42,7 +42,7 @@ def temporary(name: str) -> Iterator[Path]:
     import secrets
 
     tmp = settings.home() / "tmp"
-    folder = tmp / f"{name}.{owner.mark()}-{secrets.token_hex(4)}"
+    folder, gone = (tmp / f"{name}.{owner.mark()}-{secrets.token_hex(4)}" for _ in range(2))
     with storage_errors(settings.home()):
         try:
             folder.mkdir(parents=True)
@@ -51,6 +51,10 @@ def temporary(name: str) -> Iterator[Path]:
                     _remove_tree(left)
             yield folder
         finally:
+            # A thread whose file comes late finds no folder; it could put one into what is being emptied.
+            with suppress(OSError):
+                folder.rename(gone)
+            _remove_tree(gone)
             _remove_tree(folder)
 
 
