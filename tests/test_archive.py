@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.errors import HubError, StorageError, UnsafeFileError, UsageError
+from hub.naming import is_safe_path
 from hub.registry.archive import FREE_BYTES, Limits, is_code, pack, safe_relative_path, unpack
-from hub.registry.reference import is_safe_path
 
 SECONDS = {"bomb": 2.0}  # of our own time, for one archive; 1 for all the others
 MEMORY_MIB = 200  # for the process that tried to unpack them all

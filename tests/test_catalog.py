@@ -24,12 +24,12 @@ from hub.modules import archs
 from hub.modules import preprocessor as preprocessors
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import ModuleSpec, Named
+from hub.naming import is_module_name, is_task
 from hub.registry import client
 from hub.registry.catalog import entry as catalog
 from hub.registry.catalog.entry import Entry
 from hub.registry.index import File
-from hub.registry.reference import is_module_name
-from hub.registry.strict import is_line, is_task
+from hub.registry.strict import is_line
 
 Environment = pytest.MonkeyPatch
 

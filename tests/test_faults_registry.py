@@ -26,9 +26,9 @@ from hostile import archives
 from hub import settings
 from hub.cli.main import main
 from hub.errors import HubError, IndexFormatError, IntegrityError, NotFoundError, StorageError
+from hub.naming import is_module_name
 from hub.registry import cache, client, housekeeping, sources
 from hub.registry.catalog import entry
-from hub.registry.reference import is_module_name
 from hub.registry.sources.static import SMALL_BYTES
 
 Environment = pytest.MonkeyPatch

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.errors import IndexFormatError
+from hub.naming import is_module_name, is_safe_path
 from hub.registry.index import (
     MAX_MODULE_BYTES,
     File,
@@ -21,7 +22,6 @@ from hub.registry.index import (
     dump_search,
     parse_search,
 )
-from hub.registry.reference import is_module_name, is_safe_path
 from hub.registry.strict import MAX_DEPTH, is_line, load_json, one_line
 
 DIGEST = "0123456789abcdef" * 4

@@ -26,12 +26,12 @@ from locking import check_lock
 from hub import settings
 from hub.cli.main import main
 from hub.errors import IndexFormatError, IntegrityError, NotFoundError, OfflineError
+from hub.naming import is_module_name
 from hub.registry import cache, client, lockfile
 from hub.registry.archive import pack
 from hub.registry.catalog import entry as catalog
 from hub.registry.index import File, dump_search
 from hub.registry.lockfile import Locked
-from hub.registry.reference import is_module_name
 from hub.registry.sources.catalog import CatalogSource
 
 Capture = pytest.CaptureFixture[str]

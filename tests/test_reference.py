@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from packaging.version import InvalidVersion, Version
 
 from hub.errors import BadReferenceError
-from hub.registry.reference import (
-    NAME,
-    VERSION,
-    Reference,
-    is_module_name,
-    is_safe_path,
-    module_name,
-    module_version,
-    newest,
-    newest_first,
-)
+from hub.naming import NAME, VERSION, is_module_name, is_safe_path
+from hub.registry.reference import Reference, module_name, module_version, newest, newest_first
 
 DIGEST = "0123456789abcdef" * 4
 

@@ -77,7 +77,7 @@ def _flat(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _inside(folder: Path) -> dict[str, Any]:
     """Give the labels and the making of a module that is on this machine, as its folder says."""
     from hub.files import read_text, read_yaml
-    from hub.registry.reference import is_safe_path
+    from hub.naming import is_safe_path
 
     spec = read_yaml(folder / "module.yaml")
     if not isinstance(spec, Mapping):

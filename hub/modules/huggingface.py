@@ -21,6 +21,7 @@ from hub.errors import SpecError
 from hub.files import license_of, read_text, sha256_of
 from hub.modules.spec import SCHEMA, ModuleSpec, Named
 from hub.modules.weights import State
+from hub.naming import name_from
 from hub.transforms.text import BESIDE, FILES
 
 CONFIG_FILES = ("config.json", "model_config.json")
@@ -83,10 +84,9 @@ def read(folder: Path) -> ModuleSpec:
         _first(folder, (name,), f"what belongs to {tokenizer.name}")
         for name in BESIDE.get(tokenizer.name, ())
     ]
-    slug = re.sub(r"[^a-z0-9_-]+", "_", os.path.basename(os.path.abspath(folder)).lower()).strip("_-")[:64]
     data = {
         "schema": SCHEMA,
-        "name": slug or "encoder",
+        "name": name_from(os.path.basename(os.path.abspath(folder)), otherwise="encoder"),
         "version": "1.0.0",
         "task": "text_classification",
         "weights": [_file(weights)],

@@ -33,11 +33,11 @@ from hub.files import (
     storage_errors,
     write_bytes,
 )
+from hub.naming import VERSION, is_digest, is_module_name
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, read_files, read_requires
 from hub.registry.manifest import problem
 from hub.registry.notice import warn
-from hub.registry.reference import VERSION, is_module_name
-from hub.registry.strict import DAMAGED, SCHEMA, Place, check_schema, is_digest, load_json, one_line
+from hub.registry.strict import DAMAGED, SCHEMA, Place, check_schema, load_json, one_line
 from hub.registry.workspace import remove_file
 
 RECORD = ".hub.json"

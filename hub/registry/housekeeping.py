@@ -19,11 +19,11 @@ from typing import NamedTuple
 from hub import settings
 from hub.errors import IntegrityError, NotFoundError, StorageError, UsageError, did_you_mean
 from hub.files import is_unfinished, reading_errors
+from hub.naming import VERSION, is_digest
 from hub.registry import cache, owner, resolve
 from hub.registry.index import File
 from hub.registry.manifest import problem
-from hub.registry.reference import VERSION, module_name, module_version, newest_first
-from hub.registry.strict import is_digest
+from hub.registry.reference import module_name, module_version, newest_first
 from hub.registry.workspace import remove_file, temporary
 
 DAY_S = 24 * 3600.0

@@ -22,18 +22,9 @@ from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from hub.registry.reference import NAME, is_module_name, newest
-from hub.registry.strict import (
-    SCHEMA,
-    Place,
-    are_lines,
-    check_schema,
-    is_line,
-    is_size,
-    is_task,
-    is_version,
-    load_json,
-)
+from hub.naming import NAME, is_module_name, is_size, is_task, is_version
+from hub.registry.reference import newest
+from hub.registry.strict import SCHEMA, Place, are_lines, check_schema, is_line, load_json
 
 MAX_MODULE_BYTES = 5_000_000
 MAX_SEARCH_BYTES = 100_000_000  # 100,000 modules take 15 MB

@@ -19,6 +19,7 @@ from typing import Any
 
 from hub.errors import IntegrityError, NotFoundError, StorageError
 from hub.files import dump_json, write_text
+from hub.naming import A_NAME, is_module_name
 from hub.registry import resolve
 from hub.registry.catalog.entry import WEIGHTS_FILE
 from hub.registry.client import Located, install
@@ -26,7 +27,6 @@ from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, read_fil
 from hub.registry.install import install_release
 from hub.registry.notice import warn
 from hub.registry.origins import fetched, origin_of, release_of
-from hub.registry.reference import is_module_name
 from hub.registry.sources.base import Source
 from hub.registry.sources.catalog import CatalogSource
 from hub.registry.strict import SCHEMA, Place, check_schema, load_json
@@ -186,7 +186,7 @@ def _install(source: Source, offer: Module, release: Release) -> Located:
 
 def _locked(place: Place) -> Locked:
     if not is_module_name(place["name"].value):
-        raise place["name"].fail("a module name: up to 64 of a-z, 0-9, _ and -")
+        raise place["name"].fail(A_NAME)
     return Locked(
         name=str(place["name"].value),
         version=place["version"].version(),

@@ -14,8 +14,9 @@ from typing import NoReturn
 
 from hub.errors import NotFoundError, SpecError, StorageError, UnsafeFileError, did_you_mean
 from hub.files import read_yaml, reading_errors, sha256_of
+from hub.naming import A_NAME, is_module_name, is_safe_path
 from hub.registry.index import MAX_FILES, File, Module, Release, read_requires
-from hub.registry.reference import ARCHIVES, is_module_name, is_safe_path
+from hub.registry.reference import ARCHIVES
 from hub.registry.strict import Place, one_line
 
 FILE_NAME = "module.yaml"
@@ -59,7 +60,7 @@ class Manifest:
             )
         top = Place(read_yaml(path), str(path), error=SpecError)
         if not is_module_name(top["name"].value):
-            raise top["name"].fail("a module name: up to 64 of a-z, 0-9, _ and -")
+            raise top["name"].fail(A_NAME)
         further = top.get("files")
         return cls(
             name=str(top["name"].value),

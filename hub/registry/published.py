@@ -14,9 +14,10 @@ from pathlib import Path
 
 from hub.errors import IndexFormatError, NotFoundError, SpecError, StorageError
 from hub.files import MAX_TEXT_BYTES, license_of, sha256_of
+from hub.naming import name_from
 from hub.registry.index import File, Module, Release
 from hub.registry.manifest import FILE_NAME
-from hub.registry.reference import UNSEEN, is_module_name
+from hub.registry.reference import UNSEEN
 from hub.registry.strict import load_json
 
 CONFIG_FILES = ("config.json", "model_config.json")
@@ -68,8 +69,7 @@ def is_published_folder(folder: Path) -> bool:
 
 def module_name(text: str) -> str:
     """Give the module name that is made of a folder's or repository's: "all-MiniLM-L6-v2" is all-minilm-l6-v2."""
-    name = re.sub(r"[^a-z0-9_-]+", "_", text.lower().removesuffix(".git")).strip("_-")[:64]
-    return name if is_module_name(name) else "encoder"
+    return name_from(text.lower().removesuffix(".git"), otherwise="encoder")
 
 
 def name_of(folder: Path) -> str:

@@ -23,23 +23,16 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from hub.errors import BadReferenceError
+from hub.naming import A_NAME, VERSION, is_module_name, is_safe_path
 
 Kind = Literal["name", "folder", "archive", "url", "hf", "git", "paddlehub"]
 
-_DEVICE = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?\Z"  # what Windows takes for a device, whatever follows the dot
-NAME = re.compile(rf"(?!{_DEVICE})[a-z0-9][a-z0-9_-]{{0,63}}")
-# A version in PEP 440's normal form without a local part: one spelling, safe as a folder name on every system.
-VERSION = re.compile(
-    r"(?=.{1,64}\Z)([1-9][0-9]*!)?(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*"
-    r"((a|b|rc)(0|[1-9][0-9]*))?(\.post(0|[1-9][0-9]*))?(\.dev(0|[1-9][0-9]*))?"
-)
 # Control characters, marks that turn the direction of text, halves of surrogate pairs: they make a text look like
 # another one, and some of them move the cursor of a terminal.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 FORMS = "a module is NAME, NAME@1.2.0, ./FOLDER, FILE.zip, or a URL: https, hf, git+https, paddlehub"
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar", ".zip", ".hub")
-_PATH_PART = re.compile(rf"(?!(?i:{_DEVICE}))[A-Za-z0-9_][A-Za-z0-9._+-]{{0,127}}(?<!\.)")
 _FOLDER_START = r"\.{1,2}[/\\]?\Z|\.[/\\]|[/\\]|~[/\\]|[A-Za-z]:[/\\]"
 _NAMED = r"(?P<name>[^@<>=!~\s]*)\s*(@\s*(?P<version>.*)|(?P<range>[<>=!~].*))?"
 _FOREIGN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
@@ -113,11 +106,6 @@ def newest(versions: Iterable[str], *, within: str = "") -> str | None:
     return next(iter(newest_first(versions, within=within)), None)
 
 
-def is_module_name(text: object) -> bool:
-    """Say whether a text is a module name: up to 64 of a-z, 0-9, _ and -, and no Windows device."""
-    return isinstance(text, str) and bool(NAME.fullmatch(text))
-
-
 def module_name(text: str) -> str:
     """Give back a module name; raise BadReferenceError for anything else, before it can become a path."""
     if is_module_name(text):
@@ -130,7 +118,7 @@ def module_name(text: str) -> str:
         hint = f"did you mean {plain!r}?"
     elif isinstance(text, str) and re.search(r"[/\\]", text) and not UNSEEN.search(text):
         hint = f"for a folder write ./{text}"
-    raise _bad(text, "expected a module name: up to 64 of a-z, 0-9, _ and -, no device name", hint)
+    raise _bad(text, f"expected {A_NAME}", hint)
 
 
 def module_version(text: str) -> str:
@@ -144,18 +132,6 @@ def module_version(text: str) -> str:
     if not VERSION.fullmatch(version):
         raise _bad(text, "expected a version by PEP 440 without a local part, such as 1.2.0")
     return version
-
-
-def is_safe_path(text: object) -> bool:
-    """Say whether a text is a relative path that stays in its folder on every system.
-
-    Parts of plain letters, digits and ._+-, at most 16 of them and 240 characters, separated by /; none is hidden,
-    ends in a dot or is a Windows device.
-    """
-    if not isinstance(text, str) or not 0 < len(text) <= 240:
-        return False
-    parts = text.split("/")
-    return len(parts) <= 16 and all(map(_PATH_PART.fullmatch, parts))
 
 
 def _parse_named(text: str, whole: str) -> tuple[str, str]:

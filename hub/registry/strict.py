@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from hub.errors import HubError, IndexFormatError, did_you_mean
-from hub.registry.reference import UNSEEN, VERSION, is_safe_path
+from hub.naming import A_PATH, A_TASK, A_VERSION, is_digest, is_safe_path, is_size, is_task, is_version
+from hub.registry.reference import UNSEEN
 
 SCHEMA = 1
 MAX_DEPTH = 64
 MAX_LINE = 1000
 DAMAGED = "correct it if it is yours, else tell whoever made it"  # what to do where nothing better is known
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_TASK = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def load_json(data: bytes, *, source: str, most: int) -> object:
@@ -103,16 +100,16 @@ class Place:
     def version(self) -> str:
         if isinstance(self.value, int | float):  # YAML reads 1.10 as a number and loses its zero
             raise self.fail("a version in quotes, such as '1.2.0'")
-        return self._text(is_version, "a version by PEP 440 in its normal form, such as 1.2.0")
+        return self._text(is_version, A_VERSION)
 
     def task(self) -> str:
-        return self._text(is_task, "a task such as image_classification")
+        return self._text(is_task, A_TASK)
 
     def line(self) -> str:
         return self._text(is_line, "one line of text")
 
     def path(self) -> str:
-        return self._text(is_safe_path, "a path inside the module folder, of plain letters")
+        return self._text(is_safe_path, A_PATH)
 
     def digest(self) -> str:
         return self._text(is_digest, "64 hex digits")
@@ -143,14 +140,6 @@ def check_schema(top: Place) -> None:
         raise schema.fail(str(SCHEMA))
 
 
-def is_version(value: object) -> bool:
-    return isinstance(value, str) and bool(VERSION.fullmatch(value))
-
-
-def is_task(value: object) -> bool:
-    return isinstance(value, str) and bool(_TASK.fullmatch(value))
-
-
 def is_line(value: object) -> bool:
     # isprintable is quick and right for most; the pattern decides about the rest (a Chinese blank, say).
     return (
@@ -167,15 +156,6 @@ def are_lines(values: list[object]) -> bool:
         return False
     quick = max(map(len, texts), default=0) <= MAX_LINE and "".join(texts).isprintable()
     return quick or all(map(is_line, texts))
-
-
-def is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
-
-
-def is_digest(value: object) -> bool:
-    """Say whether a value is a sha256 as we write it."""
-    return isinstance(value, str) and bool(_DIGEST.fullmatch(value))
 
 
 def one_line(text: str) -> str:

@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from hub import settings
 from hub.errors import IntegrityError, NotFoundError, OfflineError, UnsafeFileError, UsageError
 from hub.files import MAX_TEXT_BYTES, read_yaml
+from hub.naming import is_safe_path
 from hub.registry import published
 from hub.registry.archive import is_code
 from hub.registry.manifest import FILE_NAME, Manifest, problem
-from hub.registry.reference import UNSEEN, Kind, Reference, is_safe_path
+from hub.registry.reference import UNSEEN, Kind, Reference
 from hub.registry.workspace import check_space
 
 MOST_BYTES = 20 * 2**30  # as much as an archive may unpack to

@@ -30,13 +30,13 @@ from hub.errors import (
     to_install,
 )
 from hub.files import sha256_of
+from hub.naming import is_digest, is_size
 from hub.registry import published
 from hub.registry.credentials import origin as origin_of
 from hub.registry.index import File
 from hub.registry.reference import Reference
 from hub.registry.sources.fetched import MOST_BYTES, Fetched, checked, collect, printable
 from hub.registry.sources.progress import progress_bar, steps
-from hub.registry.strict import is_digest, is_size
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
