@@ -43,6 +43,7 @@ from hub.modules.kept import Kept, mark
 from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import Head, ModuleSpec, Named
+from hub.naming import A_NAME, is_module_name, name_from
 from hub.paddlehub_face import PaddleHubFace, our_arguments, turned
 from hub.registry import client, sources
 from hub.registry.reference import Reference
@@ -523,13 +524,15 @@ class Module(PaddleHubFace):
 
         The folder appears whole or not at all. A module folder of that name is replaced; any other folder that
         holds something is refused with StorageError. `name` is the module's name in module.yaml; by default that
-        of the folder for a module that was fine-tuned here. One that was loaded keeps its name, also the best of a run.
+        of the folder, in the letters that a name may have, for a module that was fine-tuned here. One that was loaded
+        keeps its name, also the best of a run. Raises UsageError for a `name` that no module may have.
         """
         path = Path(os.path.expanduser(folder)).absolute()
         if name is None:
-            own = re.sub(r"[^a-z0-9_-]+", "_", path.name.lower()).strip("_-")
-            name = own if self._unnamed else self.name
-        spec = replace(self.spec, name=name[:64])
+            name = name_from(path.name, otherwise="module") if self._unnamed else self.name
+        elif not is_module_name(name):
+            raise UsageError(f"name: expected {A_NAME}, found {name!r:.80}")
+        spec = replace(self.spec, name=name)
         text = self._base.card
         if self.run:
             text = card.write(

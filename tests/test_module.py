@@ -248,6 +248,25 @@ def test_a_name_that_was_chosen_stays_whatever_it_ends_in(made: Path, tmp_path: 
     assert hub.Module(trained.save(tmp_path / "pets")).name == "pets"
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"), [("花", "module"), ("con", "module"), ("My Pets!", "my_pets"), ("x" * 80, "x" * 64)]
+)
+def test_a_module_is_loaded_again_whatever_folder_it_was_saved_in(
+    made: Path, tmp_path: Path, folder: str, name: str
+) -> None:
+    trained = hub.Module(made, label_list=["dog", "cat"])
+    assert hub.Module(trained.save(tmp_path / folder)).name == name
+
+
+@pytest.mark.parametrize("name", ["", "con", "Großes X", "../x", "x" * 65])
+def test_a_name_that_no_module_may_have_is_refused_and_nothing_written(
+    made: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UsageError, match="name: expected a module name: up to 64 of a-z"):
+        hub.Module(made).save(tmp_path / "x", name=name)
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_best_of_a_run_keeps_its_name_when_it_is_loaded_and_saved(made: Path, tmp_path: Path) -> None:
     best = hub.Module(made.parent / "run" / "best")
     assert hub.Module(best.save(tmp_path / "copy")).name == best.name == "tiny_finetuned"
