@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hub import plain_yaml
 from hub.errors import SpecError
 from hub.modules.spec import ModuleSpec
+from hub.registry.manifest import Manifest
 
 GOOD = {
     "schema": 1,
@@ -52,7 +53,11 @@ def changed(path: str, value: object) -> dict:
         ("weights.0.sha256", "abc", "weights[0].sha256: expected 64 hex digits, found 'abc'"),
         ("weights.0.size", "100", "weights[0].size: expected a whole number of at least 0, found '100'"),
         ("weights.0.size", True, "weights[0].size: expected a whole number"),
-        ("weights.0.file", "../x", "weights[0].file: expected a path inside the module folder, found '../x'"),
+        (
+            "weights.0.file",
+            "../x",
+            "weights[0].file: expected a path inside the module folder, of plain letters, found '../x'",
+        ),
         ("weights.0.file", "a/../../x", "weights[0].file: expected a path inside the module folder"),
         ("weights.0.file", "/etc/passwd", "weights[0].file: expected a path inside the module folder"),
         ("weights.0.file", "C:\\x", "weights[0].file: expected a path inside the module folder"),
@@ -61,12 +66,12 @@ def changed(path: str, value: object) -> dict:
         ("files.0.file", "../vocab.txt", "files[0].file: expected a path inside the module folder"),
         ("files.0.sha256", 3, "files[0].sha256: expected 64 hex digits, found 3"),
         ("files", {}, "files: expected a list, found {}"),
-        ("name", "Bad Name", "name: expected lower-case letters"),
-        ("name", "../x", "name: expected lower-case letters"),
+        ("name", "Bad Name", "name: expected a module name: up to 64 of a-z, 0-9, _ and -, no device name"),
+        ("name", "../x", "name: expected a module name"),
         ("name", ..., "name: missing"),
         ("version", 1.0, 'version: expected a version in quotes, such as "1.0.0", found 1.0'),
-        ("version", "one", "version: expected a version in quotes"),
-        ("task", 3, "task: expected a task name such as image_classification, found 3"),
+        ("version", "one", "version: expected a version by PEP 440 in its normal form, such as 1.2.0, found"),
+        ("task", 3, "task: expected a task such as image_classification, found 3"),
         ("arch", "resnet", "arch: expected a mapping, found 'resnet'"),
         ("arch", {"nam": "resnet"}, "arch.name: missing"),
         ("head.multi_label", "yes", "head.multi_label: expected true or false, found 'yes'"),
@@ -85,6 +90,48 @@ def test_a_wrong_value_is_named_with_its_place(path: str, value: object, message
     with pytest.raises(SpecError) as caught:
         ModuleSpec.parse(changed(path, value))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "is_right"),
+    [
+        ("name", "con", False),
+        ("name", "com1_net", True),
+        ("version", "v1.0.0", False),
+        ("version", "1.0+cpu", False),
+        ("version", "1.0b1", True),
+        ("version", "1.0-beta", False),
+        ("task", "a" * 64, True),
+        ("task", "a" * 70, False),
+        ("weights.0.file", "we+ights.safetensors", True),
+        ("weights.0.file", "con/x", False),
+        ("weights.0.file", "x.", False),
+        ("weights.0.file", "a/.x", False),
+        ("weights.0.size", 1 << 60, False),
+        ("weights", [], False),
+        ("license", "", False),
+        ("license", ..., False),
+    ],
+)
+def test_what_is_loaded_and_what_is_installed_keep_the_same_rules(
+    tmp_path: Path, path: str, value: object, is_right: bool
+) -> None:
+    data = changed(path, value)
+    (tmp_path / "module.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    for read in (ModuleSpec.read, Manifest.read):
+        if is_right:
+            read(tmp_path)
+            continue
+        with pytest.raises(SpecError, match=path.split(".")[0]):
+            read(tmp_path)
+
+
+def test_keys_of_a_newer_hub_are_installed_and_not_loaded(tmp_path: Path) -> None:
+    data = {**GOOD, "newer": 1, "requires": {"numpy": ">=2"}}
+    (tmp_path / "module.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    assert Manifest.read(tmp_path).requires == {"numpy": ">=2"}
+    with pytest.raises(SpecError, match="newer: unknown key"):
+        ModuleSpec.read(tmp_path)
 
 
 def test_a_misspelt_key_gets_the_right_one() -> None:

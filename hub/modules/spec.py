@@ -22,7 +22,6 @@ Everything here is data. Names point at registered architectures, transforms and
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +30,21 @@ from typing import Any, TypeVar
 
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
 
 from hub.errors import SpecError, did_you_mean
 from hub.files import read_yaml
+from hub.naming import (
+    A_NAME,
+    A_PATH,
+    A_TASK,
+    A_VERSION,
+    is_digest,
+    is_module_name,
+    is_safe_path,
+    is_size,
+    is_task,
+    is_version,
+)
 
 SCHEMA = 1
 FILE_NAME = "module.yaml"
@@ -163,9 +173,9 @@ class ModuleSpec:
                 hint="pip install -U hubtune",
             )
         return cls(
-            name=top["name"].matching(r"[a-z0-9][a-z0-9_-]{0,63}", "lower-case letters, digits, - and _"),
+            name=top["name"].that(is_module_name, A_NAME),
             version=top["version"].version(),
-            task=top["task"].matching(r"[a-z][a-z0-9_]*", "a task name such as image_classification"),
+            task=top["task"].that(is_task, A_TASK),
             arch=_arch(top["arch"]),
             weights=top["weights"].each(_file, at_least=1),
             license=top["license"].text(),
@@ -256,14 +266,15 @@ class _Place:
             raise self.fail("a text")
         return self.value
 
-    def matching(self, pattern: str, meaning: str) -> str:
-        if not isinstance(self.value, str) or not re.fullmatch(pattern, self.value):
+    def that(self, is_right: Callable[[object], bool], meaning: str) -> str:
+        if not is_right(self.value):
             raise self.fail(meaning)
-        return self.value
+        return str(self.value)
 
-    def whole_number(self, least: int = 0) -> int:
-        if not isinstance(self.value, int) or isinstance(self.value, bool) or self.value < least:
-            raise self.fail(f"a whole number of at least {least}")
+    def whole_number(self) -> int:
+        if not is_size(self.value):
+            raise self.fail("a whole number of at least 0")
+        assert isinstance(self.value, int)
         return self.value
 
     def fraction(self) -> float:
@@ -278,17 +289,11 @@ class _Place:
 
     def version(self) -> str:
         # YAML reads `version: 1.0` as a number and would lose the zero of 1.10: only a text is sure.
-        try:
-            return str(Version(self.text()))
-        except (InvalidVersion, SpecError):
-            raise self.fail('a version in quotes, such as "1.0.0"') from None
+        meaning = A_VERSION if isinstance(self.value, str) else 'a version in quotes, such as "1.0.0"'
+        return self.that(is_version, meaning)
 
     def file_name(self) -> str:
-        """A path inside the module folder: no way up, no absolute path, whatever system reads it."""
-        text = self.matching(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}", "a path inside the module folder")
-        if any(part in ("", ".", "..") for part in text.split("/")):
-            raise self.fail("a path inside the module folder")
-        return text
+        return self.that(is_safe_path, A_PATH)
 
     def _join(self, key: str) -> str:
         return f"{self.where}.{key}" if self.where else key
@@ -298,7 +303,7 @@ def _file(place: _Place) -> File:
     parts = place.mapping(required=("file", "sha256", "size"))
     return File(
         file=parts["file"].file_name(),
-        sha256=parts["sha256"].matching(r"[0-9a-f]{64}", "64 hex digits"),
+        sha256=parts["sha256"].that(is_digest, "64 hex digits"),
         size=parts["size"].whole_number(),
     )
 

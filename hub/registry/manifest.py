@@ -1,7 +1,8 @@
 """What the registry needs to know of a module folder: the facts in its module.yaml and the bytes of its files.
 
 The model arm reads the whole of module.yaml (hub/modules/spec.py); the registry looks at what it stores and shows,
-so that a folder of any task can be published and installed on a machine without paddle.
+so that a folder of any task can be published and installed on a machine without paddle. By the same rules
+(hub/naming.py), but for keys and requirements that it does not know: a newer hub may have written them, and reads them.
 """
 
 from __future__ import annotations
@@ -61,13 +62,21 @@ class Manifest:
         top = Place(read_yaml(path), str(path), error=SpecError)
         if not is_module_name(top["name"].value):
             raise top["name"].fail(A_NAME)
+        if not top["weights"].items():
+            raise top["weights"].fail("a list of at least one file")
+        license = _optional_line(top.get("license"))
+        if not license:
+            raise SpecError(
+                f"{path}: license: expected the licence of the weights, found nothing",
+                hint="write an SPDX name such as Apache-2.0",
+            )
         further = top.get("files")
         return cls(
             name=str(top["name"].value),
             version=top["version"].version(),
             task=top["task"].task(),
             summary=_optional_line(top.get("summary")),
-            license=_optional_line(top.get("license")),
+            license=license,
             requires=read_requires(top.get("requires")),
             weights=tuple(map(_promised, [*top["weights"].each(), *(further.each() if further else [])])),
         )

@@ -61,9 +61,9 @@ def publish(folder: Path, index: str) -> tuple[Module, Release]:
 
 def _checked(folder: Path) -> Manifest:
     facts = Manifest.read(folder)
-    if facts.license in ("", "unknown"):
+    if facts.license == "unknown":
         raise SpecError(
-            f"{folder / FILE_NAME}: license: expected the licence of the weights, found {facts.license or 'nothing'}",
+            f"{folder / FILE_NAME}: license: expected the licence of the weights, found unknown",
             hint="write an SPDX name such as Apache-2.0",
         )
     card = folder / CARD
