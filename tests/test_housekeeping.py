@@ -182,7 +182,7 @@ def test_the_last_use_is_told(installed: dict[str, Path]) -> None:
     used = {module.version: module.used_at for module in housekeeping.survey().modules}
     assert used["1.0.0"] > start
     assert used["1.1.0"] == 1000
-    housekeeping.mark_used(installed["1.0.0"] / "nowhere")  # a bundled module has no record, and needs none
+    cache.mark_used(installed["1.0.0"] / "nowhere")  # a bundled module has no record, and needs none
 
 
 # ---- prune ----
@@ -416,7 +416,7 @@ def test_a_read_only_cache_is_looked_at_and_never_cleaned() -> None:
         from pathlib import Path
         from folders import module_folder
         from hub.errors import StorageError
-        from hub.registry import archive, client, housekeeping, install, publish
+        from hub.registry import archive, cache, client, housekeeping, install, publish
 
         with tempfile.TemporaryDirectory() as base:
             os.chmod(base, 0o755)
@@ -431,7 +431,7 @@ def test_a_read_only_cache_is_looked_at_and_never_cleaned() -> None:
                 os.seteuid(65534)
             assert housekeeping.survey() == before
             assert housekeeping.verify().findings == []
-            housekeeping.mark_used(located.folder)
+            cache.mark_used(located.folder)
             for write in (
                 lambda: housekeeping.prune(),
                 lambda: housekeeping.prune(dry_run=True),

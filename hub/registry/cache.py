@@ -214,6 +214,12 @@ def remember(name: str, version: str, *, reference: str) -> None:
             _write_record(asked, there.stamps, parents=False)  # else one uninstalled meanwhile would be back
 
 
+def mark_used(folder: Path) -> None:
+    """Note that a module was used now, as the mtime of its record; goes without in a cache that is read-only."""
+    with suppress(OSError):
+        os.utime(folder / RECORD)
+
+
 def remove(module: Installed, work: Path) -> None:
     """Make a module vanish, in one rename, then free the blobs that no other module uses.
 

@@ -206,10 +206,8 @@ def locate(text: str | Path) -> Located:
     here = resolve.here(reference) if reference.kind == "name" else _asked_before(reference)
     if here is None:
         return install(text)
-    from hub.registry.housekeeping import mark_used
-
     here.check()
-    mark_used(here.folder)
+    cache.mark_used(here.folder)
     return _located(here)
 
 

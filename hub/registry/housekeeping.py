@@ -21,6 +21,7 @@ from hub.errors import IntegrityError, NotFoundError, StorageError, UsageError, 
 from hub.files import is_unfinished, reading_errors
 from hub.naming import VERSION, is_digest
 from hub.registry import cache, owner, resolve
+from hub.registry.client import uninstall
 from hub.registry.index import File
 from hub.registry.manifest import problem
 from hub.registry.reference import module_name, module_version, newest_first
@@ -102,12 +103,6 @@ class Removed(NamedTuple):
     frees_bytes: int
 
 
-def mark_used(folder: Path) -> None:
-    """Note that a module was used now, as the mtime of its record; goes without in a cache that is read-only."""
-    with suppress(OSError):
-        os.utime(folder / cache.RECORD)
-
-
 def survey() -> Survey:
     """Give what is in the cache and what it takes; modules whose record is damaged are left out, with a warning.
 
@@ -167,8 +162,6 @@ def remove(wanted: Sequence[tuple[str, str | None]], *, dry_run: bool = False) -
 
     Raises what client.uninstall raises: NotFoundError, UsageError for a bundled one, StorageError.
     """
-    from hub.registry.client import uninstall  # which uses mark_used
-
     found = {record.folder: record for name, version in wanted for record in _removable(name, version)}
     if found:
         _refuse_read_only()
