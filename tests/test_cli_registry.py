@@ -256,6 +256,13 @@ def test_uninstall_says_what_was_meant(listed: Path, capsys: Capture) -> None:
     assert "hint: did you mean 'tiny_shapes'?" in capsys.readouterr().err
 
 
+def test_uninstall_removes_nothing_where_a_name_is_none(listed: Path, capsys: Capture) -> None:
+    assert main(["install", "tiny_shapes"]) == 0
+    assert main(["uninstall", "tiny_shapes", "./other_shapes"]) == 2
+    assert "expected NAME or NAME@VERSION, found './other_shapes'" in capsys.readouterr().err
+    assert main(["uninstall", "tiny_shapes"]) == 0
+
+
 def test_a_bundled_module_cannot_be_uninstalled(capsys: Capture) -> None:
     bundled = [record.name for record in list_modules() if record.source == "bundled"]
     assert bundled

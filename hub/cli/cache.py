@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.cli.output import human_size, say, table, write, write_json
-from hub.cli.parser import choice
+from hub.cli.parser import choice, named
 from hub.errors import UsageError, did_you_mean, one_of
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _ls(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from hub.registry.housekeeping import verify
 
-    done = verify(_named("verify", arguments.names), repair=arguments.repair)
+    done = verify(named("cache verify", arguments.names), repair=arguments.repair)
     if arguments.json:
         write_json({"files": done.files, "findings": [finding._asdict() for finding in done.findings]})
     elif done.findings:
@@ -163,7 +163,7 @@ def _rm(arguments: argparse.Namespace) -> int:
     from hub.registry.housekeeping import disk_bytes, remove
 
     sets = _data_sets(arguments.names)
-    modules = _named("rm", [name for name in arguments.names if name not in sets])
+    modules = named("cache rm", [name for name in arguments.names if name not in sets])
     frees_bytes = disk_bytes(sets.values())
     done = remove(modules, dry_run=arguments.dry_run)
     frees_bytes += done.frees_bytes
@@ -203,19 +203,6 @@ def _data_sets(names: Sequence[str]) -> dict[str, Path]:
 def _say_freed(count: int, size: int, *, dry_run: bool) -> None:
     did = "would be removed, which would free" if dry_run else "removed, which freed"
     say(f"{count} {did} {human_size(size)}")
-
-
-def _named(action: str, names: list[str]) -> list[tuple[str, str | None]]:
-    """Read NAME and NAME@VERSION."""
-    from hub.registry.reference import Reference
-
-    found = []
-    for reference in map(Reference.parse, names):
-        exact = reference.exact_version
-        if reference.kind != "name" or (reference.versions and exact is None):
-            raise UsageError(f"hub cache {action}: expected NAME or NAME@VERSION, found {str(reference)!r}")
-        found.append((reference.name, exact))
-    return found
 
 
 def _remnant(item: Remnant) -> dict[str, object]:

@@ -86,6 +86,19 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def named(command: str, words: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Give the module and the version, None for all, of each NAME or NAME@VERSION. Raises UsageError for others."""
+    from hub.registry.reference import Reference
+
+    found = []
+    for reference in map(Reference.parse, words):
+        exact = reference.exact_version
+        if reference.kind != "name" or (reference.versions and exact is None):
+            raise UsageError(f"hub {command}: expected NAME or NAME@VERSION, found {str(reference)!r}")
+        found.append((reference.name, exact))
+    return found
+
+
 def add_data(parser: argparse.ArgumentParser, name: str) -> None:
     """Let the parser take data, which `data_of` understands."""
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from hub.cli.install import print_located
-from hub.errors import UsageError
+from hub.cli.parser import named
 
 if TYPE_CHECKING:
     from hub.registry.client import Located
@@ -19,15 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Remove one after the other; what is removed before a failure is printed."""
     from hub.registry.client import uninstall
-    from hub.registry.reference import Reference
 
     done: list[Located] = []
     try:
-        for reference in map(Reference.parse, arguments.names):
-            exact = reference.exact_version
-            if reference.kind != "name" or (reference.versions and exact is None):
-                raise UsageError(f"hub uninstall: expected NAME or NAME@VERSION, found {str(reference)!r}")
-            done.extend(uninstall(reference.name, exact))
+        for name, version in named("uninstall", arguments.names):
+            done.extend(uninstall(name, version))
     finally:
         print_located(done, as_json=arguments.json)
     return 0

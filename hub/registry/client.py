@@ -24,14 +24,12 @@ from hub.errors import (
     NotFoundError,
     StorageError,
     TransferError,
-    UsageError,
-    did_you_mean,
 )
 from hub.registry import cache, origins, published, resolve
 from hub.registry.index import Module, Release, Summary
 from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
 from hub.registry.notice import warn
-from hub.registry.reference import Reference, module_name, module_version, newest, newest_first
+from hub.registry.reference import Reference, newest, newest_first
 from hub.registry.requirements import have_version
 from hub.registry.resolve import Here
 from hub.registry.sources import BUNDLED, sources
@@ -230,23 +228,12 @@ def uninstall(name: str, version: str | None = None) -> list[Located]:
 
     Raises NotFoundError when it is not installed, UsageError for a bundled one.
     """
-    name = module_name(name)
-    within = f"=={module_version(version)}" if version else ""
-    here = resolve.versions_here(name)
-    found = [here[each] for each in newest_first(here, within=within, prereleases=True)]
-    if records := [each.record for each in found if each.record]:
-        with working(name) as work:
-            for record in records:
-                if cache.read(name, record.version):  # unless another process was faster
-                    cache.remove(record, work)
-        return [Located(name, record.version, record.folder, record.source) for record in records]
-    if found:
-        raise UsageError(
-            f"{name} ships with hub and cannot be uninstalled", hint="it takes no room in the cache"
-        )
-    what = f"{name} {version}" if version else name
-    meant = did_you_mean(name, {record.name for record in cache.installed()})
-    raise NotFoundError(f"{what} is not installed", hint=meant or "hub list --installed shows what is")
+    records = resolve.removable(name, version)
+    with working(name) as work:
+        for record in records:
+            if cache.read(name, record.version):  # unless another process was faster
+                cache.remove(record, work)
+    return [Located(name, record.version, record.folder, record.source) for record in records]
 
 
 def verify_files(located: Located) -> list[str]:

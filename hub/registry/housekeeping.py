@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hub import settings
-from hub.errors import IntegrityError, NotFoundError, StorageError, UsageError, did_you_mean
+from hub.errors import IntegrityError, StorageError
 from hub.files import is_unfinished, reading_errors
-from hub.naming import VERSION, is_digest
+from hub.naming import is_digest
 from hub.registry import cache, owner, resolve
 from hub.registry.client import uninstall
 from hub.registry.index import File
 from hub.registry.manifest import problem
-from hub.registry.reference import module_name, module_version, newest_first
 from hub.registry.workspace import remove_file, temporary
 
 DAY_S = 24 * 3600.0
@@ -129,9 +128,10 @@ def verify(wanted: Sequence[tuple[str, str | None]] = (), *, repair: bool = Fals
     ]
     chosen = [] if wanted else versions
     for name, version in wanted:
-        found = _matching([there for other, there in versions if other == name], version)
+        found = resolve.matching([there for other, there in versions if other == name], version)
         if not found:
-            raise _not_installed(name, version, {other for other, _ in versions})
+            hint = "hub cache ls lists what is; hub verify also checks bundled modules"
+            raise resolve.not_installed(name, version, {other for other, _ in versions}, hint)
         chosen += [(name, there) for there in found if (name, there) not in chosen]
     check = _Check(repair=repair)
     digests = [file.sha256 for name, version in chosen for file in check.module(name, version)]
@@ -162,7 +162,7 @@ def remove(wanted: Sequence[tuple[str, str | None]], *, dry_run: bool = False) -
 
     Raises what client.uninstall raises: NotFoundError, UsageError for a bundled one, StorageError.
     """
-    found = {record.folder: record for name, version in wanted for record in _removable(name, version)}
+    found = {record.folder: record for name, version in wanted for record in resolve.removable(name, version)}
     if found:
         _refuse_read_only()
     chosen = list(found.values())
@@ -402,32 +402,6 @@ def _refuse_read_only() -> None:
             f"{home}: nothing can be removed from this cache: {error.strerror}",
             hint="run this as its owner, where it can be written; hub cache ls and hub cache verify work here too",
         ) from error
-
-
-def _removable(name: str, version: str | None) -> list[cache.Installed]:
-    """Give the records of the versions meant. Raises NotFoundError, UsageError for a bundled one."""
-    records = {record.version: record for record in cache.installed(module_name(name))}
-    if found := _matching(records, version):
-        return [records[each] for each in found]
-    if _matching(resolve.versions_here(name), version):
-        raise UsageError(
-            f"{name} ships with hub and cannot be uninstalled", hint="it takes no room in the cache"
-        )
-    raise _not_installed(name, version, {record.name for record in cache.installed()})
-
-
-def _matching(versions: Iterable[str], wanted: str | None) -> list[str]:
-    """Give the versions that somebody means: all of them, or the one equal to `wanted` by PEP 440, as 1.0 is 1.0.0."""
-    if wanted is None:
-        return list(versions)
-    return newest_first(
-        filter(VERSION.fullmatch, versions), within=f"=={module_version(wanted)}", prereleases=True
-    )
-
-
-def _not_installed(name: str, version: str | None, known: Iterable[str]) -> NotFoundError:
-    hint = did_you_mean(name, known) or "hub cache ls lists what is; hub verify also checks bundled modules"
-    return NotFoundError(f"{name}{f' {version}' if version else ''} is not installed", hint=hint)
 
 
 def _blobs() -> list[Path]:

@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub import settings
-from hub.errors import HubError, IntegrityError, MissingDependencyError, NotFoundError, did_you_mean
+from hub.errors import (
+    HubError,
+    IntegrityError,
+    MissingDependencyError,
+    NotFoundError,
+    UsageError,
+    did_you_mean,
+)
+from hub.naming import is_version
 from hub.registry import cache
 from hub.registry.index import Module, Release, Summary
 from hub.registry.notice import warn
-from hub.registry.reference import Reference, newest, newest_first
+from hub.registry.reference import Reference, module_name, module_version, newest, newest_first
 from hub.registry.requirements import unmet
 from hub.registry.sources import BUNDLED, bundled, sources
 from hub.registry.sources.base import Source
@@ -64,6 +72,37 @@ def versions_here(name: str) -> dict[str, Here]:
         module = Module(name, record.task, record.summary, record.license, (release,))
         found[record.version] = Here(module, release, record.folder, record.source, record)
     return found
+
+
+def removable(name: str, version: str | None) -> list[cache.Installed]:
+    """Give the records of the versions meant, the newest first.
+
+    Raises NotFoundError when none is installed, UsageError for a bundled one.
+    """
+    name, version = module_name(name), version and module_version(version)  # before the disk is looked at
+    records = {record.version: record for record in cache.installed(name)}
+    if found := matching(newest_first(records, prereleases=True), version):
+        return [records[each] for each in found]
+    if matching(versions_here(name), version):
+        raise UsageError(
+            f"{name} ships with hub and cannot be uninstalled", hint="it takes no room in the cache"
+        )
+    raise not_installed(name, version, {record.name for record in cache.installed()})
+
+
+def matching(versions: Iterable[str], wanted: str | None) -> list[str]:
+    """Give the versions meant: all of them, or the one that by PEP 440 is `wanted`, as 1.0 is 1.0.0."""
+    if not wanted:
+        return list(versions)
+    return newest_first(filter(is_version, versions), within=f"=={module_version(wanted)}", prereleases=True)
+
+
+def not_installed(
+    name: str, version: str | None, known: Iterable[str], hint: str = "hub cache ls lists what is"
+) -> NotFoundError:
+    """Give the error to raise where none of the versions meant is installed; `known` are the names that are."""
+    what = f"{name} {version}" if version else name
+    return NotFoundError(f"{what} is not installed", hint=did_you_mean(name, known) or hint)
 
 
 def known(name: str) -> list[tuple[Source, Module]]:
