@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # `as` says to a strict type checker that users may import th
     from hub import transforms as transforms
     from hub.module import Module as Module
     from hub.registry.client import install as install
-    from hub.registry.client import list_modules as list_modules
-    from hub.registry.client import search as search
+    from hub.registry.listing import list_modules as list_modules
+    from hub.registry.listing import search as search
     from hub.trainer import Trainer as Trainer
 
     load = Module
@@ -62,10 +62,10 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "errors": ("hub.errors", None),
     "finetune": ("hub.finetune", None),
     "install": ("hub.registry.client", "install"),
-    "list_modules": ("hub.registry.client", "list_modules"),
+    "list_modules": ("hub.registry.listing", "list_modules"),
     "load": ("hub.module", "Module"),
     "modules": ("hub.modules", None),
-    "search": ("hub.registry.client", "search"),
+    "search": ("hub.registry.listing", "search"),
     "tasks": ("hub.tasks", None),
     "transforms": ("hub.transforms", None),
 }

@@ -20,7 +20,7 @@ from folders import WEIGHTS, file_of, module_folder, tree
 from hub import settings
 from hub.errors import IntegrityError, StorageError
 from hub.files import sha256_of
-from hub.registry import cache, client, housekeeping, owner
+from hub.registry import cache, client, housekeeping, listing, owner
 from hub.registry.index import File
 from hub.registry.workspace import temporary, working
 
@@ -464,7 +464,7 @@ def test_a_home_that_cannot_be_written_serves_readers_and_refuses_writers(tmp_pa
         import difflib, filelock, hashlib, secrets, shutil, socket
         from folders import module_folder
         from hub.errors import StorageError
-        from hub.registry import archive, client, housekeeping, install, publish, sources
+        from hub.registry import archive, client, housekeeping, install, listing, publish, sources
         from hub.registry.catalog import entry
 
         with tempfile.TemporaryDirectory() as base:
@@ -482,7 +482,7 @@ def test_a_home_that_cannot_be_written_serves_readers_and_refuses_writers(tmp_pa
                 os.seteuid(65534)
             assert client.locate("glyphs") == located
             assert client.verify_files(located) == []
-            installed = {record.name: record.installed for record in client.list_modules()}
+            installed = {record.name: record.installed for record in listing.list_modules()}
             assert (installed["glyphs"], installed["other"]) == (True, False)
             for write in (lambda: client.install("other"), lambda: client.uninstall("glyphs")):
                 try:
@@ -657,7 +657,7 @@ def test_a_lock_on_a_disk_without_locks_is_done_without(home: Path, caplog: pyte
 
 
 def test_looking_around_writes_nothing(index: Path, home: Path) -> None:
-    client.list_modules()
-    client.search("glyphs")
-    client.show("glyphs")
+    listing.list_modules()
+    listing.search("glyphs")
+    listing.show("glyphs")
     assert not home.exists()

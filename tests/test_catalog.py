@@ -25,7 +25,7 @@ from hub.modules import preprocessor as preprocessors
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import ModuleSpec, Named
 from hub.naming import is_module_name, is_task
-from hub.registry import client
+from hub.registry import listing
 from hub.registry.catalog import entry as catalog
 from hub.registry.catalog.entry import Entry
 from hub.registry.index import File
@@ -307,8 +307,8 @@ def test_every_name_of_paddlehub_is_found() -> None:
 def test_hub_finds_what_users_of_paddlehub_ask_for(
     name: str, task: str, built: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert client.search(name)[0].name == name
-    facts = client.show(name)
+    assert listing.search(name)[0].name == name
+    facts = listing.show(name)
     assert (facts["task"], facts["source"], facts["installed"]) == (task, "catalog", False)
     for command in ("show", "search"):
         assert main([command, name]) == 0

@@ -27,7 +27,7 @@ from hub.errors import HubError, IndexFormatError, IntegrityError, NotFoundError
 from hub.modules import archs, pdparams, weights
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import ModuleSpec
-from hub.registry import client
+from hub.registry import client, listing
 from hub.registry.catalog import entry as catalog
 from hub.registry.index import Summary, dump_search
 
@@ -118,7 +118,7 @@ def left_at_home() -> dict[str, bytes]:
 
 
 def test_a_checkpoint_becomes_a_module_folder(publisher: Publisher) -> None:
-    about = client.show(NAME)
+    about = listing.show(NAME)
     assert (about["files"], about["installed"]) == ([], False)
     assert 0 < about["size_bytes"] <= len(publisher.checkpoint)
     located = client.install(NAME)
@@ -134,7 +134,9 @@ def test_a_checkpoint_becomes_a_module_folder(publisher: Publisher) -> None:
     assert publisher.server.url in files["README.md"].decode()
     assert client.verify_files(located) == []
     digest = hashlib.sha256(publisher.checkpoint).hexdigest()
-    assert {file["path"]: file["sha256"] for file in client.show(NAME)["files"]}["weights.pdparams"] == digest
+    assert {file["path"]: file["sha256"] for file in listing.show(NAME)["files"]}[
+        "weights.pdparams"
+    ] == digest
 
     spec = ModuleSpec.read(located.folder)
     assert (spec.name, spec.version, spec.task, spec.license) == (
@@ -235,7 +237,7 @@ def test_an_alias_is_a_module_of_its_own_with_the_same_file(
     assert (again.name, len(publisher.server.log)) == (ALIAS, asked)
     assert (again.folder / "weights.pdparams").samefile(located.folder / "weights.pdparams")
     assert ModuleSpec.read(again.folder).name == ALIAS
-    assert f"the same as {NAME}" in client.show(ALIAS)["summary"]
+    assert f"the same as {NAME}" in listing.show(ALIAS)["summary"]
 
 
 def test_a_file_with_another_md5_is_refused_and_nothing_is_left(publisher: Publisher) -> None:

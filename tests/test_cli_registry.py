@@ -9,7 +9,7 @@ import pytest
 from faultserver import FaultServer, Reply
 
 from hub.cli.main import main
-from hub.registry.client import list_modules
+from hub.registry.listing import list_modules
 from tests.pictures import tiny_module
 
 Capture = pytest.CaptureFixture[str]

@@ -28,7 +28,7 @@ from hub.errors import (
     StorageError,
     UnsafeFileError,
 )
-from hub.registry import client, requirements, sources
+from hub.registry import client, listing, requirements, sources
 from hub.registry.catalog import entry
 
 Environment = pytest.MonkeyPatch
@@ -146,7 +146,7 @@ def test_a_version_that_was_withdrawn_after_it_was_installed_says_so(
 ) -> None:
     located = client.install("glyphs@1.10.0")
     edit(own_index / "modules/glyphs.json", lambda page: page["releases"][2].update(yanked="labels swapped"))
-    assert {each["version"]: each["yanked"] for each in client.show("glyphs")["releases"]} == {
+    assert {each["version"]: each["yanked"] for each in listing.show("glyphs")["releases"]} == {
         "2.0.0rc1": None, "1.10.0": "labels swapped", "1.2.0": None, "1.0.0": None,
     }  # fmt: skip
     assert client.install("glyphs") == located
@@ -180,7 +180,7 @@ def test_a_release_for_another_hub_or_paddle_is_passed_over_or_refused(
     with pytest.raises(MissingDependencyError, match="needs hub >=99, this machine has") as caught:
         client.install("glyphs@4.0.0")
     assert "pip install -U hubtune" in caught.value.hint
-    [need] = client.show("glyphs@4.0.0")["requires"]
+    [need] = listing.show("glyphs@4.0.0")["requires"]
     assert need == {"name": "hub", "needs": ">=99", "have": hub.__version__}
 
 
@@ -233,7 +233,7 @@ HOSTILE = ["../x", "x/../../y", "CON", "x\0", "a" * 300, "\u202ex", "-rf", "$(id
 VERBS: dict[str, Callable[[str], object]] = {
     "locate": client.locate,
     "install": client.install,
-    "show": client.show,
+    "show": listing.show,
     "uninstall": client.uninstall,
     "uninstall version": lambda text: client.uninstall("glyphs", text),
 }
@@ -286,7 +286,7 @@ def test_a_folder_can_be_installed_under_its_name(tmp_path: Path) -> None:
         ".hub.json", "README.md", "golden/input.npz", "labels.txt", "module.yaml", "weights.safetensors",
     }  # fmt: skip
     assert client.locate("mine") == located
-    assert [record.name for record in client.list_modules(installed_only=True)] == ["mine"]
+    assert [record.name for record in listing.list_modules(installed_only=True)] == ["mine"]
     assert client.install(f"{folder}/") == located
     module_folder(folder, name="mine", version="0.1", weights=b"other")
     with pytest.raises(StorageError, match=r"mine 0\.1 is installed from .*, with other files"):
@@ -416,16 +416,16 @@ def test_a_source_that_needs_the_network_is_refused_offline(text: str, monkeypat
 
 
 def test_list_gives_one_record_for_each_name(index: Path) -> None:
-    assert [(r.name, r.version, r.installed, r.source) for r in client.list_modules()] == [
+    assert [(r.name, r.version, r.installed, r.source) for r in listing.list_modules()] == [
         ("glyphs", "1.10.0", False, str(index)),
         ("voices", "0.1.0", False, str(index)),
     ]
     client.install("glyphs@1.0.0")
-    [glyphs, _] = client.list_modules()
+    [glyphs, _] = listing.list_modules()
     assert (glyphs.version, glyphs.installed) == ("1.0.0", True)
-    assert client.list_modules(installed_only=True) == [glyphs]
-    assert [record.name for record in client.list_modules("audio_classification")] == ["voices"]
-    assert client.list_modules("telepathy") == []
+    assert listing.list_modules(installed_only=True) == [glyphs]
+    assert [record.name for record in listing.list_modules("audio_classification")] == ["voices"]
+    assert listing.list_modules("telepathy") == []
     assert glyphs.to_dict() == {
         "name": "glyphs",
         "version": "1.0.0",
@@ -453,23 +453,23 @@ def test_list_gives_one_record_for_each_name(index: Path) -> None:
     ],
 )
 def test_search_needs_every_word_and_names_come_first(index: Path, query: str, found: list[str]) -> None:
-    assert [record.name for record in client.search(query)] == found
+    assert [record.name for record in listing.search(query)] == found
 
 
 def test_search_puts_the_exact_name_before_its_beginnings(tmp_path: Path, monkeypatch: Environment) -> None:
     for name in ("a_resnet", "resnet50", "resnet", "zoo"):
         client.publish(module_folder(tmp_path / name, name=name, summary="like resnet"), tmp_path / "index")
     monkeypatch.setenv("HUB_INDEX", str(tmp_path / "index"))
-    assert [record.name for record in client.search("resnet")] == ["resnet", "resnet50", "a_resnet", "zoo"]
-    assert hub.search("resnet") == client.search("resnet")
-    assert hub.list_modules() == client.list_modules()
+    assert [record.name for record in listing.search("resnet")] == ["resnet", "resnet50", "a_resnet", "zoo"]
+    assert hub.search("resnet") == listing.search("resnet")
+    assert hub.list_modules() == listing.list_modules()
 
 
 def test_show_gives_releases_and_files_of_what_would_load(index: Path) -> None:
-    before = client.show("glyphs")
+    before = listing.show("glyphs")
     assert (before["version"], before["installed"], before["folder"]) == ("1.10.0", False, None)
     located = client.install("glyphs@1.0.0")
-    after = client.show("glyphs")
+    after = listing.show("glyphs")
     assert (after["version"], after["installed"], after["folder"]) == ("1.0.0", True, str(located.folder))
     assert [(r["version"], r["installed"]) for r in after["releases"]] == [
         ("2.0.0rc1", False),
@@ -482,12 +482,12 @@ def test_show_gives_releases_and_files_of_what_would_load(index: Path) -> None:
         "size_bytes": len(b"glyphs 1.0.0"),
         "sha256": hashlib.sha256(b"glyphs 1.0.0").hexdigest(),
     }
-    assert client.show("glyphs@1.2.0")["version"] == "1.2.0"
+    assert listing.show("glyphs@1.2.0")["version"] == "1.2.0"
     assert json.dumps(after)
     with pytest.raises(NotFoundError):
-        client.show("nothing")
+        listing.show("nothing")
     with pytest.raises(BadReferenceError, match="expected a module name"):
-        client.show("./glyphs")
+        listing.show("./glyphs")
 
 
 def test_uninstall_names_what_is_not_there(index: Path) -> None:
@@ -505,4 +505,4 @@ def test_uninstalling_a_name_removes_every_version(index: Path) -> None:
     for version in ("1.0.0", "2.0.0rc1", "1.10.0"):
         client.install(f"glyphs@{version}")
     assert [gone.version for gone in client.uninstall("glyphs")] == ["2.0.0rc1", "1.10.0", "1.0.0"]
-    assert client.list_modules(installed_only=True) == []
+    assert listing.list_modules(installed_only=True) == []

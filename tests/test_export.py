@@ -21,7 +21,7 @@ from folders import module_folder, tree
 from hub import settings
 from hub.cli.main import main
 from hub.errors import HubError, IntegrityError, UnsafeFileError, UsageError
-from hub.registry import client, owner
+from hub.registry import client, listing, owner
 from hub.registry.export import PAGE, export
 
 Capture = pytest.CaptureFixture[str]
@@ -131,7 +131,7 @@ def test_what_a_killed_export_left_goes_with_the_next_one(tmp_path: Path) -> Non
 
 
 def test_a_bundled_module_can_be_exported(tmp_path: Path) -> None:
-    record = next(record for record in client.list_modules() if record.source == "bundled")
+    record = next(record for record in listing.list_modules() if record.source == "bundled")
     done = export(record.name, tmp_path / "bundled.tar.gz")
     assert (done.name, done.version) == (record.name, record.version)
     files = content(done.file)
@@ -164,8 +164,8 @@ def test_a_changed_export_is_refused_and_leaves_nothing(
     with pytest.raises(IntegrityError, match=message) as caught:
         client.install(file)
     assert str(file) in caught.value.message
-    assert client.list_modules(installed_only=True) == [
-        record for record in client.list_modules() if record.source == "bundled"
+    assert listing.list_modules(installed_only=True) == [
+        record for record in listing.list_modules() if record.source == "bundled"
     ]
     assert list((settings.home() / "tmp").iterdir()) == []
 

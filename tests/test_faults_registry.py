@@ -27,7 +27,7 @@ from hub import settings
 from hub.cli.main import main
 from hub.errors import HubError, IndexFormatError, IntegrityError, NotFoundError, StorageError
 from hub.naming import is_module_name
-from hub.registry import cache, client, housekeeping, sources
+from hub.registry import cache, client, housekeeping, listing, sources
 from hub.registry.catalog import entry
 from hub.registry.sources.static import SMALL_BYTES
 
@@ -191,7 +191,7 @@ def test_F26_bad_answer_is_refused_and_the_last_good_one_kept(
 ) -> None:
     reply, says = BAD_ANSWERS[name]
     path = "/hub/modules/glyphs.json"
-    good = client.show("glyphs")
+    good = listing.show("glyphs")
     if name == "1 GB":
         with (tmp_path / "large").open("wb") as file:
             file.truncate(10**9)
@@ -199,7 +199,7 @@ def test_F26_bad_answer_is_refused_and_the_last_good_one_kept(
     server.always(path, reply)
     before, peak = server.sent(path), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(IndexFormatError) as caught:
-        client.show("glyphs")
+        listing.show("glyphs")
     assert says in caught.value.message
     assert f"{server.url}/hub/modules/glyphs.json" in caught.value.message
     assert len(str(caught.value)) < 1000
@@ -208,7 +208,7 @@ def test_F26_bad_answer_is_refused_and_the_last_good_one_kept(
     if sys.platform == "linux":  # in KiB
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 100 * 1024
     monkeypatch.setenv("HUB_OFFLINE", "1")
-    assert client.show("glyphs") == good
+    assert listing.show("glyphs") == good
 
 
 def swap_digests(page: dict, first: int, second: int) -> None:
@@ -263,14 +263,14 @@ def test_F26_swapped_pages_are_refused_and_the_last_good_one_kept(
     client.publish(module_folder(tmp_path / "nets", name="nets"), index)
     pages = [f"/hub/modules/{name}.json" for name in ("glyphs", "nets")]
     server.documents |= {f"/hub/{path}": content for path, content in tree(index).items()}
-    good = [client.show("glyphs"), client.show("nets")]
+    good = [listing.show("glyphs"), listing.show("nets")]
     first, second = (server.documents[page] for page in pages)
     server.documents |= {pages[0]: second, pages[1]: first}
     for name in ("glyphs", "nets"):
         with pytest.raises(IndexFormatError, match=f"name: expected '{name}'"):
             client.install(name)
     monkeypatch.setenv("HUB_OFFLINE", "1")
-    assert [client.show("glyphs"), client.show("nets")] == good
+    assert [listing.show("glyphs"), listing.show("nets")] == good
 
 
 def test_F26_a_module_yaml_that_is_a_list_is_an_error_and_no_traceback(
@@ -309,7 +309,7 @@ def test_F30_a_misspelt_name_is_answered_with_the_right_one_and_never_installed(
     assert len(names) > 50
     monkeypatch.chdir(tmp_path)
     for name in names:
-        for verb in (client.install, client.locate, client.show):
+        for verb in (client.install, client.locate, listing.show):
             with pytest.raises(NotFoundError, match=re.escape(repr(name))) as caught:
                 verb(name)
             assert "did you mean 'glyphs'?" in caught.value.hint
@@ -719,7 +719,7 @@ def test_F68_what_an_older_hub_left_does_no_harm(index: Path, home: Path) -> Non
         (home / path).write_bytes(content)
     located = client.install("glyphs")
     assert client.locate("glyphs") == located
-    assert [record.name for record in client.list_modules(installed_only=True)] == ["glyphs"]
+    assert [record.name for record in listing.list_modules(installed_only=True)] == ["glyphs"]
     assert [module.name for module in housekeeping.survey().modules] == ["glyphs"]
     housekeeping.verify()
     housekeeping.prune()

@@ -18,7 +18,7 @@ from folders import module_folder, tree
 
 from hub import settings
 from hub.errors import NotFoundError, TransferError, UsageError
-from hub.registry import cache, client, housekeeping, owner
+from hub.registry import cache, client, housekeeping, listing, owner
 from hub.registry.partial import claim
 from hub.registry.workspace import working
 
@@ -157,7 +157,7 @@ def test_remove_takes_all_or_nothing(installed: dict[str, Path], home: Path) -> 
     with pytest.raises(NotFoundError, match="glyph is not installed") as caught:
         housekeeping.remove([("glyphs", "1.0.0"), ("glyph", None)])
     assert "did you mean 'glyphs'" in caught.value.hint
-    bundled = next(record.name for record in client.list_modules() if record.source == "bundled")
+    bundled = next(record.name for record in listing.list_modules() if record.source == "bundled")
     with pytest.raises(UsageError, match="ships with hub"):
         housekeeping.remove([("glyphs", "1.0.0"), (bundled, None)])
     assert tree(home) == before

@@ -27,7 +27,7 @@ from hub import settings
 from hub.cli.main import main
 from hub.errors import IndexFormatError, IntegrityError, NotFoundError, OfflineError
 from hub.naming import is_module_name
-from hub.registry import cache, client, lockfile
+from hub.registry import cache, client, listing, lockfile
 from hub.registry.archive import pack
 from hub.registry.catalog import entry as catalog
 from hub.registry.index import File, dump_search
@@ -195,7 +195,7 @@ def test_install_with_a_lock_adds_and_replaces(index: Path, tmp_path: Path) -> N
 
 
 def test_a_bundled_module_can_be_locked(tmp_path: Path) -> None:
-    name = next(record.name for record in client.list_modules() if record.source == "bundled")
+    name = next(record.name for record in listing.list_modules() if record.source == "bundled")
     path = str(tmp_path / "hub.lock")
     assert main(["install", name, "--lock", path]) == 0
     assert main(["install", "--locked", "--lock", path]) == 0

@@ -14,7 +14,7 @@ import pytest
 from folders import module_folder, tree
 
 from hub.errors import IndexFormatError, IntegrityError, NotFoundError, SpecError, UnsafeFileError, UsageError
-from hub.registry import client
+from hub.registry import client, listing
 from hub.registry.index import Module, check_config, parse_search
 
 
@@ -192,7 +192,7 @@ def test_publishing_again_takes_what_was_withdrawn_out_of_the_search_list(
     page.write_text(before.replace('"yanked": false', '"yanked": "labels swapped"'), encoding="utf-8")
     client.publish(index / "files" / "other" / "1.0.0", index)  # what is in the index will do for a folder
     monkeypatch.setenv("HUB_INDEX", str(index))
-    assert [record.name for record in client.list_modules() if record.source == str(index)] == ["glyphs"]
+    assert [record.name for record in listing.list_modules() if record.source == str(index)] == ["glyphs"]
     with pytest.raises(NotFoundError, match="was withdrawn: labels swapped"):
         client.locate("other")
     page.write_text(before, encoding="utf-8")

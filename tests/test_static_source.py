@@ -25,7 +25,7 @@ from hub.errors import (
     TransferError,
     UsageError,
 )
-from hub.registry import client, sources
+from hub.registry import client, listing, sources
 from hub.registry.catalog import entry
 from hub.registry.sources.base import Source
 from hub.registry.sources.folder import FolderSource
@@ -102,7 +102,7 @@ def test_a_server_is_installed_from_and_named_without_its_password(
     assert all(
         "secret" not in content.decode("utf-8", "replace") for content in tree(settings.home()).values()
     )
-    assert client.list_modules()[0].source == located.source
+    assert listing.list_modules()[0].source == located.source
 
 
 @pytest.mark.parametrize("scheme", ["ftp", "s3", "HTTPS+x"])
@@ -114,10 +114,10 @@ def test_another_scheme_is_refused_without_its_password(scheme: str) -> None:
 
 
 def test_what_is_kept_is_asked_for_again_only_if_it_changed(server: FaultServer) -> None:
-    first = client.list_modules()
-    assert client.list_modules() == first
+    first = listing.list_modules()
+    assert listing.list_modules() == first
     assert [seen.status for seen in server.asked("/hub/search.json")] == [200, 304]
-    assert client.show("glyphs") == client.show("glyphs")
+    assert listing.show("glyphs") == listing.show("glyphs")
     assert [seen.status for seen in server.asked("/hub/modules/glyphs.json")] == [200, 304]
 
 
@@ -177,10 +177,10 @@ def test_an_installed_module_asks_no_server(server: FaultServer) -> None:
 def test_without_a_network_the_kept_copy_serves(
     server: FaultServer, monkeypatch: Environment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = client.list_modules(), client.show("glyphs")
+    before = listing.list_modules(), listing.show("glyphs")
     monkeypatch.setenv("HUB_OFFLINE", "1")
     server.log.clear()
-    assert (client.list_modules(), client.show("glyphs")) == before
+    assert (listing.list_modules(), listing.show("glyphs")) == before
     assert server.log == []
     assert "using the copy of 20" in caplog.text
 
@@ -188,7 +188,7 @@ def test_without_a_network_the_kept_copy_serves(
 def test_offline_lists_what_is_missing_and_the_command_to_run(
     server: FaultServer, monkeypatch: Environment
 ) -> None:
-    client.show("glyphs")
+    listing.show("glyphs")
     monkeypatch.setenv("HUB_OFFLINE", "1")
     server.log.clear()
     with pytest.raises(OfflineError) as caught:
@@ -204,7 +204,7 @@ def test_offline_without_a_copy_says_so(server: FaultServer, monkeypatch: Enviro
     monkeypatch.setenv("HUB_OFFLINE", "1")
     with pytest.raises(OfflineError, match="HUB_OFFLINE"):
         client.locate("glyphs")
-    assert client.list_modules() == []
+    assert listing.list_modules() == []
     assert server.log == []
 
 
@@ -238,17 +238,17 @@ def test_offline_half_a_module_lists_the_other_half(server: FaultServer, monkeyp
 def test_a_damaged_answer_is_refused_and_does_not_replace_the_kept_copy(
     reply: Reply, says: str, server: FaultServer, monkeypatch: Environment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = client.list_modules()
-    page = client.show("glyphs")
+    before = listing.list_modules()
+    page = listing.show("glyphs")
     server.script("/hub/search.json", reply)
-    assert client.list_modules() == []
+    assert listing.list_modules() == []
     assert says in caplog.text
     server.script("/hub/modules/glyphs.json", reply)
     with pytest.raises(IndexFormatError, match=says.split()[0]):
         client.locate("glyphs")
     monkeypatch.setenv("HUB_OFFLINE", "1")
-    assert client.list_modules() == before
-    assert client.show("glyphs") == page
+    assert listing.list_modules() == before
+    assert listing.show("glyphs") == page
 
 
 def test_a_huge_answer_is_refused(server: FaultServer, monkeypatch: Environment) -> None:
@@ -279,21 +279,21 @@ def test_a_page_of_another_module_is_refused(server: FaultServer) -> None:
     "damage", [lambda kept: kept[:-10], lambda kept: b"[" * 100_000, lambda kept: b"[]\n" + kept]
 )
 def test_a_damaged_copy_is_fetched_again(server: FaultServer, damage: Callable[[bytes], bytes]) -> None:
-    before = client.list_modules()
+    before = listing.list_modules()
     for path in (settings.home() / "indexes").rglob("search.json"):
         path.write_bytes(damage(path.read_bytes()))
-    assert client.list_modules() == before
+    assert listing.list_modules() == before
     assert [seen.status for seen in server.asked("/hub/search.json")] == [200, 200]
 
 
 def test_a_removed_module_is_gone_also_from_the_copies(server: FaultServer, monkeypatch: Environment) -> None:
-    client.show("glyphs")
+    listing.show("glyphs")
     del server.documents["/hub/modules/glyphs.json"]
     with pytest.raises(NotFoundError):
-        client.show("glyphs")
+        listing.show("glyphs")
     monkeypatch.setenv("HUB_OFFLINE", "1")
     with pytest.raises(OfflineError):
-        client.show("glyphs")
+        listing.show("glyphs")
 
 
 def test_a_server_or_folder_that_is_no_index_says_so(
@@ -304,11 +304,11 @@ def test_a_server_or_folder_that_is_no_index_says_so(
         with pytest.raises(NotFoundError, match=r"expected an index, found no config\.json"):
             client.locate("glyphs")
         caplog.clear()
-        assert client.list_modules() == []
+        assert listing.list_modules() == []
         assert location in caplog.text
     monkeypatch.setenv("HUB_INDEX", "ftp://host/index")
     with pytest.raises(UsageError, match="an index folder or an https:// address"):
-        client.list_modules()
+        listing.list_modules()
 
 
 def test_the_first_index_that_has_a_version_is_taken_and_a_silent_one_is_not_passed_over(
@@ -365,7 +365,7 @@ def test_bundled_modules_are_used_where_they_are(
     assert (located.folder, located.source) == (folder / "files" / "glyphs" / "1.0.0", "bundled")
     assert client.install("glyphs") == located, "an index cannot take over the name of a bundled module"
     assert client.verify_files(located) == []
-    [record] = client.list_modules(installed_only=True)
+    [record] = listing.list_modules(installed_only=True)
     assert (record.source, record.installed) == ("bundled", True)
     assert not settings.home().exists()
     with pytest.raises(UsageError, match="ships with hub"):
@@ -374,7 +374,7 @@ def test_bundled_modules_are_used_where_they_are(
         client.install(f"{module_folder(tmp_path / 'mine', weights=b'mine')}/")
     assert client.locate("glyphs@2.0").source == str(tmp_path / "index2")
     assert client.locate("glyphs").version == "2.0"
-    [record] = client.list_modules()
+    [record] = listing.list_modules()
     assert (record.version, record.source) == ("2.0", str(tmp_path / "index2"))
 
 
@@ -399,16 +399,16 @@ def test_a_url_of_an_archive_is_installed(folder: Path, tmp_path: Path) -> None:
 
 LARGE = """
 import contextlib, json, sys, time
-from hub.registry import client
+from hub.registry import listing
 from hub.errors import NotFoundError
 verb, argument = sys.argv[1:]
 started = time.process_time()
 if verb == "miss":
     with contextlib.suppress(NotFoundError):
-        client.show(argument)
+        listing.show(argument)
     found = 1
 else:
-    found = len(getattr(client, verb)(*[argument] if argument else []))
+    found = len(getattr(listing, verb)(*[argument] if argument else []))
 peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))  # ru_maxrss is the parent's too
 print(json.dumps({"found": found, "seconds": time.process_time() - started, "mb": int(peak.split()[1]) / 1024}))
 """
@@ -448,5 +448,5 @@ def test_a_typo_is_found_among_thousands_of_names_alike(
 ) -> None:
     monkeypatch.setenv("HUB_INDEX", str(large_index(tmp_path / "large", modules=10_000)))
     with pytest.raises(NotFoundError) as caught:
-        client.show(typo)
+        listing.show(typo)
     assert "'net004999_photos'" in caught.value.hint

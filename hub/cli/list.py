@@ -13,7 +13,7 @@ from hub.cli.output import human_size, say, table, write
 from hub.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from hub.registry.client import Record
+    from hub.registry.listing import Record
 
 COLUMNS = ("NAME", "VERSION", "TASK", "SIZE", "SOURCE", "INSTALLED", "SUMMARY")
 AT_ONCE = 1000
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row for each module."""
-    from hub.registry.client import list_modules
+    from hub.registry.listing import list_modules
 
     with without_collecting():
         print_for_task(

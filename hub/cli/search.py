@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row for each module that matches."""
-    from hub.registry.client import search
+    from hub.registry.listing import search
 
     with without_collecting():
         print_for_task(search(" ".join(arguments.words)), arguments.task, as_json=arguments.json)

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the card."""
-    from hub.registry.client import show
+    from hub.registry.listing import show
 
     facts = show(arguments.reference)
     facts |= _inside(Path(facts["folder"])) if facts["folder"] else {"labels": None, "trained": {}}

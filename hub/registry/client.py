@@ -2,7 +2,6 @@
 
     locate                        the folder of a module, installed first when it is not here: what hub.Module calls
     install, uninstall            a release into the cache, and out of it
-    list_modules, search, show    what can be had, from where, and what of it is here
     verify_files                  every byte of a module against what was promised
     publish                       a module folder into an index folder
 
@@ -13,51 +12,24 @@ in line and used where they are; then come the indexes of HUB_INDEX, in order.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from hub.errors import (
-    BadReferenceError,
-    HubError,
-    NotFoundError,
-    StorageError,
-    TransferError,
-)
+from hub.errors import HubError, NotFoundError, StorageError, TransferError
 from hub.registry import cache, origins, published, resolve
-from hub.registry.index import Module, Release, Summary
+from hub.registry.index import Module, Release
+from hub.registry.listing import Record, record_of
 from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
 from hub.registry.notice import warn
-from hub.registry.reference import Reference, newest, newest_first
-from hub.registry.requirements import have_version
+from hub.registry.reference import Reference, newest
 from hub.registry.resolve import Here
-from hub.registry.sources import BUNDLED, sources
+from hub.registry.sources import BUNDLED
 from hub.registry.sources.base import Source
 from hub.registry.sources.catalog import CatalogSource
 from hub.registry.sources.folder import FolderSource
 from hub.registry.workspace import temporary, working
 
 REMEMBERED = ("hf", "git", "paddlehub")  # kinds of references that are not asked for again
-
-
-class Record(NamedTuple):
-    """One module as `hub list` shows it: the version on this machine if there is one, else the newest to be had."""
-
-    name: str
-    version: str
-    task: str
-    source: str
-    """Where it is or came from: "bundled", an index, a folder."""
-    installed: bool
-    """Whether it is on this machine; what is bundled always is."""
-    summary: str
-    license: str
-    size_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as plain values, for JSON."""
-        return self._asdict()
 
 
 @dataclass(frozen=True)
@@ -69,122 +41,6 @@ class Located:
     folder: Path
     source: str
     verified: bool = False
-
-
-def list_modules(task: str | None = None, *, installed_only: bool = False) -> list[Record]:
-    """Give every module that can be had by name, one record each, sorted by name.
-
-    What the catalog only knows of, because its architecture is not built yet, is found by `search` and `show`.
-    An index that cannot answer is left out, with a warning.
-    """
-    from hub.registry.catalog.entry import NOT_BUILT
-
-    records = _records(task, installed_only=installed_only)
-    return [record for record in records if record.installed or not record.summary.startswith(NOT_BUILT)]
-
-
-def _records(
-    task: str | None,
-    *,
-    installed_only: bool = False,
-    matches: Callable[[Record | Summary], bool] = lambda row: True,
-) -> list[Record]:
-    """Give the records of a task that match, sorted by name: an index may have 100,000, and no others are made."""
-
-    def wanted(row: Record | Summary) -> bool:
-        return (task is None or row.task == task) and matches(row)
-
-    installed = [
-        _record(here.module, here.release, source=here.source, installed=True)
-        for name in {record.name for record in cache.installed()}
-        if (here := resolve.here(Reference("name", name=name)))
-    ]
-    seen = {record.name for record in installed}
-    records = list(filter(wanted, installed))
-    for source in sources():
-        local = source.name == BUNDLED
-        if installed_only and not local:
-            continue
-        for row in resolve.rows(source):
-            if row.name in seen:
-                continue
-            seen.add(row.name)
-            if wanted(row):
-                records.append(
-                    Record(
-                        name=row.name,
-                        version=row.version,
-                        task=row.task,
-                        source=source.name,
-                        installed=local,
-                        summary=row.summary,
-                        license=row.license,
-                        size_bytes=row.size,
-                    )
-                )
-    return sorted(records)
-
-
-def search(query: str = "", *, task: str | None = None) -> list[Record]:
-    """Give the modules that contain every word in name, task or summary; the best matches of a name come first."""
-    words = query.lower().split()
-
-    def matches(record: Record | Summary) -> bool:
-        text = f"{record.name} {record.task} {record.summary}".lower()
-        return all(word in text for word in words)
-
-    def rank(record: Record) -> int:
-        name = record.name
-        return min((0 if name == word else 1 if name.startswith(word) else 2 for word in words), default=0)
-
-    return sorted(_records(task, matches=matches), key=rank)
-
-
-def show(text: str) -> dict[str, Any]:
-    """Give all that is known of a module: its record, where it is, its requirements, releases and files.
-
-    The files are those of the version on this machine, else of the newest one that will do. Raises NotFoundError,
-    IntegrityError when the files on this machine were changed.
-    """
-    reference = _name_reference(text)
-    here = resolve.here(reference)
-    if here:
-        here.check()
-    try:
-        offers = resolve.known(reference.name)
-    except TransferError:
-        if here is None:
-            raise
-        offers = []
-    local = resolve.versions_here(reference.name)
-    releases = {release.version: release for _, module in reversed(offers) for release in module.releases}
-    for version, found in local.items():
-        releases[version] = replace(found.release, yanked=resolve.withdrawn(found.release, offers))
-    if here:
-        module, release, source = here.module, here.release, here.source
-    else:
-        origin, module, release = resolve.pick(reference, offers, must_run=False)
-        source = origin.name
-    return {
-        **_record(module, release, source=source, installed=here is not None).to_dict(),
-        "folder": str(here.folder) if here else None,
-        "requires": [
-            {"name": name, "needs": versions, "have": have_version(name)}
-            for name, versions in release.requires.items()
-        ],
-        "releases": [
-            {
-                "version": version,
-                "size_bytes": releases[version].size,
-                "installed": version in local,
-                "yanked": releases[version].yanked or None,
-            }
-            for version in newest_first(releases, prereleases=True)
-        ],
-        "files": [
-            {"path": file.path, "size_bytes": file.size, "sha256": file.sha256} for file in release.files
-        ],
-    }
 
 
 def locate(text: str | Path) -> Located:
@@ -259,7 +115,7 @@ def publish(folder: str | Path, index: str | Path) -> Record:
     from hub.registry import publish as publishing
 
     module, release = publishing.publish(_existing(str(folder)), str(index))
-    return _record(module, release, source=str(index), installed=False)
+    return record_of(module, release, source=str(index), installed=False)
 
 
 def _install_by_name(reference: Reference) -> Located:
@@ -389,29 +245,9 @@ def _located(here: Here) -> Located:
     return Located(here.module.name, here.release.version, here.folder, here.source, verified=installed)
 
 
-def _record(module: Module, release: Release, *, source: str, installed: bool) -> Record:
-    return Record(
-        name=module.name,
-        version=release.version,
-        task=module.task,
-        source=source,
-        installed=installed,
-        summary=module.summary,
-        license=module.license,
-        size_bytes=release.size,
-    )
-
-
 def _reference(text: str | Path) -> Reference:
     """Parse a text; a Path is always a folder or an archive, also where a text of the same letters is a name."""
     return Reference.parse(f"{text.absolute()}" if isinstance(text, Path) else text)
-
-
-def _name_reference(text: str) -> Reference:
-    reference = Reference.parse(text)
-    if reference.kind != "name":
-        raise BadReferenceError(f"expected a module name, found {text!r}", hint="hub list shows the names")
-    return reference
 
 
 def _module_folder(reference: Reference) -> Path:
