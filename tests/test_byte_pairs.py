@@ -18,7 +18,8 @@ import hub
 from hub.cli.main import main
 from hub.errors import SpecError
 from hub.registry import client
-from hub.transforms.text import BYTE_SPECIAL, Tokenizer
+from hub.transforms.text import Tokenizer
+from hub.transforms.tokenizer_files import BYTE_SPECIAL
 
 tokenizers = pytest.importorskip("tokenizers")
 
