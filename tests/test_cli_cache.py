@@ -14,7 +14,7 @@ from folders import module_folder, tree
 
 from hub import settings
 from hub.cli.main import main
-from hub.registry import cache, client, housekeeping
+from hub.registry import cache, client, survey
 
 Capture = pytest.CaptureFixture[str]
 
@@ -59,7 +59,7 @@ def test_features_and_data_sets_are_listed_and_old_features_pruned(empty_home: P
     for name in ("features/old/rows-0.npy", "features/new/rows-0.npy", "datasets/esc50/meta.csv"):
         (home / name).parent.mkdir(parents=True)
         (home / name).write_bytes(b"x" * 10_000)
-        when = time.time() - (2 * housekeeping.DAY_S if "new" not in name else 0)
+        when = time.time() - (2 * survey.DAY_S if "new" not in name else 0)
         for path in (home / name, (home / name).parent):
             os.utime(path, (when, when))
     (home / "datasets" / "esc50.json").write_text("{}", encoding="utf-8")

@@ -27,7 +27,7 @@ from hub import settings
 from hub.cli.main import main
 from hub.errors import HubError, IndexFormatError, IntegrityError, NotFoundError, StorageError
 from hub.naming import is_module_name
-from hub.registry import cache, client, housekeeping, listing, sources
+from hub.registry import cache, client, housekeeping, listing, sources, survey
 from hub.registry.catalog import entry
 from hub.registry.sources.static import SMALL_BYTES
 
@@ -720,7 +720,7 @@ def test_F68_what_an_older_hub_left_does_no_harm(index: Path, home: Path) -> Non
     located = client.install("glyphs")
     assert client.locate("glyphs") == located
     assert [record.name for record in listing.list_modules(installed_only=True)] == ["glyphs"]
-    assert [module.name for module in housekeeping.survey().modules] == ["glyphs"]
+    assert [module.name for module in survey.survey().modules] == ["glyphs"]
     housekeeping.verify()
     housekeeping.prune()
     client.uninstall("glyphs")

@@ -18,13 +18,13 @@ from folders import module_folder, tree
 
 from hub import settings
 from hub.errors import NotFoundError, TransferError, UsageError
-from hub.registry import cache, client, housekeeping, listing, owner
+from hub.registry import cache, client, housekeeping, listing, owner, survey
 from hub.registry.partial import claim
 from hub.registry.workspace import working
 
 DEAD = f"{owner.mark().partition('-')[0]}-{2**22 + 1}-5"  # a number that no process of this machine has
 ELSEWHERE = "00000000-1-1"
-OLD = 2 * housekeeping.DAY_S
+OLD = 2 * survey.DAY_S
 linux = pytest.mark.skipif(sys.platform != "linux", reason="uses what Linux has")
 
 
@@ -88,7 +88,7 @@ def orphan(home: Path, content: bytes = b"of no module") -> Path:
 
 @linux
 def test_sizes_are_what_the_disk_says(installed: dict[str, Path], home: Path) -> None:
-    found = housekeeping.survey()
+    found = survey.survey()
     assert found.disk_bytes == disk_use(home)
     assert [(module.name, module.version, module.disk_bytes) for module in found.modules] == [
         ("glyphs", version, disk_use(folder)) for version, folder in installed.items()
@@ -115,7 +115,7 @@ def test_a_removal_frees_what_was_said(
 
 
 def test_a_shared_file_is_not_freed_by_one_of_its_modules(installed: dict[str, Path]) -> None:
-    one, other = housekeeping.survey().modules
+    one, other = survey.survey().modules
     both = housekeeping.remove([("glyphs", None)], dry_run=True).frees_bytes
     assert one.frees_bytes < one.disk_bytes
     assert one.frees_bytes + other.frees_bytes < both
@@ -128,11 +128,11 @@ def test_copies_count_as_often_as_they_are_there(
     """Where the disk has no hard links, or where a cache was copied without them."""
     weights = installed["1.0.0"] / "weights.safetensors"
     content = weights.read_bytes()
-    before = next(module for module in housekeeping.survey().modules if module.version == "1.0.0")
+    before = next(module for module in survey.survey().modules if module.version == "1.0.0")
     weights.unlink()
     weights.write_bytes(content)
     os.sync()
-    after = next(module for module in housekeeping.survey().modules if module.version == "1.0.0")
+    after = next(module for module in survey.survey().modules if module.version == "1.0.0")
     assert after.disk_bytes - before.disk_bytes == disk_use(weights)
     assert after.frees_bytes - before.frees_bytes == disk_use(weights)
 
@@ -164,7 +164,7 @@ def test_remove_takes_all_or_nothing(installed: dict[str, Path], home: Path) -> 
 
 
 def test_an_empty_cache_is_looked_at_and_pruned_without_making_it(home: Path) -> None:
-    assert housekeeping.survey() == housekeeping.Survey((), (), 0)
+    assert survey.survey() == survey.Survey((), (), 0)
     assert housekeeping.verify() == housekeeping.Verified(0, [])
     assert housekeeping.prune(everything=True) == []
     assert not home.exists()
@@ -176,10 +176,10 @@ def test_an_empty_cache_is_looked_at_and_pruned_without_making_it(home: Path) ->
 def test_the_last_use_is_told(installed: dict[str, Path]) -> None:
     for folder in installed.values():
         os.utime(folder / cache.RECORD, (1000, 1000))
-    assert {module.used_at for module in housekeeping.survey().modules} == {1000}
+    assert {module.used_at for module in survey.survey().modules} == {1000}
     start = time.time() - 1
     client.locate("glyphs@1.0.0")
-    used = {module.version: module.used_at for module in housekeeping.survey().modules}
+    used = {module.version: module.used_at for module in survey.survey().modules}
     assert used["1.0.0"] > start
     assert used["1.1.0"] == 1000
     cache.mark_used(installed["1.0.0"] / "nowhere")  # a bundled module has no record, and needs none
@@ -237,7 +237,7 @@ def test_prune_removes_what_nobody_needs_and_nothing_else(
         said = housekeeping.prune(everything=everything, dry_run=True)
         assert tree(home) == files
         assert [(item.kind, item.path) for item in said] == ([(kind, path)] if goes else [])
-        [item] = housekeeping.survey().remnants
+        [item] = survey.survey().remnants
         assert (item.kind, item.path) == (kind, path)
     before = disk_use(home)
     removed = housekeeping.prune(everything=not by_default)
@@ -272,7 +272,7 @@ def test_a_lock_goes_unless_it_is_held(home: Path) -> None:
     with working("mine"), working("other"):
         pass
     with working("mine"):
-        locks = {item.path.name for item in housekeeping.survey().remnants if item.kind == "lock"}
+        locks = {item.path.name for item in survey.survey().remnants if item.kind == "lock"}
         assert locks == {"mine.lock", "other.lock"}
         assert [item.path.name for item in housekeeping.prune()] == ["other.lock"]
         assert (home / "locks" / "mine.lock").exists()
@@ -416,20 +416,20 @@ def test_a_read_only_cache_is_looked_at_and_never_cleaned() -> None:
         from pathlib import Path
         from folders import module_folder
         from hub.errors import StorageError
-        from hub.registry import archive, cache, client, housekeeping, install, publish
+        from hub.registry import archive, cache, client, housekeeping, install, publish, survey
 
         with tempfile.TemporaryDirectory() as base:
             os.chmod(base, 0o755)
             os.environ["HUB_HOME"], os.environ["HUB_INDEX"] = f"{base}/home", f"{base}/index"
             client.publish(module_folder(Path(base, "made")), f"{base}/index")
             located = client.install("glyphs")
-            before = housekeeping.survey()
+            before = survey.survey()
             for folder, folders, files in os.walk(base):
                 os.chmod(folder, 0o555)
             root = os.getuid() == 0
             if root:
                 os.seteuid(65534)
-            assert housekeeping.survey() == before
+            assert survey.survey() == before
             assert housekeeping.verify().findings == []
             cache.mark_used(located.folder)
             for write in (

@@ -13,7 +13,7 @@ from hub.cli.parser import choice, named
 from hub.errors import UsageError, did_you_mean, one_of
 
 if TYPE_CHECKING:
-    from hub.registry.housekeeping import Remnant
+    from hub.registry.survey import Remnant
 
 # What each action takes besides --json and --quiet.
 ACTIONS = {
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _ls(arguments: argparse.Namespace) -> int:
     from hub import settings
-    from hub.registry.housekeeping import survey
+    from hub.registry.survey import survey
 
     found = survey()
     if arguments.json:
@@ -160,7 +160,8 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 
 def _rm(arguments: argparse.Namespace) -> int:
-    from hub.registry.housekeeping import disk_bytes, remove
+    from hub.registry.housekeeping import remove
+    from hub.registry.survey import disk_bytes
 
     sets = _data_sets(arguments.names)
     modules = named("cache rm", [name for name in arguments.names if name not in sets])

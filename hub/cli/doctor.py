@@ -26,7 +26,7 @@ from hub import settings
 from hub.cli.output import human_size, table, write, write_json
 from hub.cli.version import paddle_builds
 from hub.errors import HubError, OfflineError, to_install
-from hub.registry import cache, housekeeping
+from hub.registry import cache, survey
 from hub.registry.credentials import redact
 from hub.registry.index import MAX_MODULE_BYTES, check_config
 from hub.registry.sources.static import StaticSource
@@ -272,7 +272,7 @@ def _cache() -> Check:
             if not path.is_file() or path.stat().st_size != file.size:
                 what = "has another size than it had" if path.exists() else "is missing"
                 return Check("fail", "cache", f"{path} {what}", f"hub install {record.name}@{record.version}")
-    sets = len(housekeeping.data_sets())
+    sets = len(survey.data_sets())
     kept = f"{len(records)} modules" + (f", {sets} data set{'' if sets == 1 else 's'}" if sets else "")
     return Check("ok", "cache", f"{kept}; {human_size(sum(sizes.values()))} in {len(sizes)} files")
 
