@@ -19,7 +19,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from hub.errors import SpecError, UsageError, WeightsError, did_you_mean, one_of
+from hub.errors import InputError, SpecError, UsageError, WeightsError, did_you_mean, one_of
 from hub.modules.map_layers import mean_of_map
 
 Stage = Callable[[Any], Any]
@@ -171,6 +171,27 @@ _BUILDERS: dict[str, Callable[..., Backbone]] = {}
 # How Python and paddle refuse an argument that an architecture does not check itself: a text for a number, a width of
 # -1 or 10**15.
 _REFUSALS = (TypeError, ValueError, AssertionError, ArithmeticError, LookupError, RuntimeError, MemoryError)
+
+
+def require_whole(key: str, value: object, least: int, most: int | None = None) -> None:
+    """Raise SpecError unless an argument of an architecture is a whole number from `least` to `most`."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or value < least
+        or (most is not None and value > most)
+    ):
+        wanted = f"of at least {least}" if most is None else f"from {least} to {most:,}"
+        raise SpecError(f"arch.{key}: expected a whole number {wanted}, found {value!r:.60}")
+
+
+def require_pictures(x: Tensor, *, smallest: int) -> None:
+    """Raise InputError for anything but [N, 3, H, W], and for pictures of fewer than `smallest` pixels a side."""
+    if not paddle.in_dynamic_mode():  # while it is traced, sizes are unknown
+        return
+    if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < smallest:
+        wanted = f"[N, 3, H, W] of at least {smallest}×{smallest} pixels"
+        raise InputError(f"expected pictures as {wanted}, found {list(x.shape)}")
 
 
 def register(name: str) -> Callable[[Callable[..., Backbone]], Callable[..., Backbone]]:

@@ -14,8 +14,8 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
-from hub.errors import InputError, SpecError
-from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.errors import SpecError
+from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register, require_pictures
 from hub.modules.archs.resnet_vd import ConvNorm, ResNetVDLayers
 from hub.modules.map_layers import interpolated
 
@@ -102,12 +102,8 @@ class DeepLabV3Plus(Backbone):
         self.feature_spec = FeatureSpec("map", (256, None, None), 4)
 
     def check(self, x: Tensor) -> None:
-        """Raise InputError for anything but [N, 3, H, W], and for pictures below SMALLEST pixels."""
-        if not paddle.in_dynamic_mode():  # while it is traced, sizes are unknown
-            return
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
-            wanted = f"[N, 3, H, W] of at least {SMALLEST}×{SMALLEST} pixels"
-            raise InputError(f"expected pictures as {wanted}, found {list(x.shape)}")
+        """Raise InputError for anything but pictures of SMALLEST pixels a side and more."""
+        require_pictures(x, smallest=SMALLEST)
 
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         return [*self.backbone.groups(), ("context", [self.head.aspp]), ("decoder", [self.head.decoder])]

@@ -17,8 +17,8 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from hub.errors import InputError, SpecError
-from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.errors import SpecError
+from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register, require_pictures, require_whole
 from hub.modules.map_layers import Conv2D, interpolated
 
 WIDTHS = (18, 30, 32, 40, 44, 48, 60, 64)
@@ -198,12 +198,8 @@ class _Segmenter(Backbone):
         self.backbone = HRNet(width)
 
     def check(self, x: Tensor) -> None:
-        """Raise InputError for anything but [N, 3, H, W], and for pictures below SMALLEST pixels."""
-        if not paddle.in_dynamic_mode():  # while it is traced, sizes are unknown
-            return
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < SMALLEST:
-            wanted = f"[N, 3, H, W] of at least {SMALLEST}×{SMALLEST} pixels"
-            raise InputError(f"expected pictures as {wanted}, found {list(x.shape)}")
+        """Raise InputError for anything but pictures of SMALLEST pixels a side and more."""
+        require_pictures(x, smallest=SMALLEST)
 
     def layer_groups(self) -> list[tuple[str, list[nn.Layer]]]:
         return [*self.backbone.groups(), ("context", [self.head])]
@@ -312,7 +308,6 @@ class OCRNetHRNet(_Segmenter):
 
     def __init__(self, *, width: int = 18, regions: int = 21) -> None:
         super().__init__(width)
-        if not isinstance(regions, int) or isinstance(regions, bool) or regions < 2:
-            raise SpecError(f"arch.regions: expected a whole number of at least 2, found {regions!r}")
+        require_whole("regions", regions, 2)
         self.head = _OCRHead(self.backbone.channels, regions)
         self.feature_spec = FeatureSpec("map", (512, None, None), 4)

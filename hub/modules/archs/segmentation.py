@@ -11,8 +11,8 @@ from typing import Any
 
 from paddle import Tensor, nn
 
-from hub.errors import InputError, SpecError, one_of
-from hub.modules.archs.base import Backbone, FeatureSpec, Stage, build, register
+from hub.errors import InputError, one_of
+from hub.modules.archs.base import Backbone, FeatureSpec, Stage, build, register, require_whole
 from hub.modules.map_layers import Conv2D, interpolated
 
 # encoder: (the first group whose map is used, pixels for each cell of it, groups that add no map)
@@ -62,8 +62,7 @@ class Pyramid(Backbone):
         name = arguments.pop("name", None)
         if name not in _ENCODERS:
             raise one_of("arch.encoder.name", name, _ENCODERS)
-        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
-            raise SpecError(f"arch.channels: expected a whole number of at least 1, found {channels!r}")
+        require_whole("channels", channels, 1)
         first, stride, unused = _ENCODERS[name]
         network = build(name, **arguments)
         self.input_channels = network.input_channels

@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError
-from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register, require_whole
 
 LEVELS = 16
 MOST_PIECES, MOST_WIDE, MOST_WINDOW = 1 << 24, 1 << 12, 8
@@ -55,9 +55,9 @@ class StaticText(Backbone):
 
     def __init__(self, *, pieces: int, width: int, normalize: bool = True, window: int = 1) -> None:
         super().__init__()
-        _require("pieces", pieces, 1, MOST_PIECES)
-        _require("width", width, 2, MOST_WIDE)
-        _require("window", window, 0, MOST_WINDOW)
+        require_whole("pieces", pieces, 1, MOST_PIECES)
+        require_whole("width", width, 2, MOST_WIDE)
+        require_whole("window", window, 0, MOST_WINDOW)
         if width % 2:
             raise SpecError(f"arch.width: expected an even number, found {width}")
         if not isinstance(normalize, bool):
@@ -117,8 +117,3 @@ def _with_neighbours(x: Tensor, window: int) -> Tensor:
     padded = paddle.concat([*gap, x, *gap], axis=-2)
     shifts = [padded[..., start : start - 2 * window, :] for start in range(2 * window)]
     return paddle.concat([*shifts, padded[..., 2 * window :, :]], axis=-1)
-
-
-def _require(key: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise SpecError(f"arch.{key}: expected a whole number from {least} to {most:,}, found {value!r:.60}")

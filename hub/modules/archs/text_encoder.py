@@ -15,7 +15,7 @@ from paddle.nn import functional as F
 
 from hub.errors import InputError, SpecError
 from hub.modules.archs import paddlenlp_models
-from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register
+from hub.modules.archs.base import Backbone, FeatureSpec, Stage, register, require_whole
 
 POOLINGS = ("mean", "cls")
 ACTS = ("gelu", "relu")
@@ -240,9 +240,7 @@ def _require_choice(key: str, value: object, known: tuple[object, ...]) -> None:
 
 def _require_size(key: str, value: object) -> None:
     least = 0 if key in ("pad_token_id", "task_id") else 1
-    most = MOST.get(key, MOST_WIDE)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise SpecError(f"arch.{key}: expected a whole number from {least} to {most:,}, found {value!r:.60}")
+    require_whole(key, value, least, MOST.get(key, MOST_WIDE))
 
 
 def _require_number(key: str, value: object, *, most: float) -> None:

@@ -17,7 +17,7 @@ from paddle import Tensor, nn
 from paddle.vision import models
 
 from hub.errors import InputError, SpecError, did_you_mean
-from hub.modules.archs.base import Backbone, FeatureSpec, register
+from hub.modules.archs.base import Backbone, FeatureSpec, register, require_whole
 
 # Layers without weights, for steps that the networks take in their forward and do not hold as layers.
 _PLAIN_STEPS = {"relu": nn.ReLU, "flatten": nn.Flatten}
@@ -104,9 +104,8 @@ def resnet(*, depth: int = 50, width: int = 64, groups: int = 1) -> Chain:
     https://arxiv.org/abs/1512.03385, https://arxiv.org/abs/1611.05431, https://arxiv.org/abs/1605.07146
     """
     check_choice("depth", depth, (18, 34, 50, 101, 152))
-    for name, number in (("width", width), ("groups", groups)):
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise SpecError(f"arch.{name}: expected a whole number of at least 1, found {number!r}")
+    require_whole("width", width, 1)
+    require_whole("groups", groups, 1)
     if depth < 50 and (width, groups) != (64, 1):
         found = f"width {width} and groups {groups}"
         raise SpecError(f"arch.width, arch.groups: depth {depth} has width 64 and groups 1, found {found}")
