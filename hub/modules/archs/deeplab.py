@@ -78,10 +78,10 @@ class _Decoder(nn.Layer):
 
 
 class _Head(nn.Layer):
-    def __init__(self, rates: tuple[int, ...], channels: int = 256) -> None:
+    def __init__(self, rates: tuple[int, ...]) -> None:
         super().__init__()
-        self.aspp = _Context(2048, channels, rates)
-        self.decoder = _Decoder(256, channels)
+        self.aspp = _Context(2048, 256, rates)
+        self.decoder = _Decoder(256, 256)
 
 
 @register("deeplabv3p")

@@ -279,10 +279,10 @@ class _ObjectContext(nn.Layer):
 
 
 class _OCRHead(nn.Layer):
-    def __init__(self, channels: int, regions: int, *, middle: int = 512, key: int = 256) -> None:
+    def __init__(self, channels: int, regions: int) -> None:
         super().__init__()
-        self.spatial_ocr = _ObjectContext(middle, key)
-        self.conv3x3_ocr = ConvNorm(channels, middle, 3, bias=True)
+        self.spatial_ocr = _ObjectContext(512, 256)
+        self.conv3x3_ocr = ConvNorm(channels, 512, 3, bias=True)
         self.aux_head = nn.Sequential(
             ConvNorm(channels, channels, 1, bias=True), Conv2D(channels, regions, 1)
         )

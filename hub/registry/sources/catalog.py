@@ -25,7 +25,7 @@ from hub.registry.strict import Place, load_json
 from hub.registry.workspace import check_space, working
 
 if TYPE_CHECKING:
-    from hub.registry.transport import Transport
+    pass
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,11 @@ class Unseen(Release):
 
 
 class CatalogSource:
-    """The checkpoints of hub/registry/catalog. `transport` is the network, or a fake in tests."""
+    """The checkpoints of hub/registry/catalog."""
 
     name = "catalog"
     # Only a checkpoint needs it, and fetching one asks HUB_OFFLINE itself: an alias of what is here installs without.
     needs_network = False
-
-    def __init__(self, *, transport: Transport | None = None) -> None:
-        self._transport = transport
 
     def search(self) -> list[Summary]:
         return catalog.rows()
@@ -140,7 +137,6 @@ class CatalogSource:
                 sha256=known.sha256 if known else None,
                 size=known.size if known else None,
                 md5=(entry.md5 if path == WEIGHTS_FILE else "") or None,
-                transport=self._transport,
                 progress=steps(advance),
                 durable=False,
             )
