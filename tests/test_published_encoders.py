@@ -15,7 +15,7 @@ from folders import tree
 from hub import settings
 from hub.cli.main import main
 from hub.errors import HubError, IntegrityError, NotFoundError, SpecError, StorageError
-from hub.registry import cache, client, export, lockfile, published
+from hub.registry import cache, client, export, foreign_encoders, lockfile
 from hub.registry.manifest import Manifest
 from hub.transforms import text
 
@@ -30,12 +30,12 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_is_taken_is_what_the_loader_reads() -> None:
     huggingface = pytest.importorskip("hub.modules.huggingface")
-    assert published.CONFIG_FILES == huggingface.CONFIG_FILES
-    assert published.WEIGHTS_FILES == huggingface.WEIGHTS_FILES
-    assert published.TOKENIZER_FILES == text.FILES
-    assert published.BESIDE == text.BESIDE
-    assert huggingface.ENCODERS.keys() == published.MODEL_TYPES
-    assert published.ARCH == huggingface.AS_PUBLISHED
+    assert foreign_encoders.CONFIG_FILES == huggingface.CONFIG_FILES
+    assert foreign_encoders.WEIGHTS_FILES == huggingface.WEIGHTS_FILES
+    assert foreign_encoders.TOKENIZER_FILES == text.FILES
+    assert foreign_encoders.BESIDE == text.BESIDE
+    assert huggingface.ENCODERS.keys() == foreign_encoders.MODEL_TYPES
+    assert foreign_encoders.ARCH == huggingface.AS_PUBLISHED
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_is_taken_is_what_the_loader_reads() -> None:
     ],
 )
 def test_names_are_made_of_names(given: str, name: str) -> None:
-    assert published.module_name(given) == name
+    assert foreign_encoders.module_name(given) == name
 
 
 def test_an_encoder_is_installed_with_only_what_belongs_to_it(folder: Path) -> None:
@@ -186,7 +186,7 @@ def test_other_files_under_the_same_name_are_refused_until_the_first_are_gone(
 def test_an_index_folder_is_none(tmp_path: Path, folder: Path) -> None:
     located = client.install(folder)
     client.publish(located.folder, tmp_path / "index")
-    assert not published.is_published_folder(tmp_path / "index")
+    assert not foreign_encoders.is_published_folder(tmp_path / "index")
 
 
 def test_an_installed_encoder_can_be_exported_and_published(

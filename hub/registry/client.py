@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hub.errors import HubError, NotFoundError, StorageError, TransferError
-from hub.registry import cache, origins, published, resolve
+from hub.registry import cache, foreign_encoders, origins, resolve
 from hub.registry.index import Module, Release
 from hub.registry.listing import Record, record_of
 from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
@@ -53,8 +53,10 @@ def locate(text: str | Path) -> Located:
     reference = _reference(text)
     if reference.kind == "folder":
         folder = _module_folder(reference)
-        if published.is_published_folder(folder):
-            return Located(published.name_of(folder), published.VERSION, folder, source=str(folder))
+        if foreign_encoders.is_published_folder(folder):
+            return Located(
+                foreign_encoders.name_of(folder), foreign_encoders.VERSION, folder, source=str(folder)
+            )
         facts = Manifest.read(folder)
         return Located(facts.name, facts.version, folder, source=str(folder))
     here = resolve.here(reference) if reference.kind == "name" else _asked_before(reference)
@@ -101,7 +103,7 @@ def verify_files(located: Located) -> list[str]:
     found = resolve.versions_here(located.name).get(located.version)
     if found and found.folder == located.folder:
         return problems(found.folder, found.release.files)
-    if published.is_published_folder(located.folder):
+    if foreign_encoders.is_published_folder(located.folder):
         return []
     facts = Manifest.read(located.folder)
     return [wrong for file in facts.weights if (wrong := problem(located.folder, file))]

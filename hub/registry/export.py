@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from hub.errors import IndexFormatError, IntegrityError, StorageError, UsageError
 from hub.files import dump_json, sha256_of, storage_errors, write_text
-from hub.registry import client, owner, published, resolve
+from hub.registry import client, foreign_encoders, owner, resolve
 from hub.registry.credentials import redact
 from hub.registry.index import MAX_MODULE_BYTES, Module
 from hub.registry.manifest import FILE_NAME, Manifest, list_files, problem, problems, refuse_code
@@ -58,7 +58,7 @@ def export(reference: str | Path, to: str | Path) -> Exported:
 
     located = client.locate(reference)
     folder = located.folder
-    if published.is_published_folder(folder):
+    if foreign_encoders.is_published_folder(folder):
         raise UsageError(
             f"{folder}: expected a module folder, found an encoder as others publish it, without {FILE_NAME}",
             hint=f"hub install {folder}/, which makes one, then hub export {located.name}",

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hub.errors import BadReferenceError
-from hub.registry import published
+from hub.registry import foreign_encoders
 from hub.registry.index import File, Module, Release
 from hub.registry.manifest import FILE_NAME
 from hub.registry.reference import Reference
@@ -29,7 +29,7 @@ def origin_of(source: str) -> Reference | None:
     except BadReferenceError:
         return None
     path = Path(reference.location)
-    is_module = (path / FILE_NAME).is_file() or published.is_published_folder(path)
+    is_module = (path / FILE_NAME).is_file() or foreign_encoders.is_published_folder(path)
     is_there = {"name": False, "folder": is_module, "archive": path.is_file()}
     return reference if is_there.get(reference.kind, True) else None
 

@@ -1,8 +1,8 @@
 """What the sources of one single module hand over (huggingface, git, paddlehub), and the rules that they share.
 
 A repository may hold anything. Of what it lists, module.yaml decides: the files that it names, and the card and the
-licence. Without one it may hold an encoder as others publish them: hub/registry/published.py says which files that
-takes. All of it is judged by the listing, before a byte of it is transferred.
+licence. Without one it may hold an encoder as others publish them: hub/registry/foreign_encoders.py says which files
+that takes. All of it is judged by the listing, before a byte of it is transferred.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hub import settings
 from hub.errors import IntegrityError, NotFoundError, OfflineError, UnsafeFileError, UsageError
 from hub.files import MAX_TEXT_BYTES, read_yaml
 from hub.naming import is_safe_path
-from hub.registry import published
+from hub.registry import foreign_encoders
 from hub.registry.archive import is_code
 from hub.registry.manifest import FILE_NAME, Manifest, problem
 from hub.registry.reference import UNSEEN, Kind, Reference
@@ -71,7 +71,7 @@ def collect(
     """
     unfit = unfit or {}
     names = sizes.keys() | unfit.keys()
-    encoder = published.choose(names, origin) if published.is_published(names) else []
+    encoder = foreign_encoders.choose(names, origin) if foreign_encoders.is_published(names) else []
     if not encoder and FILE_NAME not in names:
         raise no_module(origin, sizes)
     first = encoder[0] if encoder else FILE_NAME
@@ -83,7 +83,7 @@ def collect(
     folder.mkdir(parents=True)
     get(first)
     if encoder:
-        published.check_config(folder / first, origin)
+        foreign_encoders.check_config(folder / first, origin)
     texts = set(encoder or _texts(read_yaml(folder / FILE_NAME)))
     _refuse_unfit(texts, unfit, origin)
     chosen = _chosen(texts - {first}, sizes, origin, most_bytes)
@@ -140,7 +140,7 @@ def _chosen(texts: set[str], sizes: Mapping[str, int], origin: str, most_bytes: 
             f"{origin}: a module is data, this is code: {', '.join(code[:5])}",
             hint="install code only from people you trust, and not with hub",
         )
-    chosen = sorted(named | {path for path in sizes if path.lower() in published.CARDS})
+    chosen = sorted(named | {path for path in sizes if path.lower() in foreign_encoders.CARDS})
     total = sum(sizes[path] for path in chosen)
     if total > most_bytes or len(chosen) > MOST_FILES:
         raise UnsafeFileError(

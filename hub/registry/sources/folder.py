@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from hub.registry import published
+from hub.registry import foreign_encoders
 from hub.registry.index import File, Module, Summary
 from hub.registry.manifest import Manifest, list_files
 
@@ -22,8 +22,8 @@ class FolderSource:
         self.name = name or str(folder)
         self.folder = folder
         self._made: dict[str, bytes] = {}
-        if published.is_published_folder(folder):
-            self.module, self._made = published.module(folder)
+        if foreign_encoders.is_published_folder(folder):
+            self.module, self._made = foreign_encoders.module(folder)
         else:
             self.module = Manifest.read(folder).module(list_files(folder))
 
