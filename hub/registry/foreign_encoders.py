@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hub.errors import IndexFormatError, NotFoundError, SpecError, StorageError
-from hub.files import MAX_TEXT_BYTES, license_of, sha256_of
+from hub.files import MAX_TEXT_BYTES, license_of
 from hub.naming import name_from
 from hub.registry.index import File, Module, Release
-from hub.registry.manifest import FILE_NAME
+from hub.registry.manifest import FILE_NAME, described
 from hub.registry.reference import UNSEEN
 from hub.registry.strict import load_json
 
@@ -115,7 +115,7 @@ def module(folder: Path) -> tuple[Module, dict[str, bytes]]:
     name = name_of(folder)
     chosen = choose([*_names(folder)], str(folder))
     check_config(folder / chosen[0], str(folder))
-    taken = {path: _file(folder, path) for path in chosen}
+    taken = {path: described(folder, path) for path in chosen}
     license = license_of(folder)
     tokenizer = [taken[path] for path in (chosen[2], *BESIDE.get(chosen[2], ()))]
     text = _module_yaml(name, license, weights=taken[chosen[1]], tokenizer=tokenizer).encode()
@@ -165,10 +165,3 @@ def _names(folder: Path) -> Iterator[str]:
                 yield path.relative_to(folder).as_posix()
     except OSError as error:
         raise StorageError(f"{error.filename}: cannot be read: {error.strerror}") from error
-
-
-def _file(folder: Path, path: str) -> File:
-    try:
-        return File(path, sha256_of(folder / path), (folder / path).stat().st_size)
-    except OSError as error:
-        raise StorageError(f"{folder / path}: cannot be read: {error.strerror}") from error

@@ -103,7 +103,15 @@ def list_files(folder: Path) -> tuple[File, ...]:
             )
     if len(paths) > MAX_FILES:
         raise SpecError(f"{folder}: expected at most {MAX_FILES:,} files, found {len(paths):,}")
-    return tuple(_file(folder, path) for path in paths)
+    return tuple(described(folder, path) for path in paths)
+
+
+def described(folder: Path, path: str) -> File:
+    """Give a file of a folder with its sha256 and size. Raises StorageError where it cannot be read."""
+    try:
+        return File(path, sha256_of(folder / path), (folder / path).stat().st_size)
+    except OSError as error:
+        raise StorageError(f"{folder / path}: cannot be read: {error.strerror}") from error
 
 
 def refuse_code(files: Iterable[File], where: str) -> None:
@@ -153,13 +161,6 @@ def _walk(folder: Path) -> Iterator[str]:
         for name in [*links, *names]:
             if not name.startswith("."):
                 yield Path(parent, name).relative_to(folder).as_posix()
-
-
-def _file(folder: Path, path: str) -> File:
-    try:
-        return File(path, sha256_of(folder / path), (folder / path).stat().st_size)
-    except OSError as error:
-        raise StorageError(f"{folder / path}: cannot be read: {error.strerror}") from error
 
 
 def _stop(error: OSError) -> NoReturn:
