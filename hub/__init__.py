@@ -82,10 +82,9 @@ def __getattr__(name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name != "paddle":  # the one dependency that pip is not told to bring, see pyproject.toml
             raise
-        from hub.errors import MissingDependencyError, to_install
+        from hub.errors import no_paddle
 
-        hint = f"{to_install('paddlepaddle')}, or paddlepaddle-gpu for a GPU"
-        raise MissingDependencyError("paddle is not installed", hint=hint) from error
+        raise no_paddle() from error
     value = module if attribute is None else getattr(module, attribute)
     globals()[name] = value
     return value

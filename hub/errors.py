@@ -138,6 +138,12 @@ def to_install(*packages: str) -> str:
     return f"pip install {' '.join(shlex.quote(versions.get(name, name)) for name in packages)}"
 
 
+def no_paddle() -> MissingDependencyError:
+    """Give the error for a machine without paddle: the one dependency that pip is not told to bring."""
+    hint = f"{to_install('paddlepaddle')}, or paddlepaddle-gpu for a GPU"
+    return MissingDependencyError("paddle is not installed", hint=hint)
+
+
 def one_of(what: str, name: object, known: Iterable[str]) -> UsageError:
     """Give the error for a name that is none of the known ones: what was given, what is allowed, the nearest."""
     allowed = sorted(known)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO, cast
 
 from hub.cli.output import ClosedOutput, Talk, say, write
-from hub.errors import HubError, MissingDependencyError, StorageError, UsageError, one_of, to_install
+from hub.errors import HubError, StorageError, UsageError, no_paddle, one_of
 
 # The command `a-b` is the module hub.cli.a_b, imported only when somebody asks for it.
 COMMANDS = {
@@ -68,8 +68,7 @@ def _run(words: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name != "paddle":  # the one dependency that pip is not told to bring, see pyproject.toml
             raise
-        hint = f"{to_install('paddlepaddle')}, or paddlepaddle-gpu for a GPU"
-        return _report(MissingDependencyError("paddle is not installed", hint=hint))
+        return _report(no_paddle())
     except FileNotFoundError:
         try:
             os.getcwd()
