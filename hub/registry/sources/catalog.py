@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hub import settings
 from hub._version import __version__
@@ -23,9 +22,6 @@ from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, Summary
 from hub.registry.sources.progress import progress_bar, steps
 from hub.registry.strict import Place, load_json
 from hub.registry.workspace import check_space, working
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
