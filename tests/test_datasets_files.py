@@ -86,10 +86,27 @@ def test_what_systems_leave_in_folders_is_not_seen_and_other_files_are_counted(t
     assert train.problems == ()
 
 
-@pytest.mark.parametrize("name", ["valid", "val", "Validation", "dev"])
-def test_folders_named_train_valid_test_are_splits_that_share_labels(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("train", "name", "test"),
+    [
+        ("train", "valid", "test"),
+        ("train", "val", "test"),
+        ("train", "Validation", "test"),
+        ("train", "dev", "Test"),
+        ("training", "validation", "testing"),
+        ("Training", "valid", "Test"),
+    ],
+)
+def test_folders_named_train_valid_test_are_splits_that_share_labels(
+    tmp_path: Path, train: str, name: str, test: str
+) -> None:
     write_images(
-        tmp_path, "train/a/1.png", "train/b/1.png", f"{name}/b/2.png", "test/a/3.png", ".cache/x/1.png"
+        tmp_path,
+        f"{train}/a/1.png",
+        f"{train}/b/1.png",
+        f"{name}/b/2.png",
+        f"{test}/a/3.png",
+        ".cache/x/1.png",
     )
     splits = load(str(tmp_path))
     assert [table(each) for each in splits] == [
@@ -102,9 +119,45 @@ def test_folders_named_train_valid_test_are_splits_that_share_labels(tmp_path: P
     assert splits.valid.counts() == {"a": 0, "b": 1}
 
 
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    write_images(tmp_path, "bus/1.png", "car/1.png", "train/1.png")
-    assert load(tmp_path).train.labels == ("bus", "car", "train")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("bus", "car", "train"),
+        ("bullet_train", "freight-train", "steam train"),
+        ("beaker", "bus", "car", "test_tube", "train"),
+        ("detrain", "latest", "training wheels"),
+    ],
+)
+def test_a_class_may_be_called_train(tmp_path: Path, names: tuple[str, ...]) -> None:
+    write_images(tmp_path, *(f"{name}/1.png" for name in names))
+    assert load(tmp_path).train.labels == names
+
+
+@pytest.mark.parametrize("kind", ["pictures", "unlabelled"])
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("train", "test1"), "test1 and train"),
+        (("seg_train", "seg_test", "seg_pred"), "seg_test and seg_train"),
+        (("train", "val", "train_extra"), "train, train_extra and val"),
+        (("Train", "train2"), "Train and train2"),
+        (("train-images", "test-images", "more"), "test-images and train-images"),
+    ],
+)
+def test_folders_that_may_be_parts_are_not_taken_for_classes(
+    tmp_path: Path, kind: str, names: tuple[str, ...], said: str
+) -> None:
+    write_images(tmp_path, *(f"{name}/{label}/1.png" for name in names for label in "ab"))
+    with pytest.raises(DataError, match=f"{said}: are these parts or classes") as caught:
+        load(tmp_path, kind)
+    assert "call folders of parts train, valid and test" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["pictures", "unlabelled"])
+def test_parts_without_one_to_learn_from_are_refused(tmp_path: Path, kind: str) -> None:
+    write_images(tmp_path, *(f"{name}/{label}/1.png" for name in ("val", "testing") for label in "ab"))
+    with pytest.raises(DataError, match="expected a part called train, found valid and test alone"):
+        load(tmp_path, kind)
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:

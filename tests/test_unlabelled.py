@@ -73,14 +73,27 @@ def test_a_fifth_is_held_out_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert prepare_unlabelled(tmp_path, valid=False).valid is None
 
 
-def test_folders_named_for_the_parts_are_the_parts(tmp_path: Path) -> None:
-    write(tmp_path / "train", 3)
-    write(tmp_path / "val", 2, first=10)
-    write(tmp_path / "test", 1, first=20)
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("training", "validation", "testing")])
+def test_folders_named_for_the_parts_are_the_parts(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for number, (name, count) in enumerate(zip(names, (3, 2, 1), strict=True)):
+        write(tmp_path / name, count, first=10 * number)
     parts = prepare_unlabelled(tmp_path)
     assert (len(parts.train), len(parts.valid), len(parts.test)) == (3, 2, 1)  # type: ignore[arg-type]
     assert "3 pictures for train, 2 pictures for valid, 1 picture for test" in parts.describe()
     assert len(prepare_unlabelled_evaluation(tmp_path)) == 1
+
+
+def test_pictures_beside_a_folder_called_train_are_for_training_too(tmp_path: Path) -> None:
+    write(tmp_path / "train", 2)
+    assert len(load_pictures(write(tmp_path, 1, first=5))) == len(load(tmp_path, "unlabelled").train) == 3
+
+
+def test_parts_of_which_none_is_for_training_can_be_measured_on(tmp_path: Path) -> None:
+    write(tmp_path / "val", 3)
+    write(tmp_path / "test", 1, first=10)
+    assert len(prepare_unlabelled_evaluation(tmp_path)) == 1
+    with pytest.raises(DataError, match="expected a part called train, found valid and test alone"):
+        prepare_unlabelled(tmp_path)
 
 
 def test_greyscale_pictures_are_counted_and_refused_or_left_out(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,8 +25,15 @@ from hub.datasets.texts import TextRows, is_frame, read_frame
 from hub.datasets.words import TaggedDataset, read_tagged, read_tagged_object
 from hub.errors import DataError, UsageError, did_you_mean
 
-ROLES = {"train": ("train",), "valid": ("valid", "val", "validation", "validate", "dev"), "test": ("test",)}
+ROLES = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation", "validate", "dev"),
+    "test": ("test", "testing"),
+}
 """The names under which the parts of a data set are found, as folders, list files and tables."""
+_NAMES = "|".join(name for names in ROLES.values() for name in names)
+_LIKE_A_PART = re.compile(rf"(?:.*[\W\d_])?({_NAMES})|({_NAMES})[\W\d_].*", re.DOTALL)
+"""seg_train, test1, train-images: what people call parts besides."""
 WITHOUT_LABELS = ("masks", "unlabelled")
 """The data that `load` reads besides `KINDS`: no sample has a label, but a mask or nothing."""
 LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -261,7 +269,6 @@ def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     """Say how a folder is read and which of its entries are train, valid and test."""
     entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name)]
     files = {entry.name.lower(): Path(entry.path) for entry in entries if entry.is_file()}
-    folders = {entry.name.lower(): Path(entry.path) for entry in entries if entry.is_dir()}
     if kind is SOUNDS and is_esc50(folder):
         return "folder of ESC-50", {}
     forms = {
@@ -272,19 +279,63 @@ def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     if kind is TAGGED:
         forms = {"file of tagged words": list(words.SUFFIXES)}
     for form, endings in forms.items():
-        found = _roles(files, endings)
+        found = roles_among(files, endings)
         if "train" in found:
             return form, found
     if not kind.suffixes:
         seen = ", ".join(sorted(files)[:10]) or "no file"
         raise DataError(f"{folder}: expected train.tsv, train.txt or the like, found {seen}")
-    found = _roles(folders, [""])
-    if "train" in found and (len(found) > 1 or len(folders) == 1):
+    if found := part_folders(folder):
+        require_train(found, folder)
         return "folder", found
     return "folder", {"train": folder}
 
 
-def _roles(among: dict[str, Path], endings: Iterable[str]) -> dict[str, Path]:
+def part_folders(folder: Path) -> dict[str, Path]:
+    """Give the folders in a folder that are its parts, by role; {} where they are something else, such as classes.
+
+    A single one named for a part may be a class among others: bus, car, train. Raises DataError where several are named
+    for parts, but not so that it is clear which is which: train and test1.
+    """
+    entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name) and entry.is_dir()]
+    folders = {entry.name.lower(): Path(entry.path) for entry in entries}
+    found = roles_among(folders, [""])
+    alike = {name: role for name in folders if (role := _role_like(name)) is not None}
+    if len(alike) == len(found) and (len(found) > 1 or (len(folders) == 1 and "train" in found)):
+        return found
+    several = len(set(alike.values())) > 1 or (found and len(alike) == len(folders) > 1)
+    if several and 2 * len(alike) >= len(folders):
+        names = sorted(folders[name].name for name in alike)
+        raise DataError(
+            f"{folder}: {', '.join(names[:-1])} and {names[-1]}: are these parts or classes?",
+            hint="call folders of parts train, valid and test, and move what is none of them elsewhere; "
+            "classes of such names can be said in a list file or a table",
+        )
+    return {}
+
+
+def _role_like(name: str) -> str | None:
+    """Give the role that a name in small letters begins or ends with, next to a blank, a mark or a digit."""
+    match = _LIKE_A_PART.fullmatch(name)
+    word = match and (match[1] or match[2])
+    return next((role for role, names in ROLES.items() if word in names), None)
+
+
+def require_train(parts: Mapping[str, Any], source: object) -> None:
+    """Raise DataError for parts by role of which none is to be learnt from."""
+    if "train" not in parts:
+        where = source if isinstance(source, str | os.PathLike) else type(source).__name__
+        raise DataError(
+            f"{where}: expected a part called train, found {' and '.join(parts)} alone",
+            hint="add train, or give the data of one part by itself",
+        )
+
+
+def roles_among(among: Mapping[str, Path], endings: Iterable[str]) -> dict[str, Path]:
+    """Give those of files or folders, by name in small letters, that are parts, by role.
+
+    Raises DataError for two of one role.
+    """
     found: dict[str, Path] = {}
     for role, names in ROLES.items():
         paths = [among[name + ending] for ending in endings for name in names if name + ending in among]

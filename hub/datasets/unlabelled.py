@@ -17,7 +17,7 @@ from hub.datasets.folders import is_litter
 from hub.datasets.images import SUFFIXES
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
-from hub.datasets.sources import ROLES
+from hub.datasets.sources import ROLES, part_folders, require_train
 from hub.datasets.splits import Splits, split_at_random
 from hub.datasets.summary import list_suffixes, several
 from hub.errors import DataError, UsageError, did_you_mean
@@ -77,12 +77,15 @@ def prepare_unlabelled(
     `probe` refuses (a greyscale picture where colours are to be learnt), or with on_bad="skip" leaves them out.
     """
     parts = _parts(train)
+    require_train(parts, train)
     for role, given in (("valid", valid), ("test", test)):
         if given is False:
             parts.pop(role, None)
         elif given is not None:
             own = _parts(given)
-            parts[role] = own.get(role, own["train"])
+            if role not in own:
+                require_train(own, given)
+            parts[role] = own[role if role in own else "train"]
     checked, notes = _checked(parts, on_bad=on_bad, workers=workers, probe=probe)
     whole: Dataset = checked["train"]
     chosen: Dataset | None = checked.get("valid")
@@ -116,6 +119,7 @@ class PreparedPictures(Prepared):
 def load_unlabelled(source: Any) -> Splits:
     """Give the pictures of a source by part, as `prepare_unlabelled` takes it. Raises DataError."""
     parts = _parts(source)
+    require_train(parts, source)
     return Splits(parts.pop("train"), **parts)
 
 
@@ -139,13 +143,10 @@ def _parts(source: Any) -> dict[str, Pictures]:
     """Give the parts of a source: its own, those that folders of a folder are named for, or all of it as train."""
     if isinstance(source, Splits):
         return {role: load_pictures(part) for role, part in source._asdict().items() if part is not None}
-    if isinstance(source, str | os.PathLike) and os.path.isdir(folder := os.path.expanduser(source)):
-        inside = {entry.name.lower(): Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()}
-        found = {
-            role: inside[name] for role, names in ROLES.items() for name in names[::-1] if name in inside
-        }
-        if "train" in found and len(found) > 1:
-            return {role: load_pictures(part) for role, part in found.items()}
+    is_path = isinstance(source, str | os.PathLike)
+    found = part_folders(path) if is_path and os.path.isdir(path := Path(os.path.expanduser(source))) else {}
+    if len(found) > 1:
+        return {role: load_pictures(part) for role, part in found.items()}
     return {"train": load_pictures(source)}
 
 
