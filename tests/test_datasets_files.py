@@ -160,6 +160,21 @@ def test_parts_without_one_to_learn_from_are_refused(tmp_path: Path, kind: str) 
         load(tmp_path, kind)
 
 
+def test_lists_beside_the_classes_say_what_is_not_for_training(tmp_path: Path) -> None:
+    write_images(tmp_path, *(f"{label}/{n} x.png" for label in "ab" for n in range(4)))
+    write(tmp_path / "validation_list.txt", "a/0 x.png\nb/0 x.png\n\n")
+    write(tmp_path / "testing_list.txt", "./a/1 x.png 0\nb/9.png\n")
+    splits = load(tmp_path)
+    assert [[name for name, _ in table(part)] for part in splits] == [
+        ["2 x.png", "3 x.png", "1 x.png", "2 x.png", "3 x.png"],
+        ["0 x.png", "0 x.png"],
+        ["1 x.png"],
+    ]
+    assert problems(splits.train) == [
+        f"{tmp_path / 'testing_list.txt'}, row 2: missing file 'b/9.png' (expected a file of a class in {tmp_path})"
+    ]
+
+
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
     write_images(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a", target_is_directory=True)

@@ -54,6 +54,18 @@ def test_a_folder_per_class_takes_sounds_and_passes_over_the_rest(tmp_path: Path
     assert train.kind is SOUNDS
 
 
+def test_the_parts_of_speech_commands_are_those_of_its_lists(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{word}/{n}.wav" for word in ("no", "yes") for n in range(3)))
+    touch(tmp_path, "_background_noise_/running_tap.wav", "_background_noise_/README.md")
+    text(tmp_path / "validation_list.txt", "yes/0.wav\nno/0.wav\n")
+    text(tmp_path / "testing_list.txt", "yes/1.wav\nno/1.wav\n")
+    found = load(tmp_path, "sounds")
+    assert names(found.train) == [("2.wav", "no"), ("2.wav", "yes")]
+    assert names(found.valid) == [("0.wav", "yes"), ("0.wav", "no")]
+    assert names(found.test) == [("1.wav", "yes"), ("1.wav", "no")]
+    assert "1 _background_noise_ .wav file" in found.describe()
+
+
 def test_messages_speak_of_sounds(tmp_path: Path) -> None:
     touch(tmp_path / "pictures", "dog/1.jpg")
     with pytest.raises(DataError, match=r"1 folder, 1 \.jpg file, no sounds") as caught:

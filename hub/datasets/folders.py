@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hub.datasets.base import Origin, Problem, Rows
-from hub.datasets.kinds import PICTURES, Kind
+from hub.datasets.kinds import PICTURES, SOUNDS, Kind
 from hub.datasets.summary import list_suffixes, several
+from hub.datasets.textfiles import read_text
 from hub.errors import DataError
 
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 """What macOS, Windows and network disks leave in folders, besides hidden files."""
+NO_CLASS = "_background_noise_"
+"""Of Speech Commands: minutes of noise to mix with its words."""
 
 
 def is_litter(name: str) -> bool:
@@ -33,7 +36,9 @@ def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if is_litter(entry.name):
             continue
-        if entry.is_dir():
+        if kind is SOUNDS and entry.name == NO_CLASS and entry.is_dir():
+            ignored.update(f"{NO_CLASS} {_suffix(each.name)}" for each in _files_below(entry.path, []))
+        elif entry.is_dir():
             classes.append(entry)
         elif _suffix(entry.name) in kind.suffixes:
             loose.append(entry.path)
@@ -59,6 +64,29 @@ def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
         detail = f"expected the {kind.word} inside a folder named after its class"
         rows.problems += [Problem("no class", Origin(path), detail=detail) for path in loose]
     return rows
+
+
+def part_by_lists(rows: Rows, lists: Mapping[str, Path]) -> dict[str, Rows]:
+    """Give the parts of a folder of classes: files of it that are in a list are that part, and all others train.
+
+    A list beside the classes has a path a line, as in Speech Commands, which may have a class number behind it. A line
+    that names no file of a class is a problem.
+    """
+    numbers = {os.path.normpath(path): k for k, path in enumerate(rows.paths) if path is not None}
+    chosen: dict[str, list[int]] = {role: [] for role in lists}
+    for role, path in lists.items():
+        for number, line in enumerate(read_text(path, rows.problems).splitlines(), 1):
+            text = line.strip()
+            tried = (os.path.normpath(path.parent / each) for each in (text, *text.rsplit(maxsplit=1)[:1]))
+            k = next((numbers[each] for each in tried if each in numbers), None)
+            if k is not None:
+                chosen[role].append(k)
+            elif text:
+                detail = f"expected a file of a class in {path.parent}"
+                rows.problems.append(Problem("missing file", Origin(str(path), number), text, detail))
+    listed = {k for found in chosen.values() for k in found}
+    train = [k for k in range(len(rows.paths)) if k not in listed]
+    return {role: rows.part(found) for role, found in {"train": train, **chosen}.items()}
 
 
 def _inputs_below(top: str, kind: Kind, problems: list[Problem]) -> tuple[list[str], Counter[str]]:

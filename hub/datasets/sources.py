@@ -13,7 +13,7 @@ from typing import Any
 
 from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
-from hub.datasets.folders import is_litter, read_folder
+from hub.datasets.folders import is_litter, part_by_lists, read_folder
 from hub.datasets.kinds import PICTURES, RATED_TEXTS, SOUNDS, TAGGED, TEXTS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
@@ -232,6 +232,8 @@ def _read_path(
         if form == "folder of ESC-50":
             fold = of_sounds.take("fold")
             return read_esc50(path, fold=TEST_FOLD if fold is None else fold)
+        if form == "folder with lists":
+            return part_by_lists(read_folder(parts.pop("train"), kind), parts)
         rate = of_sounds.take("rate") if form == "file of arrays" else None
         readers: dict[str, Callable[[Path], Rows]] = {
             "file of tagged words": lambda part: read_tagged(part, columns),
@@ -288,7 +290,8 @@ def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     if found := part_folders(folder):
         require_train(found, folder)
         return "folder", found
-    return "folder", {"train": folder}
+    lists = roles_among(files, ["_list.txt"])
+    return "folder with lists" if lists else "folder", {**lists, "train": folder}
 
 
 def part_folders(folder: Path) -> dict[str, Path]:
