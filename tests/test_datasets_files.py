@@ -153,6 +153,18 @@ def test_folders_that_may_be_parts_are_not_taken_for_classes(
     assert "call folders of parts train, valid and test" in caught.value.hint
 
 
+def test_frames_and_mappings_of_labelled_pictures_are_taken() -> None:
+    frame = pytest.importorskip("pandas").DataFrame({"path": ["a.png", "b.png"], "label": ["x", "y"]})
+    splits = load({"training": frame, "validation": frame[:1]})
+    assert [table(part) for part in (splits.train, splits.valid)] == [
+        [("a.png", "x"), ("b.png", "y")],
+        [("a.png", "x")],
+    ]
+    assert load(frame).train.name == "DataFrame"
+    with pytest.raises(DataError, match="dict: expected a part called train, found test alone"):
+        load({"test": frame})
+
+
 @pytest.mark.parametrize("kind", ["pictures", "unlabelled"])
 def test_parts_without_one_to_learn_from_are_refused(tmp_path: Path, kind: str) -> None:
     write_images(tmp_path, *(f"{name}/{label}/1.png" for name in ("val", "testing") for label in "ab"))

@@ -67,7 +67,21 @@ def split_folders(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("layout", [folders, voc, lists, split_folders])
+def ade20k(root: Path) -> Path:
+    for n in range(5):
+        part = "training" if n < 4 else "validation"
+        write(root, f"p{n}", n, f"images/{part}", f"annotations/{part}")
+    (root / "labels.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    return root
+
+
+def parts_of_two_names(root: Path) -> Path:
+    (split_folders(root) / "annotations" / "val").rename(root / "annotations" / "Validation")
+    (root / ".ipynb_checkpoints").mkdir()
+    return root
+
+
+@pytest.mark.parametrize("layout", [folders, voc, lists, split_folders, ade20k, parts_of_two_names])
 def test_every_layout_gives_the_same_pairs(layout: object, tmp_path: Path) -> None:
     found = prepare_masks(layout(tmp_path))  # type: ignore[operator]
     assert found.valid is not None
@@ -82,7 +96,8 @@ def test_every_layout_gives_the_same_pairs(layout: object, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("layout", "kind"), [(folders, None), (split_folders, None), (lists, "masks"), (voc, "masks")]
+    ("layout", "kind"),
+    [(folders, None), (split_folders, None), (parts_of_two_names, None), (lists, "masks"), (voc, "masks")],
 )
 def test_load_reads_masks_as_finetune_does(layout: Any, kind: str | None, tmp_path: Path) -> None:
     given = load(layout(tmp_path), kind)
@@ -100,6 +115,42 @@ def test_load_reads_masks_as_finetune_does(layout: Any, kind: str | None, tmp_pa
         assert one.counts() == other.counts()
     assert "pictures; pixels: ground 3" in given.describe()
     assert given.train.check().dropped == ()
+
+
+def test_pictures_beside_the_folders_of_parts_are_left_out_with_a_note(tmp_path: Path) -> None:
+    write(split_folders(tmp_path), "p5", 5, "images", "annotations")
+    write(tmp_path, "train", 6, "images", "annotations")
+    picture_and_mask(7)[0].save(tmp_path / "images" / "val" / "p4.png")
+    for source in (tmp_path, load(tmp_path)):
+        described = prepare_masks(source, on_bad="skip").describe()
+        assert "2 of 8 pictures are in none of train, val, and were left out" in described
+    assert "were left out" not in prepare_masks(split_folders(tmp_path / "more")).describe()
+
+
+@pytest.mark.parametrize("layout", ["images/test", "test/images", "test_list.txt"])
+def test_a_part_alone_is_measured_on_and_not_learnt_from(tmp_path: Path, layout: str) -> None:
+    pictures = "images" if layout.endswith(".txt") else layout
+    masks = pictures.replace("images", "masks")
+    write(tmp_path, "p0", 0, pictures, masks)
+    if layout.endswith(".txt"):
+        (tmp_path / layout).write_text("images/p0.jpg masks/p0.png", encoding="utf-8")
+    assert len(prepare_masks_evaluation(tmp_path, labels=NAMES)) == 1
+    for refused in (prepare_masks, lambda folder: load(folder, "masks")):
+        with pytest.raises(DataError, match="expected a part called train, found test alone"):
+            refused(tmp_path)
+    with pytest.raises(DataError, match="expected a part called train, found test alone"):
+        prepare_masks([picture_and_mask(n) for n in range(4)], valid=tmp_path)
+
+
+def test_a_mapping_names_the_parts(tmp_path: Path) -> None:
+    pairs = [picture_and_mask(n) for n in range(5)]
+    for names in (("train", "valid"), ("training", "val")):
+        given = dict(zip(names, (pairs[:3], pairs[3:]), strict=True))
+        for found in (load(given, "masks"), prepare_masks(given)):
+            assert [None if part is None else len(part) for part in (found.train, found.valid)] == [3, 2]
+    assert len(prepare_masks_evaluation({"test": pairs}, labels=NAMES)) == 5
+    with pytest.raises(DataError, match="dict: expected a part called train, found test alone"):
+        load({"test": pairs}, "masks")
 
 
 def test_load_holds_a_problem_of_a_mask_back_for_check(tmp_path: Path) -> None:

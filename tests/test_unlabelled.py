@@ -123,6 +123,26 @@ def test_lists_hold_paths_pictures_arrays_or_pairs(tmp_path: Path) -> None:
     assert str(listed.origin(1)) == f"{names}, row 3"
 
 
+def test_mappings_and_frames_of_pictures_are_taken(tmp_path: Path) -> None:
+    paths = sorted(str(path) for path in write(tmp_path, 5).iterdir())
+    frame = pytest.importorskip("pandas").DataFrame({"n": range(5), "image": paths}, index=[7] * 5)
+    for source in (frame, [{"n": n, "image": path} for n, path in enumerate(paths)]):
+        assert [str(sample.input) for sample in load(source, "unlabelled").train] == paths
+        assert len(prepare_unlabelled_evaluation(source)) == 5
+    given = {"train": paths[:3], "val": tmp_path, "test": frame[4:]}
+    parts = load(given, "unlabelled")
+    assert [None if part is None else len(part) for part in parts] == [3, 5, 1]
+    found = prepare_unlabelled({"training": paths[:3], "validation": paths[3:]})
+    assert (len(found.train), found.valid and len(found.valid)) == (3, 2)
+    for wrong, said in (
+        (frame[["n"]], "item 0: expected the key image, found n"),
+        ({"a": 1}, "item 0 of dict: KeyError: 0"),
+        ({"test": paths}, "dict: expected a part called train, found test alone"),
+    ):
+        with pytest.raises(DataError, match=said):
+            load(wrong, "unlabelled")
+
+
 def test_a_damaged_picture_is_named_and_a_repeat_is_a_repeat(tmp_path: Path) -> None:
     folder = write(tmp_path, 3)
     (folder / "broken.png").write_bytes(b"no picture")

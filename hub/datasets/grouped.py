@@ -89,7 +89,7 @@ class GroupedDataset(Dataset):
 
 def is_grouped(data: Any) -> bool:
     """Say whether data are several sets by name, and not one set or the parts of one: {"train": …, "test": …}."""
-    return isinstance(data, Mapping) and "train" not in data
+    return isinstance(data, Mapping) and not any(name in data for name in ROLES["train"])
 
 
 def prepare_grouped(

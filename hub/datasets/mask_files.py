@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hub.datasets.images import SUFFIXES
 from hub.datasets.kinds import PICTURES as OF_PICTURES
 from hub.datasets.mask import Mask, MaskPart, require_names
 from hub.datasets.objects import item_of
-from hub.datasets.sources import ROLES
+from hub.datasets.sources import ROLES, parts_in, records_of, roles_among
 from hub.datasets.tables import find_column, find_input
 from hub.datasets.textfiles import read_text
 from hub.errors import DataError, UsageError, did_you_mean
@@ -33,17 +33,19 @@ NAME_FILES = ("labels.txt", "label_list.txt", "class_names.txt", "classes.txt", 
 def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     """Give the parts of a source by role, and the class names that it lists."""
     if not isinstance(source, str | os.PathLike):
-        names = tuple(getattr(source, "labels", ()) or ())
+        given = parts_in(source)
+        first = next(iter(given.values()))
+        names = () if hasattr(first, "iloc") else tuple(getattr(first, "labels", ()) or ())
         if names:
             require_names(names, "labels")
-        return {"train": _from_object(source)}, names
+        return {role: _from_object(part) for role, part in given.items()}, names
     path = Path(os.path.expanduser(source))
     if os.path.isdir(path):  # unlike pathlib's, for a name that is too long it is False
         lists = {
             role: path / f"{name}{end}" for role, words in ROLES.items() for name in words
             for end in ("_list.txt", ".txt") if (path / f"{name}{end}").is_file()
         }  # fmt: skip
-        if "train" in lists:
+        if lists:
             return {role: _from_list(each) for role, each in lists.items()}, _names(path)
         return _from_folder(path)
     if not os.path.isfile(path):
@@ -97,22 +99,18 @@ def _from_list(path: Path) -> MaskPart:
 def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     """Read images/ and masks/, each with train/ and valid/ in it, or both in train/ and valid/, or just both."""
     inside = _folders(folder)
-    parts: dict[str, MaskPart] = {}
     pictures, masks = (next((inside[n] for n in names if n in inside), None) for names in (PICTURES, MASKS))
     if pictures is not None and masks is not None:
         if lists := _voc_lists(folder):
             return _from_voc(lists, pictures, masks), _names(folder)
-        for role, name in _role_folders(pictures):
-            other = _folders(masks).get(name)
-            if other is not None:
-                parts[role] = _paired(_folders(pictures)[name], other)
-        return parts or {"train": _paired(pictures, masks)}, _names(folder)
-    for role, name in _role_folders(folder):
-        below = _folders(inside[name])
+        return _by_roles(pictures, masks) or {"train": _paired(pictures, masks)}, _names(folder)
+    parts: dict[str, MaskPart] = {}
+    for role, place in roles_among(inside, [""]).items():
+        below = _folders(place)
         own = [next((below[n] for n in names if n in below), None) for names in (PICTURES, MASKS)]
         if own[0] is not None and own[1] is not None:
             parts[role] = _paired(own[0], own[1])
-    if "train" not in parts:
+    if not parts:
         found = ", ".join(sorted(inside)) or "no folder"
         raise DataError(
             f"{folder}: expected train_list.txt, or folders images and masks, found {found}",
@@ -121,35 +119,43 @@ def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     return parts, _names(folder)
 
 
+def _by_roles(pictures: Path, masks: Path) -> dict[str, MaskPart]:
+    """Pair the folders that are one part in both, by whichever names; a note counts the pictures elsewhere."""
+    those, others = (roles_among(_folders(folder), [""]) for folder in (pictures, masks))
+    parts = {role: _paired(those[role], others[role]) for role in those if role in others}
+    if parts:
+        names = [those[role].name for role in parts]
+        every = _by_name(pictures)
+        inside = tuple(f"{name}/" for name in names)
+        left = sum(len(paths) for name, paths in every.items() if not name.startswith(inside))
+        if left:
+            count = sum(map(len, every.values()))
+            note = f"{left:,} of {count:,} pictures are in none of {', '.join(names)}, and were left out"
+            next(iter(parts.values())).notes = (note,)
+    return parts
+
+
 def is_folder_of_masks(folder: Path) -> bool:
     """Say whether a folder, or each of train/ and the like in it, has pictures and masks alone, or VOC's lists."""
     if _voc_lists(folder):
         return True
     inside = _folders(folder)
-    parts = [inside[name] for _, name in _role_folders(folder)]
+    parts = roles_among(inside, [""]).values()
     if parts and len(parts) == len(inside):
         return all(map(_is_pair, parts))
     return _is_pair(folder)
 
 
 def _is_pair(folder: Path) -> bool:
-    names = [name for name in _folders(folder) if not is_litter(name)]
+    names = _folders(folder)
     return (
         len(names) == 2 and any(name in PICTURES for name in names) and any(name in MASKS for name in names)
     )
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    return {entry.name.lower(): Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()}
-
-
-def _role_folders(folder: Path) -> Iterator[tuple[str, str]]:
-    inside = _folders(folder)
-    for role, names in ROLES.items():
-        for name in names:
-            if name in inside:
-                yield role, name
-                break
+    entries = [entry for entry in os.scandir(folder) if entry.is_dir() and not is_litter(entry.name)]
+    return {entry.name.lower(): Path(entry.path) for entry in entries}
 
 
 def _voc_lists(folder: Path) -> dict[str, Path]:
@@ -251,7 +257,7 @@ def _from_object(source: Any) -> MaskPart:
     """
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(source, np.ndarray):
         raise UsageError(f"expected a path or (picture, mask) pairs, found {type(source).__name__}")
-    items = source.to_dict("records") if hasattr(source, "iloc") and hasattr(source, "columns") else source
+    items = records_of(source)
 
     def pair(number: int) -> tuple[Any, Any]:
         return _pair(item_of(items, number), number)

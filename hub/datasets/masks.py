@@ -27,7 +27,7 @@ from hub.datasets.mask import IGNORED, Mask, MaskPart
 from hub.datasets.mask_files import read
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
-from hub.datasets.sources import ROLES
+from hub.datasets.sources import ROLES, part_for, require_train
 from hub.datasets.splits import Splits, split_at_random
 from hub.errors import DataError, UsageError, did_you_mean
 from hub.transforms.image import FORMATS, orientation
@@ -105,6 +105,7 @@ def load_masks(source: Any, *, labels: Sequence[str] | None = None) -> Splits:
     read at all, and UsageError for a dataset of something else.
     """
     parts, names = _read(source)
+    require_train(parts, source)
     if labels and names:
         parts = {role: _renumbered(part, names, labels) for role, part in parts.items()}
     found = _examined(parts, labels or names or _counted(parts["train"]))
@@ -128,12 +129,13 @@ def prepare_masks(
     no class), or with on_bad="skip" leaves those pictures out.
     """
     parts, names = _read(train)
+    require_train(parts, train)
     for role, given in (("valid", valid), ("test", test)):
         if given is False:
             parts.pop(role, None)
         elif given is not None:
             own, own_names = _read(given)
-            part = own.get(role, own["train"])
+            part = part_for(role, own, given)
             parts[role] = _renumbered(part, own_names, names) if own_names and names else part
     labels = names or _counted(parts["train"])
     checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe)
@@ -343,7 +345,7 @@ def _read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
         parts = {role: part.part() for role, part in source._asdict().items() if part is not None}
         return parts, source.train.labels
     parts, names = read(source)
-    broken = broken_names(replace(parts["train"].rows, labels=names))
+    broken = broken_names(replace(next(iter(parts.values())).rows, labels=names))
     if broken:
         raise DataError(str(broken[0]))
     return parts, names

@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
@@ -36,6 +36,7 @@ _LIKE_A_PART = re.compile(rf"(?:.*[\W\d_])?({_NAMES})|({_NAMES})[\W\d_].*", re.D
 """seg_train, test1, train-images: what people call parts besides."""
 WITHOUT_LABELS = ("masks", "unlabelled")
 """The data that `load` reads besides `KINDS`: no sample has a label, but a mask or nothing."""
+T = TypeVar("T")
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 ARRAYS = ".npz"
 TEXT_TABLE = ".txt"
@@ -112,7 +113,9 @@ def load(
     if isinstance(source, str | os.PathLike):
         rows = _read_path(Path(os.path.expanduser(source)), kind, columns, given, of_sounds)
     else:
-        rows = {role: _read_object(part, kind, columns, given) for role, part in _parts_in(source).items()}
+        parts = parts_in(source)
+        require_train(parts, source)
+        rows = {role: _read_object(part, kind, columns, given) for role, part in parts.items()}
     of_sounds.refuse_unused()
     make = TaggedDataset if kind is TAGGED else RatedDataset if kind.is_rated else Dataset
     if kind in (TEXTS, RATED_TEXTS):
@@ -150,11 +153,17 @@ def _load_without_labels(source: Any, kind: str, labels: Sequence[str] | None, g
     return load_masks(source, labels=labels) if kind == "masks" else load_unlabelled(source)
 
 
-def _parts_in(source: Any) -> dict[str, Any]:
+def parts_in(source: Any) -> dict[str, Any]:
     """Give the parts of a mapping that names them, such as a `datasets.DatasetDict`; any other object is train."""
-    if not isinstance(source, Mapping) or "train" not in source:
+    if not isinstance(source, Mapping):
         return {"train": source}
-    return {role: source[name] for role, names in ROLES.items() for name in names[::-1] if name in source}
+    found = {role: source[name] for role, names in ROLES.items() for name in names[::-1] if name in source}
+    return found or {"train": source}
+
+
+def records_of(source: Any) -> Any:
+    """Give the rows of a pandas frame as a list of mappings, and any other object as it is."""
+    return source.to_dict("records") if hasattr(source, "iloc") and hasattr(source, "columns") else source
 
 
 def _read_object(source: Any, kind: Kind, columns: Columns, given: list[str]) -> Rows:
@@ -164,7 +173,9 @@ def _read_object(source: Any, kind: Kind, columns: Columns, given: list[str]) ->
         _refuse_options(given, type(source).__name__)
     if kind.is_rated:
         return read_rated_object(source, columns, kind, is_frame=is_frame(source))
-    return read_tagged_object(source, columns) if kind is TAGGED else read_object(source, kind)
+    if kind is TAGGED:
+        return read_tagged_object(source, columns)
+    return replace(read_object(records_of(source), kind), name=type(source).__name__)
 
 
 def _require_options_of(kind: Kind, *, path_column: Any, text_column: Any, encoding: str | None) -> None:
@@ -332,6 +343,13 @@ def require_train(parts: Mapping[str, Any], source: object) -> None:
             f"{where}: expected a part called train, found {' and '.join(parts)} alone",
             hint="add train, or give the data of one part by itself",
         )
+
+
+def part_for(role: str, parts: Mapping[str, T], source: object) -> T:
+    """Give the part of a role from data given for it, or else all of the data. Raises DataError for others alone."""
+    if role not in parts:
+        require_train(parts, source)
+    return parts[role if role in parts else "train"]
 
 
 def roles_among(among: Mapping[str, Path], endings: Iterable[str]) -> dict[str, Path]:

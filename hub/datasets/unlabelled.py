@@ -1,11 +1,11 @@
-"""Pictures without labels: any folder of them, with all its folders, or any list of paths, pictures or arrays."""
+"""Pictures without labels: any folder of them, with all its folders, a list of paths, pictures or arrays, a frame."""
 
 from __future__ import annotations
 
 import copy
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from PIL import Image
 from hub.datasets.base import Dataset, Rows, Sample
 from hub.datasets.folders import is_litter
 from hub.datasets.images import SUFFIXES
+from hub.datasets.kinds import PICTURES
+from hub.datasets.objects import item_of
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
-from hub.datasets.sources import ROLES, part_folders, require_train
+from hub.datasets.sources import ROLES, part_folders, part_for, parts_in, records_of, require_train
 from hub.datasets.splits import Splits, split_at_random
 from hub.datasets.summary import list_suffixes, several
+from hub.datasets.tables import find_input
 from hub.errors import DataError, UsageError, did_you_mean
 
 
@@ -82,10 +85,7 @@ def prepare_unlabelled(
         if given is False:
             parts.pop(role, None)
         elif given is not None:
-            own = _parts(given)
-            if role not in own:
-                require_train(own, given)
-            parts[role] = own[role if role in own else "train"]
+            parts[role] = part_for(role, _parts(given), given)
     checked, notes = _checked(parts, on_bad=on_bad, workers=workers, probe=probe)
     whole: Dataset = checked["train"]
     chosen: Dataset | None = checked.get("valid")
@@ -136,7 +136,7 @@ def load_pictures(source: Any) -> Pictures:
         raise UsageError(
             f"expected a folder, a list file or a list of pictures, found {type(source).__name__}"
         )
-    return _from_items(type(source).__name__, source)
+    return _from_items(type(source).__name__, records_of(source))
 
 
 def _parts(source: Any) -> dict[str, Pictures]:
@@ -147,7 +147,7 @@ def _parts(source: Any) -> dict[str, Pictures]:
     found = part_folders(path) if is_path and os.path.isdir(path := Path(os.path.expanduser(source))) else {}
     if len(found) > 1:
         return {role: load_pictures(part) for role, part in found.items()}
-    return {"train": load_pictures(source)}
+    return {role: load_pictures(part) for role, part in parts_in(source).items()}
 
 
 def _from_folder(folder: Path) -> Pictures:
@@ -206,14 +206,14 @@ def _listed(folder: Path, text: str) -> Path:
 
 
 def _from_items(name: str, items: Any) -> Pictures:
-    """Take a list of inputs, or of samples and (input, label) pairs whose labels are passed over."""
+    """Take a list of inputs, or of samples, (input, label) pairs and mappings of which nothing else is looked at."""
 
     def fetch(number: int) -> Image.Image | np.ndarray:
-        return _input(items[number])
+        return _input(items, number)
 
     rows = Rows(name, numbers=list(range(len(items))), fetch=fetch)
     for number in range(len(items)):
-        given = _input(items[number])
+        given = _input(items, number)
         if not isinstance(given, str | os.PathLike | Image.Image | np.ndarray):
             raise DataError(
                 f"item {number}: expected a path, a PIL picture or an array, found {type(given).__name__}"
@@ -224,9 +224,15 @@ def _from_items(name: str, items: Any) -> Pictures:
     return Pictures(rows)
 
 
-def _input(item: Any) -> Any:
+def _input(items: Any, number: int) -> Any:
+    item = item_of(items, number)
     if isinstance(item, Sample):
         return item.input
+    if isinstance(item, Mapping):
+        found = find_input(PICTURES, item)
+        if not found:
+            raise DataError(f"item {number}: expected the key image, found {', '.join(map(str, item))}")
+        return item[found[0]]
     return item[0] if isinstance(item, tuple) else item
 
 
