@@ -659,6 +659,12 @@ def test_masks_of_0_and_255_say_what_to_do() -> None:
     numbers = (np.asarray(mask) > 0).astype(np.uint8) * 255
     with pytest.raises(DataError, match="should be saved as 0 and 1"):
         prepare_masks([(picture, numbers)] * 2, valid=False)
+    pairs = [(picture, numbers), (picture, numbers), (picture, numbers[1:])]
+    with pytest.raises(DataError, match="size of mask"):
+        prepare_masks(pairs, valid=False)
+    named = load(pairs, "masks", labels=["ground", "ink"])
+    with pytest.raises(DataError, match="found only 'ground'"):
+        prepare_masks(named, valid=False, on_bad="skip")
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def _checked(
     found = _examined(parts, labels, workers=workers)
     known = [problem for part in found.values() for problem in part.problems]
     present = [label for label, count in found["train"].counts().items() if count]
-    if len(present) == 1 and not known:
+    if len(present) == 1 and (not known or on_bad == "skip"):
         raise DataError(
             f"{found['train'].name}: expected pixels of two classes at least, found only {present[0]!r}",
             hint="255 marks pixels without a class: a mask of 0 and 255 should be saved as 0 and 1",
