@@ -689,6 +689,23 @@ def test_values_of_masks_that_leave_most_classes_empty_are_noted(
         assert len(text) < 800
 
 
+def test_palettes_that_give_a_number_several_colours_are_noted(tmp_path: Path) -> None:
+    for n, colour in enumerate([(255, 0, 0), (255, 0, 0), (0, 255, 0)]):
+        picture, _ = picture_and_mask(n)
+        drawn = Image.new("RGB", picture.size)
+        drawn.paste(colour, (2, 2, 6, 6))
+        for where, what in (("images", picture), ("masks", drawn.quantize(2))):
+            (tmp_path / where).mkdir(exist_ok=True)
+            what.save(tmp_path / where / f"{n}.png")
+    [note] = prepare_masks(tmp_path, valid=False).notes
+    assert f"{tmp_path / 'images' / '2.png'}: the number counts and not the colour" in note
+    assert note.startswith("class 0 is #ff0000 in the mask of ")
+    assert "and #00ff00 in that of" in note
+    (tmp_path / "images" / "2.png").unlink()
+    (tmp_path / "masks" / "2.png").unlink()
+    assert prepare_masks(tmp_path, valid=False).notes == ()
+
+
 def test_names_of_classes_that_occur_nowhere_are_no_mistake(tmp_path: Path) -> None:
     path = coco(tmp_path, [{}, {"image_id": 1}], names=[f"thing {n}" for n in range(80)])
     found = prepare_masks(path, valid=False)

@@ -47,7 +47,11 @@ class Mask:
 
     def values(self) -> np.ndarray:
         """Give what is written in the mask, uint8 [H, W]. Raises OSError or ValueError for one that cannot be read."""
-        source = self.source
+        return self.read()[0]
+
+    def read(self) -> tuple[np.ndarray, list[int]]:
+        """Give `values` and the palette, red, green and blue of 0, then of 1 and so on; [] for a grey mask."""
+        source, palette = self.source, []
         if (
             isinstance(source, Path | Polygons)
             and (width := self.size[0]) * (height := self.size[1]) > MAX_PIXELS
@@ -55,7 +59,9 @@ class Mask:
             raise ValueError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
         if isinstance(source, Path):
             with _opened(source) as opened:
-                source = np.asarray(opened)
+                source, palette = np.asarray(opened), _palette(opened)
+        elif isinstance(source, Image.Image):
+            palette = _palette(source)
         array = np.asarray(source)
         if array.ndim == 3 and array.shape[2] in (3, 4) and (array[..., :3] == array[..., :1]).all():
             array = array[..., 0]  # a grey mask that was saved in colour
@@ -67,7 +73,7 @@ class Mask:
             )
         if array.dtype.kind not in "bui" or (array.size and (array.min() < 0 or array.max() > IGNORED)):
             raise ValueError(f"expected whole numbers from 0 to 255, found {array.dtype} up to {array.max()}")
-        return array.astype(np.uint8)
+        return array.astype(np.uint8), palette
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         found = np.array(self.table, np.uint8)[self.values()]
@@ -84,6 +90,10 @@ def _opened(path: Path) -> Image.Image:
         if form not in (None, *FORMATS):
             found = f"a {form}, which may change values: save masks as PNG"
         raise ValueError(f"expected one of {', '.join(FORMATS)}, found {found}") from None
+
+
+def _palette(picture: Image.Image) -> list[int]:
+    return (picture.getpalette() or []) if picture.mode == "P" else []
 
 
 Shape = tuple[int, np.ndarray]

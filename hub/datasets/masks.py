@@ -22,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from hub.datasets.base import Dataset, Problem, Sample, broken_names
+from hub.datasets.base import Dataset, Origin, Problem, Sample, broken_names
 from hub.datasets.mask import IGNORED, Mask, MaskPart
 from hub.datasets.mask_files import read
 from hub.datasets.preflight import check
@@ -53,6 +53,9 @@ class Masks(Dataset):
         numbers = [first.setdefault(mask.file or f"item {n}", n) for n, mask in enumerate(part.masks)]
         self._targets = np.array(numbers, np.int64)
         self._pixels = np.zeros((len(part.masks), len(self.labels)), np.int64)
+        self._colours: list[dict[int, str]] = [
+            {} for _ in part.masks
+        ]  # of the classes of each, in its palette
 
     def __getitem__(self, i: int) -> Sample:
         k = int(self._index[i])
@@ -139,7 +142,7 @@ def prepare_masks(
             parts[role] = _renumbered(part, own_names, names) if own_names and names else part
     labels = names or _counted(parts["train"])
     checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe)
-    notes = [*parts["train"].notes, *_gaps(checked.values()), *notes]
+    notes = [*parts["train"].notes, *_gaps(checked.values()), *_mixed_colours(checked.values()), *notes]
     whole, chosen = checked["train"], checked.get("valid")
     if chosen is None and valid is not False:
         every, some = len(whole), cast(Masks, whole).labelled()
@@ -231,7 +234,7 @@ def _examine(data: Masks, i: int) -> Problem | None:
             width, height = mask.size
             sizes = f"the mask has {width}×{height} pixels, its picture {size[0]}×{size[1]}"
             return Problem("size of mask", origin, where, sizes)
-        values = mask.values()
+        values, palette = mask.read()
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as problem:
         return Problem("unreadable mask", origin, where, str(problem).removeprefix(f"{where}: "))
     numbers = np.bincount(np.array(mask.table, np.uint8)[values].ravel(), minlength=256)
@@ -243,6 +246,8 @@ def _examine(data: Masks, i: int) -> Problem | None:
             "unknown class in mask", origin, where, _unknown(data, {v: int(raw[v]) for v in bad}, mask)
         )
     data._pixels[i] = numbers[: last + 1]
+    coloured = [v for v in range(min(IGNORED, len(palette) // 3)) if raw[v]]
+    data._colours[i] = {mask.table[v]: bytes(palette[3 * v : 3 * v + 3]).hex() for v in coloured}
     return None
 
 
@@ -300,6 +305,22 @@ def _gaps(parts: Iterable[Dataset]) -> Iterator[str]:
             f"mask; values {', '.join(present[:10])}{' …' if len(present) > 10 else ''} occur: unless that is meant, "
             "save masks as 0, 1 and so on, without gaps"
         )
+
+
+def _mixed_colours(parts: Iterable[Dataset]) -> Iterator[str]:
+    """Give a note where a number has one colour in one palette and another in the next: programs order them anew."""
+    seen: dict[int, tuple[str, Origin]] = {}
+    for part in cast(Iterable[Masks], parts):
+        for i, k in enumerate(part._index.tolist()):
+            for number, colour in part._colours[k].items():
+                first, where = seen.setdefault(number, (colour, part.origin(i)))
+                if colour != first and number < len(part.labels):
+                    yield (
+                        f"class {part.labels[number]} is #{first} in the mask of {where} and #{colour} in that of "
+                        f"{part.origin(i)}: the number counts and not the colour; where colours are meant, save all "
+                        "masks with one palette"
+                    )
+                    return
 
 
 def _is_counted(names: Sequence[str]) -> bool:
