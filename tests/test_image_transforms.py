@@ -92,6 +92,27 @@ def test_a_picture_is_turned_once_as_its_exif_says(tmp_path: Path, suffix: str, 
     assert (np.asarray(image.read(read)) == expected).all()
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16"])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
+def test_a_tiff_of_any_mode_is_turned_as_its_exif_says(
+    tmp_path: Path, orientation: int, mode: str, compression: str | None
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    black_and_white = np.random.default_rng(0).integers(0, 2, (8, 12)).astype(np.uint8) * 255
+    given = Image.fromarray(black_and_white).convert("L" if mode == "I;16" else mode)
+    given = Image.fromarray(black_and_white.astype(np.uint16) * 257) if mode == "I;16" else given
+    path = save(given, tmp_path / "x.tif", exif=exif, compression=compression)
+    upright = Image.fromarray(black_and_white)
+    upright.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(upright))
+    with Image.open(path) as opened:
+        assert image.upright_size(opened) == expected.shape[::-1]
+        for read in (image.read(path), image.read(opened)):
+            assert np.array_equal(np.asarray(read.convert("L")) > 127, expected > 127)
+
+
 def with_exif(*entries: tuple[int, int, int, bytes]) -> bytes:
     """Give EXIF of (tag, type, count, value of 4 bytes)."""
     packed = b"".join(struct.pack("<HHI", tag, kind, count) + value for tag, kind, count, value in entries)

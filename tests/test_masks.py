@@ -18,6 +18,7 @@ from hub.datasets import load, split
 from hub.datasets.mask import Polygons
 from hub.datasets.masks import prepare_masks, prepare_masks_evaluation
 from hub.errors import DataError, UsageError
+from hub.transforms.image import read
 
 NAMES = ("ground", "road", "tree")
 
@@ -544,16 +545,36 @@ def test_a_mask_too_large_for_memory_is_refused_before_it_is_decoded(tmp_path: P
         prepare_masks(tmp_path)
 
 
-def test_a_picture_in_memory_may_be_turned_by_its_exif(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_picture_may_be_turned_by_its_exif(tmp_path: Path, as_file: bool, suffix: str, mode: str) -> None:
     picture, mask = picture_and_mask(0, size=(10, 12))
     turned = Image.Exif()
     turned[0x0112] = 6
-    picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=turned)
-    with Image.open(tmp_path / "turned.jpg") as opened:
-        assert opened.size == (12, 10)
-        assert len(prepare_masks([(opened, mask)], valid=False).train) == 1
-        with pytest.raises(DataError, match="the mask has 12×10 pixels, its picture 10×12"):
-            prepare_masks([(opened, mask.transpose(Image.Transpose.ROTATE_90))], valid=False)
+    path = tmp_path / f"turned.{suffix}"
+    picture.convert(mode).transpose(Image.Transpose.ROTATE_90).save(path, exif=turned)
+    for other, fits in ((mask, True), (mask.transpose(Image.Transpose.ROTATE_90), False)):
+        with Image.open(path) as opened:
+            pairs = [(path if as_file else opened, other)]
+            if fits:
+                [sample] = prepare_masks(pairs, valid=False).train
+                upright, expected = read(sample.input).convert("L"), picture.convert("L")
+                assert np.abs(np.asarray(upright, int) - np.asarray(expected, int)).mean() < 20  # JPEG blurs
+                continue
+            with pytest.raises(DataError, match="the mask has 12×10 pixels, its picture 10×12"):
+                prepare_masks(pairs, valid=False)
+
+
+def test_a_mask_that_is_a_tiff_is_turned_by_its_exif(tmp_path: Path) -> None:
+    picture, mask = picture_and_mask(0)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    grey = Image.fromarray(np.asarray(mask))
+    grey.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "mask.tif", exif=turned)
+    pairs = [(picture, tmp_path / "mask.tif")] * 2
+    sample = prepare_masks(pairs, valid=False, on_bad="skip").train[0]
+    assert np.array_equal(np.asarray(sample.label), np.asarray(mask))
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\x08", b"Exif\0\0hello, this is no EXIF"])

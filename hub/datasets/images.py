@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hub.errors import InputError
+from hub.transforms.image import load
 
 if TYPE_CHECKING:
     from hub.datasets.base import Sample
@@ -50,6 +51,6 @@ def _load(image: Image.Image) -> None:
             f"{image.width} × {image.height} pixels are more than the {limit:,} that are safe to decode"
         )
     try:
-        image.load()
+        load(image)
     except Exception as error:  # a damaged file can raise anything inside Pillow's decoders
         raise InputError(f"the image is damaged: {error}") from error

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from hub.datasets.base import Rows
 from hub.errors import DataError
 from hub.files import is_line
-from hub.transforms.image import MAX_PIXELS, form_of, unidentified
+from hub.transforms.image import MAX_PIXELS, form_of, load, unidentified, upright_size
 
 IGNORED = 255
 FORMATS = ("PNG", "BMP", "GIF", "TIFF")
@@ -39,7 +40,7 @@ class Mask:
         """(width, height), for which nothing is decoded or drawn. Raises what `values` raises."""
         if isinstance(self.source, Path):
             with _opened(self.source) as opened:
-                return opened.size
+                return upright_size(opened) if isinstance(opened, TiffImageFile) else opened.size
         if isinstance(self.source, Polygons):
             return self.source.size
         height, width = self.values().shape
@@ -59,6 +60,7 @@ class Mask:
             raise ValueError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
         if isinstance(source, Path):
             with _opened(source) as opened:
+                load(opened)
                 source, palette = np.asarray(opened), _palette(opened)
         elif isinstance(source, Image.Image):
             palette = _palette(source)

@@ -30,11 +30,8 @@ from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES, part_for, require_train
 from hub.datasets.splits import Splits, split_at_random
 from hub.errors import DataError, UsageError, did_you_mean
-from hub.transforms.image import FORMATS, orientation
+from hub.transforms.image import FORMATS, upright_size
 from hub.transforms.joint import is_ground
-
-UPRIGHT = {5, 6, 7, 8}
-"""EXIF orientations that swap width and height."""
 
 
 class Masks(Dataset):
@@ -269,16 +266,11 @@ def _size_of(data: Masks, i: int) -> tuple[int, int] | None:
         if isinstance(given, np.ndarray):
             return given.shape[1], given.shape[0]
         if isinstance(given, Image.Image):
-            return _upright(given)
+            return upright_size(given)
         with Image.open(given, formats=FORMATS) as opened:
-            return _upright(opened)
+            return upright_size(opened)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-
-
-def _upright(picture: Image.Image) -> tuple[int, int]:
-    swapped = orientation(picture) in UPRIGHT
-    return picture.size[::-1] if swapped else picture.size
 
 
 def _counted(part: MaskPart) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from hub.errors import InputError
 
@@ -45,6 +46,7 @@ _TURNS = {
 }
 """What brings a picture of each EXIF orientation upright. Pillow's exif_transpose also writes all of the EXIF anew, and
 fails where a single value of it is odd."""
+_ON_ITS_SIDE = {_TURNS[number] for number in (5, 6, 7, 8)}
 _SAYING_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -69,7 +71,6 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise InputError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
-            picture.load()
             return _plain(picture)
     except InputError as problem:
         raise InputError(f"{path}: {problem.message}", hint=problem.hint) from None
@@ -131,7 +132,7 @@ def _plain(picture: Picture) -> Picture:
     """Give the picture upright and in mode L or RGB."""
     if 0 in picture.size:
         raise InputError(f"expected pixels, found a picture of {picture.width}×{picture.height}")
-    picture.load()  # a TIFF turns itself here, and forgets how it was to be turned
+    load(picture)
     turn = _TURNS.get(orientation(picture))
     plain = _grey_or_colour(picture)
     if turn is None:
@@ -140,6 +141,30 @@ def _plain(picture: Picture) -> Picture:
     for name in _SAYING_ORIENTATION:  # else whoever reads the result would turn it again
         turned.info.pop(name, None)
     return turned
+
+
+def load(picture: Picture) -> None:
+    """Decode a picture that may be an open file. A TIFF turns itself then, and forgets how it was to be turned."""
+    if not isinstance(picture, TiffImageFile):
+        picture.load()
+        return
+    name, picture.filename = picture.filename, ""
+    # From a file with a name Pillow maps uncompressed rows into memory, and takes them to be as long as they are once
+    # turned: what comes out is askew.
+    try:
+        picture.load()
+    finally:
+        picture.filename = name
+
+
+def upright_size(picture: Picture) -> tuple[int, int]:
+    """Give (width, height) of a picture as `read` gives it, for which nothing is decoded."""
+    width, height = picture.size
+    if _TURNS.get(orientation(picture)) not in _ON_ITS_SIDE:
+        return width, height
+    if isinstance(picture, TiffImageFile):  # whose size some versions of Pillow turn already
+        width, height = picture.tag_v2[IMAGEWIDTH], picture.tag_v2[IMAGELENGTH]
+    return height, width
 
 
 def orientation(picture: Picture) -> int:

@@ -36,7 +36,7 @@ def read_mask(source: Any) -> np.ndarray:
             with Image.open(path, formats=image.FORMATS) as opened:
                 if opened.width * opened.height > image.MAX_PIXELS:
                     raise InputError(f"{path}: a mask of {opened.width}×{opened.height} pixels is too large")
-                opened.load()
+                image.load(opened)
                 return _numbers(np.asarray(opened), str(path))
         except FileNotFoundError:
             raise InputError(f"{path}: no such mask") from None
