@@ -349,9 +349,10 @@ def test_polygons_are_drawn_in_order_over_a_background(tmp_path: Path) -> None:
     assert not np.asarray(found.train[1].label).any()
 
 
-def test_a_category_called_background_is_what_nothing_covers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["Background", "_background_"])
+def test_a_category_called_background_is_what_nothing_covers(tmp_path: Path, name: str) -> None:
     given = [{"category_id": 2}, {"category_id": 1, "segmentation": [[2, 2, 5, 2, 5, 8, 2, 8]]}]
-    found = prepare_masks(coco(tmp_path, given, names=("Background", "dog")), valid=False)
+    found = prepare_masks(coco(tmp_path, given, names=(name, "dog")), valid=False)
     assert found.train.labels == ("background", "dog")
     assert np.asarray(found.train[0].label)[5].tolist() == [0] * 5 + [1] * 3 + [0] * 12
 
@@ -394,6 +395,8 @@ def test_objects_whose_labels_repeat_are_refused() -> None:
         ({"segmentation": [["x"] * 6]}, "could not convert"),
         ({"category_id": 9}, "no category has the id 9"),
         ({"image_id": 7}, "of no picture"),
+        ({"iscrowd": "maybe"}, "expected 0 or 1 for iscrowd, found 'maybe'"),
+        ({"iscrowd": 2}, "expected 0 or 1 for iscrowd, found 2"),
     ],
 )
 def test_a_picture_with_an_annotation_that_cannot_be_drawn_is_no_example(
@@ -421,6 +424,15 @@ def test_run_lengths_go_down_the_columns_and_a_crowd_has_no_class(tmp_path: Path
     expected[15:25] = expected[30:33] = 1
     expected[:12] = 255
     assert np.array_equal(mask, expected.reshape(20, 10).T)
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [(0, 1), ("0", 1), (False, 1), ("False", 1), (None, 1), (1, 255), ("1", 255), (True, 255), ("true", 255)],
+)
+def test_a_crowd_is_one_in_any_way_to_write_it(tmp_path: Path, given: Any, number: int) -> None:
+    found = prepare_masks(coco(tmp_path, [{"iscrowd": given}, {"image_id": 1}]), valid=False)
+    assert np.asarray(found.train[0].label)[4, 4] == number
 
 
 @pytest.mark.parametrize("first", [True, False])

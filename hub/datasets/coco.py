@@ -16,13 +16,15 @@ from hub.errors import DataError
 
 FARTHEST = 1e7
 """Pixels from the corner of a picture beyond which no polygon has a point."""
+CROWDS = {"0": False, "false": False, "1": True, "1.0": True, "true": True}
+"""What `iscrowd` may be, in small letters: some programs write it as text."""
 
 
 def read_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     """Read outlines in COCO's form: class 0 is what none covers, the categories follow in order of their id.
 
-    A category called background is class 0 itself. A picture with an annotation that cannot be drawn is left out, with
-    a problem: without that object its mask would be wrong.
+    A category called background, or _background_, is class 0 itself. A picture with an annotation that cannot be drawn
+    is left out, with a problem: without that object its mask would be wrong.
     """
     part = MaskPart(Rows(str(path)), [])
     try:
@@ -34,7 +36,7 @@ def read_coco(path: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
         shapes: dict[str, list[Shape]] = {key: [] for key in images}
         bad: set[str] = set()
         # A crowd is drawn around many things: what is known of one of them lies above it.
-        for each in sorted(data["annotations"], key=lambda each: not each.get("iscrowd")):
+        for each in sorted(data["annotations"], key=lambda each: not CROWDS.get(_crowd_of(each))):
             key = str(each["image_id"])
             try:
                 shapes[key] += _shapes(each, numbers, _size(images[key]))
@@ -94,7 +96,7 @@ def _categories(listed: list[dict[str, Any]]) -> tuple[dict[str, int], tuple[str
     """Give the class number of each category's id, and the names of the classes."""
     names, numbers = ["background"], dict[str, int]()
     for each in sorted(listed, key=lambda each: each["id"]):
-        if str(each["name"]).lower() == "background":
+        if str(each["name"]).lower().strip("_") == "background":
             numbers[str(each["id"])] = 0
         else:
             numbers[str(each["id"])] = len(names)
@@ -102,6 +104,10 @@ def _categories(listed: list[dict[str, Any]]) -> tuple[dict[str, int], tuple[str
     if len(numbers) < len(listed):
         raise ValueError("expected another id for every category")
     return numbers, tuple(names)
+
+
+def _crowd_of(annotation: Mapping[str, Any]) -> str:
+    return str(annotation.get("iscrowd") or 0).strip().lower()
 
 
 def _shapes(annotation: Mapping[str, Any], numbers: Mapping[str, int], size: tuple[int, int]) -> list[Shape]:
@@ -112,7 +118,10 @@ def _shapes(annotation: Mapping[str, Any], numbers: Mapping[str, int], size: tup
     category = str(annotation["category_id"])
     if category not in numbers:
         raise ValueError(f"no category has the id {category}")
-    number = IGNORED if annotation.get("iscrowd") else numbers[category]
+    crowd = _crowd_of(annotation)
+    if crowd not in CROWDS:
+        raise ValueError(f"expected 0 or 1 for iscrowd, found {annotation['iscrowd']!r}")
+    number = IGNORED if CROWDS[crowd] else numbers[category]
     outline = annotation["segmentation"]
     if isinstance(outline, Mapping):
         counts = outline["counts"]
