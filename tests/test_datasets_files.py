@@ -359,6 +359,15 @@ def test_labels_of_jsonl_may_be_numbers_or_truth_values(tmp_path: Path) -> None:
 # ---- what cannot be read at all ----
 
 
+@pytest.mark.parametrize("kind", [None, "pictures", "masks", "unlabelled"])
+def test_the_home_of_a_user_that_there_is_not_is_no_such_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"no such file or folder|there is no '~nobody-at-all'"):
+        load("~nobody-at-all/data", kind)
+
+
 @pytest.mark.parametrize(
     ("source", "files", "options", "error", "said"),
     [
@@ -375,6 +384,7 @@ def test_labels_of_jsonl_may_be_numbers_or_truth_values(tmp_path: Path) -> None:
         ("d.zip", {"d.zip": ""}, {}, DataError, "a .zip file is no dataset"),
         ("d", {"d/train/a/1.png": "", "d/val/b/x": "", "d/valid/b/x": ""}, {}, DataError, "are both valid data"),
         ("d", {"d/a/1.png": ""}, {"path_column": "p"}, UsageError, "path_column: only tables"),
+        ("d", {"d/a/1.png": ""}, {"kind": ["masks"]}, UsageError, "expected a name such as 'pictures', found list"),
         ("d.csv", {"d.csv": ""}, {"label_separator": "/"}, UsageError, "together with multi_label=True"),
         ("d.txt", {"d.txt": ""}, {"label_column": "p"}, UsageError, "label_column: only tables"),
         ("d.csv", {"d.csv": "path,label"}, {"labels": ["a", "a"]}, UsageError, "found a more than once"),

@@ -81,6 +81,8 @@ def load(
     """
     if label_separator is not None and not (multi_label and label_separator):
         raise UsageError("label_separator: expected some text, together with multi_label=True")
+    if not isinstance(kind, Kind | str | None):
+        raise UsageError(f"kind: expected a name such as {PICTURES.name!r}, found {type(kind).__name__}")
     kind = _kind_seen(source) if kind is None else kind
     options = {
         "path_column": path_column, "text_column": text_column, "label_column": label_column,
@@ -134,7 +136,7 @@ def _kind_seen(source: Any) -> str:
     if isinstance(source, Dataset):
         return source.holds
     if isinstance(source, str | os.PathLike) and source != "":
-        folder = Path(source).expanduser()
+        folder = Path(os.path.expanduser(source))  # pathlib's raises for a user that there is not
         with suppress(OSError):  # a folder that cannot be read is one for whoever reads it
             if folder.is_dir() and is_folder_of_masks(folder):
                 return "masks"
