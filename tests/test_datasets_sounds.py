@@ -347,6 +347,7 @@ def test_a_dataset_of_another_kind_is_refused() -> None:
     pictures = load([(np.zeros((4, 4), np.uint8), "a"), (np.ones((4, 4), np.uint8), "b")])
     with pytest.raises(UsageError, match="expected sounds, found a dataset of pictures") as caught:
         load(pictures, SOUNDS)
+    assert caught.value.hint.startswith("what is loaded keeps its kind")
     assert 'kind="sounds"' in caught.value.hint
     with pytest.raises(UsageError, match="kind"):
         load(pictures, "sound")

@@ -109,7 +109,7 @@ def load(
         if source.train.holds != kind.name:
             raise UsageError(
                 f"kind: expected {kind.name}, found a dataset of {source.train.holds}",
-                hint=f'load it with load(…, kind="{kind.name}")',
+                hint=f'what is loaded keeps its kind: load("data/", kind="{kind.name}") reads the data as another',
             )
         return source if labels is None and multi_label is None else _relabel(source, labels, multi_label)
     if isinstance(source, str | os.PathLike):
