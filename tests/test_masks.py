@@ -173,6 +173,39 @@ def test_load_numbers_masks_by_the_labels_of_a_module(tmp_path: Path) -> None:
     assert {problem.kind for problem in known.problems} == {"unknown class in mask"}
 
 
+def test_loaded_masks_are_numbered_anew_by_name(tmp_path: Path) -> None:
+    own = load(folders(tmp_path)).train
+    turned = own.select([0, 2]).relabel(["tree", "road", "ground"])
+    assert turned.counts() == {name: own.select([0, 2]).counts()[name] for name in turned.labels}
+    assert np.array_equal(np.asarray(turned[0].label), np.array([2, 1, 0])[np.asarray(own[0].label)])
+    assert own.relabel().counts() == own.counts()
+    assert {problem.kind for problem in own.relabel(["tree", "road"]).problems} == {"unknown class in mask"}
+    counted = load([picture_and_mask(0)] * 2, "masks").train
+    assert counted.relabel(NAMES).labels == NAMES
+    with pytest.raises(UsageError, match="multi_label"):
+        own.relabel(multi_label=True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "said"),
+    [
+        ("ab", UsageError, "labels: expected a list of class names, found 'ab'"),
+        ([0, 1], UsageError, "labels: expected a list of class names"),
+        (["a", "a"], DataError, "labels: expected 2 to 255 class names, .* found 'a' twice"),
+        (["x"], DataError, "found 1"),
+        ([], DataError, "found 0"),
+        (["x", "a\nb"], DataError, r"found 'a\\nb'"),
+    ],
+)
+def test_labels_that_no_module_could_have_are_refused(
+    tmp_path: Path, labels: Any, error: type, said: str
+) -> None:
+    found = load(folders(tmp_path)).train
+    for refused in (lambda: load(tmp_path, labels=labels), lambda: found.relabel(labels)):
+        with pytest.raises(error, match=said):
+            refused()
+
+
 def voc2012(root: Path, **lists: str) -> Path:
     """Write five pictures with masks, two without, a folder of boxes, and lists of the names p0 to p6."""
     voc(root)

@@ -47,6 +47,8 @@ def test_all_folders_in_a_folder_are_gone_through(tmp_path: Path) -> None:
     assert not found.multi_label
     assert found.targets().tolist() == [0, 1, 2, 3, 4]
     assert found.select([3, 1])[0].label == 3
+    with pytest.raises(UsageError, match="expected a dataset with labels, found pictures alone"):
+        found.relabel(["a", "b"])
 
 
 def test_load_gives_the_parts_of_a_folder_without_labels(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from hub.datasets.base import Dataset, Origin, Problem, Sample, broken_names
-from hub.datasets.mask import IGNORED, Mask, MaskPart
+from hub.datasets.mask import IGNORED, Mask, MaskPart, require_names
 from hub.datasets.mask_files import read
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
@@ -74,6 +74,18 @@ class Masks(Dataset):
         table = [*numbers, *range(len(numbers), IGNORED + 1)]
         return Masks(_by_table(self.part(), table), self.labels)
 
+    def relabel(self, labels: Sequence[str] | None = None, *, multi_label: bool | None = None) -> Dataset:
+        """Give the same samples numbered by another class list, for which every mask is read again.
+
+        Masks with a class that it does not know become problems. Raises UsageError and DataError for no class list.
+        """
+        if multi_label:
+            raise UsageError("multi_label: a pixel has one class")
+        if labels is None:
+            return self
+        _require_class_list(labels)
+        return _examined({"train": _renumbered(self.part(), self.labels, labels)}, labels)["train"]
+
     def __repr__(self) -> str:
         return f"<Masks {self.name}: {len(self)} pictures, {len(self.labels)} classes>"
 
@@ -101,9 +113,12 @@ class Masks(Dataset):
 def load_masks(source: Any, *, labels: Sequence[str] | None = None) -> Splits:
     """Give pictures with masks by part, numbered by `labels`, or else as the source numbers them.
 
-    Every mask is read once. What is wrong waits in `problems` for `check`; raises DataError only where nothing can be
-    read at all, and UsageError for a dataset of something else.
+    Every mask is read once, and where nothing lists the classes twice. What is wrong waits in `problems` for `check`;
+    raises DataError where nothing can be read at all, or for labels that no module could have, and UsageError for a
+    dataset of something else.
     """
+    if labels is not None:
+        _require_class_list(labels)
     parts, names = _read(source)
     require_train(parts, source)
     if labels and names:
@@ -137,7 +152,7 @@ def prepare_masks(
             own, own_names = _read(given)
             part = part_for(role, own, given)
             parts[role] = _renumbered(part, own_names, names) if own_names and names else part
-    labels = names or _counted(parts["train"])
+    labels = names or _counted(parts["train"], workers)
     checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe)
     notes = [*parts["train"].notes, *_gaps(checked.values()), *_mixed_colours(checked.values()), *notes]
     whole, chosen = checked["train"], checked.get("valid")
@@ -171,6 +186,12 @@ def prepare_masks_evaluation(
         part = _renumbered(part, names, labels)
     checked, _ = _checked({"train": part}, labels, on_bad=on_bad, workers=workers, probe=probe)
     return checked["train"]
+
+
+def _require_class_list(labels: Any) -> None:
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise UsageError(f"labels: expected a list of class names, found {labels!r}")
+    require_names(labels, "labels")
 
 
 # ---- checking ----
@@ -210,13 +231,17 @@ def _examined(
 ) -> dict[str, Dataset]:
     """Give the parts with the pixels of every class counted; masks that are no good become problems."""
     found: dict[str, Dataset] = {}
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), thread_name_prefix="hub-masks") as pool:
+    with _pool(workers) as pool:
         for role, part in parts.items():
             data = Masks(part, labels)
             troubles = list(pool.map(lambda i, data=data: _examine(data, i), range(len(data))))
             data.problems = (*data.problems, *(each for each in troubles if each is not None))
             found[role] = data.select([i for i, each in enumerate(troubles) if each is None])
     return found
+
+
+def _pool(workers: int | None) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), thread_name_prefix="hub-masks")
 
 
 def _examine(data: Masks, i: int) -> Problem | None:
@@ -273,16 +298,19 @@ def _size_of(data: Masks, i: int) -> tuple[int, int] | None:
         return None
 
 
-def _counted(part: MaskPart) -> tuple[str, ...]:
+def _counted(part: MaskPart, workers: int | None = None) -> tuple[str, ...]:
     """Give "0", "1", … up to the largest value of the masks that can be read."""
-    largest = 0
-    for mask in part.masks:
+
+    def largest(mask: Mask) -> int:
         try:
             values = mask.values()
         except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError):
-            continue  # it is reported when all masks are examined
-        largest = max(largest, int(values[values != IGNORED].max(initial=0)))
-    return tuple(str(number) for number in range(largest + 1))
+            return 0  # it is reported when all masks are examined
+        return int(values[values != IGNORED].max(initial=0))
+
+    with _pool(workers) as pool:
+        last = max(pool.map(largest, part.masks), default=0)
+    return tuple(str(number) for number in range(last + 1))
 
 
 def _gaps(parts: Iterable[Dataset]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,10 @@ class Pictures(Dataset):
     def counts(self) -> dict[str, int]:
         """Give {}: there are no classes to count."""
         return {}
+
+    def relabel(self, labels: Sequence[str] | None = None, *, multi_label: bool | None = None) -> Dataset:
+        """Raise UsageError: there are no classes to number."""
+        raise UsageError(f"{self.name}: expected a dataset with labels, found pictures alone")
 
     def describe(self) -> str:
         """Give a line for a person."""
