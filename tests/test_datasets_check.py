@@ -208,6 +208,27 @@ def test_the_same_file_in_train_and_valid_is_a_leak(good: Path) -> None:
     assert line in said(train, valid)
 
 
+def link(kind: str, to: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(to) if kind == "symbolic" else path.hardlink_to(to)
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+def test_links_to_one_file_are_that_file(tmp_path: Path, kind: str) -> None:
+    write_images(tmp_path / "all", *(f"{name}/{n}.png" for name in "ab" for n in range(4)))
+    train, valid = tmp_path / "data" / "train", tmp_path / "data" / "valid"
+    for name in ("a", "b"):
+        for n in range(3):
+            link(kind, tmp_path / "all" / name / f"{n}.png", train / name / f"{n}.png")
+        link(kind, tmp_path / "all" / name / "3.png", valid / name / "3.png")
+    assert check(*load(tmp_path / "data")).dropped == ()
+    link(kind, tmp_path / "all" / "a" / "1.png", valid / "a" / "other.png")
+    link(kind, tmp_path / "all" / "a" / "0.png", train / "a" / "again.png")
+    link(kind, tmp_path / "all" / "b" / "2.png", train / "a" / "b.png")
+    checked = check(*load(tmp_path / "data"), on_bad="skip")
+    assert checked.counts() == {"conflicting labels": 2, "duplicate": 1, "leak": 1}
+
+
 def test_a_file_with_two_different_labels_is_dropped_altogether(good: Path) -> None:
     write(good / "t.csv", HEADER + "a.png,dog\nc.png,cat\n")
     train = load("t.csv").train

@@ -815,6 +815,14 @@ def test_a_part_of_prepared_masks_is_that_part_again(tmp_path: Path, in_memory: 
     assert again.train.counts() == found.train.counts()
 
 
+def test_links_to_a_picture_and_its_mask_are_a_repeat(tmp_path: Path) -> None:
+    folders(tmp_path)
+    for where, suffix in (("images", "jpg"), ("masks", "png")):
+        (tmp_path / where / f"p9.{suffix}").symlink_to(tmp_path / where / f"p0.{suffix}")
+    with pytest.raises(DataError, match=r"p9\.jpg: duplicate"):
+        prepare_masks(tmp_path)
+
+
 def test_a_part_without_its_bad_pictures_is_taken_as_it_is(tmp_path: Path) -> None:
     (folders(tmp_path) / "masks" / "p2.png").unlink()
     whole = prepare_masks(tmp_path, valid=False, on_bad="skip").train

@@ -306,13 +306,19 @@ def test_sets_without_validation_data_are_split_so_that_every_class_is_on_both_s
     assert "no validation data was given for shape, tone: 12 of 60" in found.describe()
 
 
+@pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_file_in_two_sets_is_held_out_of_both_or_of_none(tmp_path: Path, seed: int) -> None:
+def test_a_file_in_two_sets_is_held_out_of_both_or_of_none(tmp_path: Path, seed: int, linked: bool) -> None:
     files = sorted(folder(tmp_path / "shape", 10).rglob("*.png"))
+    if linked:
+        links = [tmp_path / f"{n}.png" for n in range(len(files))]
+        for link, file in zip(links, files, strict=True):
+            link.symlink_to(file)
+        files = links
     tone = table(tmp_path / "tone.csv", {file: "ab"[n % 2] for n, file in enumerate(files)})
     found = prepare_grouped({"shape": tmp_path / "shape", "tone": tone}, seed=seed)
     assert found.valid is not None
-    sides = [{str(part[i].input) for i in range(len(part))} for part in (found.train, found.valid)]
+    sides = [{part[i].input.resolve() for i in range(len(part))} for part in (found.train, found.valid)]
     assert not sides[0] & sides[1]
     assert len(found.valid) == 2 * len(sides[1])  # each with both its labels
     assert all(found.valid.counts().values())

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from hub.datasets.base import Dataset, Origin, Problem, Sample
 from hub.datasets.kinds import PICTURES, Kind, kind_of
-from hub.datasets.preflight import SHOWN
+from hub.datasets.preflight import SHOWN, identity
 from hub.datasets.prepare import Prepared, Probe, prepare, prepare_evaluation
 from hub.datasets.sources import ROLES, load
 from hub.datasets.splits import Splits, split
@@ -277,12 +276,8 @@ def _key(whole: GroupedDataset, i: int) -> Any:
     """Give what two samples of one input have in common: a file or a text; what has no name is one of its own."""
     path = whole.path(i)
     if path is not None:
-        return _file(path)
+        return identity(path)
     return whole[i].input if whole.kind.is_text else i
-
-
-def _file(path: str) -> str:
-    return os.path.normcase(os.path.abspath(path))
 
 
 def _split(sets: Sets, *, seed: int) -> dict[str, tuple[Dataset, Dataset]]:
@@ -303,7 +298,7 @@ def _without_leaks(parts: dict[str, dict[str, Dataset]], *, on_bad: str) -> list
 
     Raises DataError otherwise, and where nothing is left of a set. Within a set `check` has looked already.
     """
-    seen: dict[str, tuple[str, str, Origin]] = {}
+    seen: dict[Hashable, tuple[str, str, Origin]] = {}
     problems: list[Problem] = []
     for role, sets in parts.items():
         for name, part in sets.items():
@@ -313,7 +308,7 @@ def _without_leaks(parts: dict[str, dict[str, Dataset]], *, on_bad: str) -> list
                 if path is None:
                     kept.append(i)
                     continue
-                earlier, other, origin = seen.setdefault(_file(path), (role, name, part.origin(i)))
+                earlier, other, origin = seen.setdefault(identity(path), (role, name, part.origin(i)))
                 if earlier == role:
                     kept.append(i)
                     continue

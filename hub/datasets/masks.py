@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from PIL import Image
 from hub.datasets.base import Dataset, Origin, Problem, Sample, broken_names
 from hub.datasets.mask import IGNORED, Mask, MaskPart, require_names
 from hub.datasets.mask_files import read
-from hub.datasets.preflight import check
+from hub.datasets.preflight import check, identity
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES, part_for, require_train
 from hub.datasets.splits import Splits, split_at_random
@@ -46,8 +46,11 @@ class Masks(Dataset):
         self.labels, self.multi_label = tuple(labels), False
         self.problems = tuple(part.rows.problems)
         self._index = np.arange(len(part.masks), dtype=np.int64)
-        first: dict[str, int] = {}  # the same mask file has the same number: then a repeat is only a repeat
-        numbers = [first.setdefault(mask.file or f"item {n}", n) for n, mask in enumerate(part.masks)]
+        first: dict[
+            Hashable, int
+        ] = {}  # the same mask file has the same number: then a repeat is only a repeat
+        files = (identity(mask.file) if mask.file else n for n, mask in enumerate(part.masks))
+        numbers = [first.setdefault(file, n) for n, file in enumerate(files)]
         self._targets = np.array(numbers, np.int64)
         self._pixels = np.zeros((len(part.masks), len(self.labels)), np.int64)
         self._colours: list[dict[int, str]] = [

@@ -6,8 +6,9 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -149,16 +150,27 @@ def _file_trouble(path: str) -> tuple[str, str] | None:
     return None if status.st_size else ("empty file", "0 bytes")
 
 
+def identity(path: str) -> Hashable:
+    """Give what all paths of one file have in common, links included; of a path that is no file, the path itself."""
+    with suppress(OSError, ValueError):
+        status = os.stat(path)
+        if (
+            status.st_ino
+        ):  # 0 where a system has no such numbers; size and time, lest a network disk repeats one
+            return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return os.path.normcase(os.path.abspath(path))
+
+
 def _find_repeats(given: Mapping[str, Dataset], bad: Mapping[str, Bad]) -> None:
     """Add a problem for every file that is there twice: in one split, or as a leak from one into a later one."""
     targets = {name: dataset.targets() for name, dataset in given.items()}
-    seen: dict[str, tuple[str, int]] = {}
+    seen: dict[Hashable, tuple[str, int]] = {}
     for name, dataset in given.items():
         for i in range(len(dataset)):
             path = dataset.path(i)
             if path is None:
                 continue
-            earlier, j = seen.setdefault(os.path.normcase(os.path.abspath(path)), (name, i))
+            earlier, j = seen.setdefault(identity(path), (name, i))
             if (earlier, j) == (name, i):
                 continue
             also = f"the same file as {given[earlier].origin(j)}"
