@@ -154,6 +154,18 @@ def test_a_mapping_names_the_parts(tmp_path: Path) -> None:
         load({"test": pairs}, "masks")
 
 
+def test_linked_folders_are_gone_through_and_what_systems_leave_is_not(tmp_path: Path) -> None:
+    for n in range(5):
+        write(tmp_path / ("data" if n < 3 else "far"), f"p{n}", n)
+        write(tmp_path / "data", f"p{n}-checkpoint", n, "images/.ipynb_checkpoints", "checkpoints")
+    for where in ("images", "masks"):
+        (tmp_path / "data" / where / "more").symlink_to(tmp_path / "far" / where, target_is_directory=True)
+        (tmp_path / "data" / where / "again").symlink_to(tmp_path / "data" / where, target_is_directory=True)
+    found = load(tmp_path / "data", "masks").train
+    assert [sample.input.stem for sample in found] == ["p3", "p4", "p0", "p1", "p2"]
+    assert found.problems == ()
+
+
 def test_load_holds_a_problem_of_a_mask_back_for_check(tmp_path: Path) -> None:
     (folders(tmp_path) / "masks" / "p1.png").unlink()
     found = load(tmp_path).train

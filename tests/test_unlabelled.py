@@ -51,6 +51,13 @@ def test_all_folders_in_a_folder_are_gone_through(tmp_path: Path) -> None:
         found.relabel(["a", "b"])
 
 
+def test_linked_folders_are_gone_through_once(tmp_path: Path) -> None:
+    top, far = write(tmp_path / "data" / "a", 2).parent, write(tmp_path / "far", 3)
+    (top / "b").symlink_to(far, target_is_directory=True)
+    (far / "up").symlink_to(top, target_is_directory=True)
+    assert [sample.input.parent.name for sample in load_pictures(top)] == ["a", "a", "b", "b", "b"]
+
+
 def test_load_gives_the_parts_of_a_folder_without_labels(tmp_path: Path) -> None:
     write(tmp_path / "train" / "sea", 3)
     write(tmp_path / "test", 2, first=3)

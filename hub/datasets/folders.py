@@ -37,7 +37,7 @@ def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
         if is_litter(entry.name):
             continue
         if kind is SOUNDS and entry.name == NO_CLASS and entry.is_dir():
-            ignored.update(f"{NO_CLASS} {_suffix(each.name)}" for each in _files_below(entry.path, []))
+            ignored.update(f"{NO_CLASS} {_suffix(each.name)}" for each in files_below(entry.path, []))
         elif entry.is_dir():
             classes.append(entry)
         elif _suffix(entry.name) in kind.suffixes:
@@ -92,7 +92,7 @@ def part_by_lists(rows: Rows, lists: Mapping[str, Path]) -> dict[str, Rows]:
 def _inputs_below(top: str, kind: Kind, problems: list[Problem]) -> tuple[list[str], Counter[str]]:
     """Give the files of the kind at any depth below a folder, sorted, and all other files' suffixes, counted."""
     inputs, others = [], Counter[str]()
-    for entry in _files_below(top, problems):
+    for entry in files_below(top, problems):
         if _suffix(entry.name) in kind.suffixes:
             inputs.append(entry.path)
         else:
@@ -100,8 +100,12 @@ def _inputs_below(top: str, kind: Kind, problems: list[Problem]) -> tuple[list[s
     return sorted(inputs), others
 
 
-def _files_below(top: str, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
-    pending, seen = [top], {os.path.realpath(top)}
+def files_below(top: str | Path, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
+    """Give every file of the user's in a folder and all folders in it, linked ones included, in no order.
+
+    A folder that cannot be read becomes a problem.
+    """
+    pending, seen = [os.fspath(top)], {os.path.realpath(top)}
     while pending:
         folder = pending.pop()
         try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hub.datasets.base import Origin, Problem, Rows, Sample
 from hub.datasets.coco import read_coco
-from hub.datasets.folders import is_litter
+from hub.datasets.folders import files_below, is_litter
 from hub.datasets.images import SUFFIXES
 from hub.datasets.kinds import PICTURES as OF_PICTURES
 from hub.datasets.mask import Mask, MaskPart, require_names
@@ -125,7 +125,7 @@ def _by_roles(pictures: Path, masks: Path) -> dict[str, MaskPart]:
     parts = {role: _paired(those[role], others[role]) for role in those if role in others}
     if parts:
         names = [those[role].name for role in parts]
-        every = _by_name(pictures)
+        every = _by_name(pictures, [])
         inside = tuple(f"{name}/" for name in names)
         left = sum(len(paths) for name, paths in every.items() if not name.startswith(inside))
         if left:
@@ -180,7 +180,9 @@ def _from_voc(lists: Mapping[str, Path], pictures: Path, masks: Path) -> dict[st
         found = ", ".join(path.name for path in lists.values())
         folder = next(iter(lists.values())).parent
         raise DataError(f"{folder}: expected train.txt or trainval.txt, found {found}")
-    files = {"picture": (pictures, _by_name(pictures)), "mask": (masks, _by_name(masks))}
+    problems: list[Problem] = []
+    both = {"picture": pictures, "mask": masks}
+    files = {what: (folder, _by_name(folder, problems)) for what, folder in both.items()}
     names = {role: _lines(path) for role, path in lists.items()}
     if lists["train"].stem == "trainval":
         others = set(names.get("valid", {}).values())
@@ -188,6 +190,7 @@ def _from_voc(lists: Mapping[str, Path], pictures: Path, masks: Path) -> dict[st
     if not files["mask"][1].keys() & set(names.get("test", {}).values()):
         names.pop("test", None)  # VOC keeps the masks of most years' tests to itself
     parts = {role: _listed(lists[role], lines, files) for role, lines in names.items()}
+    parts["train"].rows.problems += problems
     every = files["picture"][1].keys()
     left = every - {name for lines in names.values() for name in lines.values()}
     if left:
@@ -201,10 +204,10 @@ Named = dict[str, list[Path]]
 """Pictures by their names below a folder, without suffix."""
 
 
-def _by_name(folder: Path) -> Named:
+def _by_name(folder: Path, problems: list[Problem]) -> Named:
     found: Named = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not is_litter(path.name):
+    for path in sorted(Path(entry.path) for entry in files_below(folder, problems)):
+        if path.suffix.lower() in SUFFIXES:
             found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
     return found
 
@@ -235,9 +238,9 @@ def _not_one(what: str, found: Sequence[Path], origin: Origin, name: str | None,
 
 def _paired(pictures: Path, masks: Path) -> MaskPart:
     """Match pictures and masks by name without suffix; what has no partner is a problem."""
-    by_name = _by_name(masks)
     part = MaskPart(Rows(str(pictures)), [])
-    for name, paths in _by_name(pictures).items():
+    by_name = _by_name(masks, part.rows.problems)
+    for name, paths in _by_name(pictures, part.rows.problems).items():
         for path in paths:
             found = by_name.pop(name, [])
             if len(found) == 1:

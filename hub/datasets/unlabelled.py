@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from hub.datasets.base import Dataset, Rows, Sample
-from hub.datasets.folders import is_litter
+from hub.datasets.folders import files_below
 from hub.datasets.images import SUFFIXES
 from hub.datasets.kinds import PICTURES
 from hub.datasets.objects import item_of
@@ -162,16 +162,13 @@ def _from_folder(folder: Path) -> Pictures:
             hint=did_you_mean(folder.name, siblings) or "expected a folder of pictures",
         )
     rows, ignored = Rows(str(folder)), Counter[str]()
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_litter(name))
-        for name in sorted(names):
-            if is_litter(name):
-                continue
-            suffix = Path(name).suffix.lower()
-            if suffix in SUFFIXES:
-                rows.paths.append(os.path.join(place, name))
-            else:
-                ignored[suffix] += 1
+    paths = [Path(entry.path) for entry in files_below(folder, rows.problems)]
+    for path in sorted(paths, key=lambda path: (path.parent.parts, path.name)):
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES:
+            rows.paths.append(str(path))
+        else:
+            ignored[suffix] += 1
     rows.ignored = dict(ignored)
     if not rows.paths:
         found = f"found {list_suffixes(ignored)}" if ignored else "found no files"
