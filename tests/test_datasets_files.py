@@ -278,6 +278,8 @@ GOOD_TABLES = {
     "trailing_comma.csv": "path,label\na.png,cat,\nb.png,dog,\n",
     "semicolons.csv": "path;label\na.png;cat\nb.png;dog\n",
     "tabs.tsv": "label\timg\ncat\ta.png\ndog\tb.png\n",
+    "open_quotes.tsv": 'path\tsentence\tlabel\na.png\t"I am going.\tcat\nb.png\tSo are you."\tdog\n',
+    "quoted.tsv": '"path"\t"label"\r\n"a.png"\t"cat"\r\n"b.png"\t"dog"\r\n',
     "lines.jsonl": '{"image": "a.png", "label": "cat"}\n{"label": "dog", "image": "b.png", "extra": null}\n',
     "upper.CSV": "FILENAME,TARGET\na.png,cat\nb.png,dog\n",
 }

@@ -84,9 +84,10 @@ def read_records(
         return list(dict.fromkeys(name for _, record in found for name in record)) or None, found
     first = text.partition("\n")[0]
     delimiter = "\t" if suffix != ".csv" else ";" if ";" in first and "," not in first else ","
-    plain = kind.is_text and delimiter == "\t"
     lines = list(
-        _plain_lines(text, rows, unquote=kind is not TAGGED) if plain else _csv_lines(text, rows, delimiter)
+        _plain_lines(text, rows, unquote=kind is not TAGGED)
+        if delimiter == "\t"
+        else _csv_lines(text, rows, delimiter)
     )
     header = [name.strip() for name in lines[0][1]] if lines else []
     inputs, label = columns.input or find_input(kind, header), columns.label or find_column(usual, header)
@@ -292,8 +293,9 @@ def _csv_lines(text: str, rows: Rows, delimiter: str) -> Iterator[tuple[int, lis
 def _plain_lines(text: str, rows: Rows, *, unquote: bool) -> Iterator[tuple[int, list[str]]]:
     """Give the number and the cells of every line, parted by tabs; a cell over several lines is a problem.
 
-    Quotes belong to the text, as in PaddleHub's files, where many a review begins with one: read as CSV it would
-    swallow the rows up to the next. A cell that is wholly in quotes, as spreadsheets write it, is taken out of them.
+    Quotes belong to the text, as in PaddleHub's files and Common Voice's, where many a sentence begins with one: read
+    as CSV it would swallow the rows up to the next. A cell that is wholly in quotes, as spreadsheets write it, is
+    taken out of them.
     """
     lines = text.split("\n")
     full = lines[0].count("\t")
