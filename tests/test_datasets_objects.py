@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 import pytest
 from PIL import Image
 
@@ -75,6 +76,46 @@ def test_objects_with_len_and_getitem(name: str) -> None:
     assert problems(train) == []
     assert train.labels == labels
     assert [sample.label for sample in train] == numbers
+
+
+def test_numbers_count_the_names_of_a_hugging_face_set_of_pictures(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["zebra", "ape"])}
+    )
+    made = datasets.Dataset.from_dict({"image": [PICTURE] * 3, "label": [0, 1, 0]}, features=features)
+    train, _, test = load(datasets.DatasetDict(train=made, test=made))
+    assert train.labels == ("zebra", "ape")
+    assert test is not None
+    assert test.targets().tolist() == [0, 1, 0]
+    evaluated = load(made, labels=["ape", "zebra"]).train
+    assert evaluated.targets().tolist() == [1, 0, 1], "by name, in the module's order"
+    part = paddle.io.Subset(made, [1, 2])
+    assert load(part, labels=["ape", "zebra"]).train.targets().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda whole: paddle.io.Subset(whole, [0, 1]),
+        lambda whole: paddle.io.random_split(whole, [2, 0])[0],
+        lambda whole: paddle.io.Subset(paddle.io.Subset(whole, [0, 1]), [0, 1]),
+        lambda whole: paddle.io.ConcatDataset(
+            [paddle.io.Subset(whole, [0]), Counting([(PIXELS, 1)], classes=["z", "a"])]
+        ),
+    ],
+)
+def test_numbers_count_the_names_of_what_an_object_is_a_part_of(part: Any) -> None:
+    whole = Counting([(PIXELS, 0), (PIXELS, 1)], classes=["z", "a"])
+    source = part(whole)
+    chosen = load(source, labels=["a", "z"]).train
+    assert problems(chosen) == []
+    assert [chosen.labels[n] for n in chosen.targets()] == ["za"[label] for _, label in source]
+
+
+def test_a_chain_of_sets_with_other_names_lists_none() -> None:
+    parts = [Counting([(PIXELS, n)], classes=names) for n, names in enumerate((["z", "a"], ["a", "z"]))]
+    assert load(paddle.io.ConcatDataset(parts)).train.labels == ("0", "1")
 
 
 def test_inputs_of_objects_come_as_they_are() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -227,6 +228,7 @@ def test_frames_give_words_and_tags() -> None:
         train, _, test = load(datasets.DatasetDict(train=made, test=made), TAGGED)
         assert sentences(train) == sentences(test) == [PETER, (["x"], ["O"])]
         assert train.labels == ("O", "B-PER", "I-PER")
+        assert sentences(load(paddle.io.Subset(made, [1]), TAGGED).train) == [(["x"], ["O"])]
 
 
 # ---- what is wrong, with file, row and value ----

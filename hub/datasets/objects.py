@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 from hub.datasets.base import Origin, Problem, Rows, Sample, clean_label
 from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.tables import LABEL_COLUMNS, find_column, find_input
+from hub.datasets.texts import class_names
 from hub.errors import DataError, InputError, UsageError
 
 NAMES = ("labels", "classes", "label_list")
@@ -50,15 +51,27 @@ def read_object(source: Any, kind: Kind = PICTURES) -> Rows:
     return rows
 
 
-def names_of(source: Any) -> tuple[str, ...]:
-    """Give the class names that the object lists; an attribute that holds a label for every sample is none."""
+def names_of(source: Any, usual: Sequence[str] = LABEL_COLUMNS) -> tuple[str, ...]:
+    """Give the class names that the object lists, or what it is a part or a chain of; () where none are.
+
+    A `datasets.Dataset` has them with the first of its columns that is among the `usual`. An attribute that holds a
+    label for every sample is none.
+    """
     for attribute in NAMES:
         names = getattr(source, attribute, None)
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             continue
         if names and len(set(names)) == len(names):
             return tuple(names)
-    return ()
+    if hasattr(source, "column_names"):
+        return class_names(source, find_column(usual, source.column_names))
+    inner: Any = ()
+    if hasattr(source, "dataset") and hasattr(source, "indices"):  # paddle.io.Subset, and torch's
+        inner = (source.dataset,)
+    elif hasattr(source, "datasets") and hasattr(source, "cumulative_sizes"):  # their ConcatDataset
+        inner = source.datasets
+    found = {names_of(part, usual) for part in inner}
+    return found.pop() if len(found) == 1 else ()
 
 
 def _input(source: Any, kind: Kind, i: int) -> Any:

@@ -92,6 +92,6 @@ def class_names(source: Any, column: Any) -> tuple[str, ...]:
     """Give the names that the numbers in a column of a `datasets.Dataset` stand for; () where it says none."""
     if not hasattr(source, "column_names"):
         return ()
-    feature = (source.features or {}).get(column)
+    feature = (getattr(source, "features", None) or {}).get(column)
     feature = getattr(feature, "feature", feature)  # of a list: what its elements are
     return tuple(getattr(feature, "names", None) or ())

@@ -174,7 +174,7 @@ def read_tagged_object(source: Any, columns: Columns) -> Rows:
             rows.problems.append(Problem("bad item", Origin("", number), detail=detail))
         else:
             sentences.append((number, *found))
-    _fill(rows, sentences, names_of(source))
+    _fill(rows, sentences, names_of(source, TAG_COLUMNS))
     return rows
 
 
