@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,45 @@ def test_files_hold_words_and_tags(tmp_path: Path, name: str) -> None:
         "I-PER": 1,
     }
     check(train)
+
+
+LISTS = {
+    "python": ("['EU', \"it's\"]", "['B-ORG', 'O']"),
+    "json": ('["EU", "it\'s"]', '["B-ORG","O"]'),
+    "numpy": ("['EU'\n \"it's\"]", "['B-ORG' 'O']"),
+    "tags alone": ("EU it's", "['B-ORG', 'O']"),
+    "words alone": ("['EU', \"it's\"]", "B-ORG O"),
+    "numbers": ("['EU', \"it's\"]", "[1, 0]"),
+    "numbers of numpy": ("['EU' \"it's\"]", "[1 0]"),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_as_text_are_lists(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "label_list.txt", "O\nB-ORG\nI-ORG\n")
+    with (tmp_path / "train.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("tokens", "ner_tags"), LISTS[name]])
+    train = load(tmp_path, TAGGED).train
+    assert problems(train) == []
+    assert sentences(train) == [(["EU", "it's"], ["B-ORG", "O"])]
+
+
+@pytest.mark.parametrize("tags", ["['O' 'B", "[0. 1.]", "[0 1 ... 0]", "[O, B]", "['O''B']", "['O' B]"])
+def test_a_list_as_text_that_cannot_be_read_is_a_problem(tmp_path: Path, tags: str) -> None:
+    content = f'tokens,tags\na b,O B\nc d,"{tags.rstrip("]")}]"\n'
+    train = load(write(tmp_path / "a.csv", content), TAGGED).train
+    assert sentences(train) == [(["a", "b"], ["O", "B"])]
+    [problem] = problems(train)
+    assert "row 3: bad tags " in problem
+    assert "expected a list with a tag for each word, found a list as text: save it as .jsonl" in problem
+
+
+def test_words_in_brackets_are_words(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "tokens,tags\n[ 1 ],O O O\n[CLS] a [SEP],O B O\n")
+    assert [words for words, _ in sentences(load(path, TAGGED).train)] == [
+        ["[", "1", "]"],
+        ["[CLS]", "a", "[SEP]"],
+    ]
 
 
 def test_words_may_be_quotes_hashes_and_blanks(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,31 @@ def test_columns_can_be_named_and_several_labels_parted(tmp_path: Path) -> None:
     assert train.labels == ("news", "sport")
     path = write(tmp_path / "a.jsonl", '{"text": "a", "labels": ["p", "q"]}\n{"text": "b", "labels": []}\n')
     assert load(path, TEXTS).train.targets().tolist() == [[1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "empty"),
+    [("['p', 'q']", "['p']", "[]"), ('["p", "q"]', '["p"]', "[]"), ("['p' 'q']", "['p']", "[]")],
+)
+@pytest.mark.parametrize("multi_label", [True, None])
+def test_labels_may_be_a_list_as_text(
+    tmp_path: Path, first: str, second: str, empty: str, multi_label: bool | None
+) -> None:
+    with (tmp_path / "a.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "labels"), ("a", first), ("b", second), ("c", empty)])
+    train = load(tmp_path / "a.csv", TEXTS, multi_label=multi_label).train
+    assert problems(train) == []
+    assert (train.labels, train.targets().tolist()) == (("p", "q"), [[1, 1], [1, 0], [0, 0]])
+
+
+def test_a_label_in_brackets_is_a_name_but_no_list_of_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "text,label\na,[p]\nb,q\nc,[p]\n")
+    assert rows(load(path, TEXTS).train) == [("a", "[p]"), ("b", "q"), ("c", "[p]")]
+    several = problems(load(path, TEXTS, multi_label=True).train)
+    assert len(several) == 2
+    assert "row 2: bad label '[p]' (column 'label': expected labels parted by '|', or a list" in several[0]
+    one_hot = problems(load(write(tmp_path / "b.csv", 'text,label\na,"[0, 1]"\nb,"[1, 0]"\n'), TEXTS).train)
+    assert "it looks like a one-hot vector: pass the class index" in one_hot[0]
 
 
 def test_a_header_with_unknown_names_is_no_row(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.datasets.base import Origin, Problem, RawLabel, Rows, clean_label
+from hub.datasets.cells import is_bracketed, list_in
 from hub.datasets.kinds import PAIRS, PICTURES, TAGGED, Kind
 from hub.datasets.textfiles import read_text
 from hub.errors import did_you_mean
@@ -239,8 +240,15 @@ class _Cells:
 
     def label(self, column: str) -> RawLabel | None:
         value = self.record.get(column)
-        if isinstance(value, str) and self.separator is not None:
-            value = [part for part in value.split(self.separator) if part.strip()]
+        if isinstance(value, str):
+            listed = list_in(value)
+            if listed is None and self.separator is not None:
+                if is_bracketed(value):
+                    expected = f"labels parted by {self.separator!r}, or a list such as ['a', 'b']"
+                    self._refuse("bad label", column, f"{expected}; or save the table as .jsonl")
+                    return None
+                listed = [part for part in value.split(self.separator) if part.strip()]
+            value = value if listed is None else listed
         label = clean_label(value)
         if label is None:
             self._refuse("bad label", column, "a name, a class index, or a list of them without repeats")

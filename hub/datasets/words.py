@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from hub.datasets.base import ONE_LINE, Dataset, Origin, Problem, Rows, Sample, broken_names
+from hub.datasets.cells import is_bracketed, list_in
 from hub.datasets.kinds import TAGGED
 from hub.datasets.lists import read_names
 from hub.datasets.objects import item_of, names_of
@@ -210,7 +211,23 @@ def _from_table(
     tags = require_label(columns.label, TAG_COLUMNS, header, rows)
     if not words or tags is None:
         return []
-    return [(number, _parted(record.get(words[0])), _parted(record.get(tags))) for number, record in records]
+    return [
+        (number, _words_in(record.get(words[0])), _tags_in(record.get(tags))) for number, record in records
+    ]
+
+
+def _words_in(cell: Any) -> Any:
+    listed = list_in(cell) if isinstance(cell, str) else None
+    # "[ 1 ]" is a sentence of three words
+    return listed if listed and all(isinstance(word, str) for word in listed) else _parted(cell)
+
+
+def _tags_in(cell: Any) -> Any:
+    """Give the tags of a cell; a list that cannot be read stays a text, as no tag begins with a bracket."""
+    if not isinstance(cell, str) or SEPARATOR in cell or not is_bracketed(cell):
+        return _parted(cell)
+    listed = list_in(cell)
+    return cell if listed is None else listed
 
 
 def _parted(cell: Any) -> Any:
@@ -292,7 +309,9 @@ def _fill(rows: Rows, sentences: Iterable[Sentence], names: Sequence[str]) -> No
             detail = f"expected words as a list of texts, found {type(words).__name__}"
             rows.problems.append(Problem("bad words", origin, _shown(words), detail))
         elif not isinstance(tags, list | tuple):
-            detail = f"expected a list with a tag for each word, found {type(tags).__name__}"
+            listed = isinstance(tags, str) and is_bracketed(tags)
+            found = "a list as text: save it as .jsonl" if listed else type(tags).__name__
+            detail = f"expected a list with a tag for each word, found {found}"
             rows.problems.append(Problem("bad tags", origin, _shown(tags), detail))
         elif len(taken) != len(tags):
             detail = f"{several(len(taken), 'word')}, {several(len(tags), 'tag')}"
