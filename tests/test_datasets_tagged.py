@@ -165,6 +165,76 @@ def test_a_list_as_text_that_cannot_be_read_is_a_problem(tmp_path: Path, tags: s
     assert "expected a list with a tag for each word, found a list as text: save it as .jsonl" in problem
 
 
+WORD_ROWS = [*zip(*EU, strict=True), *zip(*PETER, strict=True)]
+OF_SENTENCE = [0, 0, 0, 0, 1, 1]
+FIRST = {"EU": "Sentence: 1", "Peter": "Sentence: 2"}
+WORD_TABLES = {
+    "simpletransformers": ("a.csv", "sentence_id,words,labels\n" + "".join(
+        f"{n},{w},{t}\n" for n, (w, t) in zip(OF_SENTENCE, WORD_ROWS, strict=True))),
+    "named in the first row": ("a.csv", "Sentence #,Word,POS,Tag\n" + "".join(
+        f"{FIRST.get(w, '')},{w},X,{t}\n" for w, t in WORD_ROWS)),
+    "a header above CoNLL": ("a.tsv", "word\tpos\n" + TABS.replace("\n\n\n", "\n\n")),
+    "a header above blanks": ("a.txt", "word pos chunk ner\n" + CONLL.partition("\n\n")[2]),
+    "a header above documents": ("a.conll", "word\tner\n-DOCSTART-\tO\n\n" + TABS),
+    "rows of a spreadsheet": ("a.csv", "token,tag\n" + TABS.replace("\t", ",").replace("\n\n\n", "\n,\n")),
+    "tabs of a spreadsheet": ("a.tsv", "token\ttag\n" + TABS.replace("\n\n\n", "\n\t\n\t\n") + "\n\t\n"),
+    "semicolons": ("a.csv", "token;tag\n" + TABS.replace("\t", ";").replace("\n\n\n", "\n;\n")),
+    "no header": ("a.conll", TABS.replace("\n\n\n", "\n\t\n")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORD_TABLES)
+def test_rows_with_a_word_each_are_put_together(tmp_path: Path, name: str) -> None:
+    file, content = WORD_TABLES[name]
+    train = load(write(tmp_path / file, content), TAGGED).train
+    assert problems(train) == []
+    assert sentences(train) == [EU, PETER]
+
+
+def test_a_frame_with_a_word_in_each_row_is_put_together() -> None:
+    pandas = pytest.importorskip("pandas")
+    words, tags = zip(*WORD_ROWS, strict=True)
+    frame = pandas.DataFrame({"sentence_id": OF_SENTENCE, "words": words, "labels": tags})
+    assert sentences(load(frame, TAGGED).train) == [EU, PETER]
+    twice = pandas.concat([frame, frame])
+    assert sentences(load(twice, TAGGED).train) == [EU, PETER] * 2
+    [problem] = problems(load(frame.iloc[[0, 4, 1, 5, 2, 3]], TAGGED).train)
+    assert "found rows in any order; expected those of one 'sentence_id' together" in problem
+    [problem] = problems(load(frame.drop(columns="sentence_id"), TAGGED).train)
+    assert "found one word in every row; expected a column such as sentence_id" in problem
+    frame["words"] = frame["words"].replace("lamb", None)
+    train = load(frame, TAGGED).train
+    assert sentences(train) == [PETER]
+    assert problems(train)[0].startswith("item 0: bad words ")
+
+
+def test_a_word_in_every_row_and_nothing_between_sentences_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "words,labels\n" + "".join(f"{w},{t}\n" for w, t in WORD_ROWS))
+    assert problems(load(path, TAGGED).train) == [
+        f"{path}, row 1: missing column 'sentence_id' (found one word in every row; expected a column such as "
+        "sentence_id, or an empty row between sentences, or whole sentences in rows)"
+    ]
+    with pytest.raises(DataError, match="missing column 'sentence_id'"):
+        prepare_tagged(path, on_bad="skip")
+    said = problems(load(write(tmp_path / "b.csv", "text,label\nso good,pos\nbad,neg\n"), TAGGED).train)
+    assert said == [f"{tmp_path}/b.csv, row 2: length mismatch 'so good' (2 words, 1 tag)"]
+
+
+def test_a_sentence_with_a_bad_row_is_none(tmp_path: Path) -> None:
+    rows = "".join(f"{w}\t{t}\n" for w, t in WORD_ROWS[4:])
+    path = write(tmp_path / "a.tsv", "word\ttag\nEU\tB-ORG\nrejects\n\n" + rows)
+    train = load(path, TAGGED).train
+    assert sentences(train) == [PETER]
+    assert problems(train) == [f"{path}, row 3: too few fields 'rejects' (expected 2: word, tag; found 1)"]
+
+
+def test_an_empty_row_between_whole_sentences_is_a_problem(tmp_path: Path) -> None:
+    path = write(tmp_path / "b.tsv", "tokens\ttags\n" + joined(*EU, " ") + "\n" + joined(*PETER, " "))
+    train = load(path, TAGGED).train
+    assert sentences(train) == [EU, PETER]
+    assert problems(train) == [f"{path}, row 3: empty line"]
+
+
 def test_words_in_brackets_are_words(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "tokens,tags\n[ 1 ],O O O\n[CLS] a [SEP],O B O\n")
     assert [words for words, _ in sentences(load(path, TAGGED).train)] == [

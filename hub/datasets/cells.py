@@ -1,4 +1,4 @@
-"""Lists that were written into one cell of a table, as pandas and `datasets.Dataset.to_csv` do."""
+"""Lists that were written into one cell of a table, as PaddleHub, pandas and `datasets.Dataset.to_csv` do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import json
 import re
 
+SEPARATOR = "\x02"
+"""What PaddleHub has between the words of a cell, and between their tags."""
 _ESCAPE = r"\\[\\'\"bfnrtuUx/]"
 _ITEM = re.compile(
     rf"\s*('(?:[^'\\]|{_ESCAPE})*'|\"(?:[^\"\\]|{_ESCAPE})*\"|-?[0-9]{{1,18}})(?:\s*,|(?=[\s\]]))"

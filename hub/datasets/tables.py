@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.datasets.base import Origin, Problem, RawLabel, Rows, clean_label
-from hub.datasets.cells import is_bracketed, list_in
+from hub.datasets.cells import SEPARATOR, is_bracketed, list_in
 from hub.datasets.kinds import PAIRS, PICTURES, TAGGED, Kind
 from hub.datasets.textfiles import read_text
 from hub.errors import did_you_mean
@@ -207,7 +207,7 @@ def _names_without_header(lines: Sequence[tuple[int, list[str]]], kind: Kind) ->
     does not; where both do, what has fewer values.
     """
     *texts, _ = names = ["text_a", "text_b", "label"] if kind.is_pair else ["text", "label"]
-    if lines and any("\x02" in cell for cell in lines[0][1]):  # words and tags, as PaddleHub joins them
+    if lines and any(SEPARATOR in cell for cell in lines[0][1]):  # words and tags, as PaddleHub joins them
         return names
     full = [cells for _, cells in lines if len(cells) == len(names)]
     if not full or lines[0][1] is not full[0]:

@@ -3,6 +3,9 @@
 EU       B-ORG          a word a line, its tag in the last column, an empty line between sentences
 rejects  O
 
+sentence_id,words,labels  a word a row: a column says which sentence it is of, or an empty row parts them
+0,EU,B-ORG
+
 text_a \\t label         PaddleHub's tables: words joined by \\x02 (or spaces), and tags likewise
 {"tokens": ["EU", "rejects"], "tags": ["B-ORG", "O"]}      or numbers, with the names in label_list.txt
 """
@@ -20,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from hub.datasets.base import ONE_LINE, Dataset, Origin, Problem, Rows, Sample, broken_names
-from hub.datasets.cells import is_bracketed, list_in
+from hub.datasets.cells import SEPARATOR, is_bracketed, list_in
 from hub.datasets.kinds import TAGGED
 from hub.datasets.lists import read_names
 from hub.datasets.objects import item_of, names_of
@@ -36,6 +39,7 @@ from hub.datasets.tables import (
 )
 from hub.datasets.textfiles import read_text
 from hub.datasets.texts import class_names, frame_records, is_frame
+from hub.datasets.word_rows import DOCUMENT, Sentence, join_rows
 from hub.errors import UsageError
 from hub.files import is_line
 
@@ -44,15 +48,11 @@ OWN_SUFFIXES = (".conll", ".bio", ".iob", ".bmes")
 SUFFIXES = (".jsonl", ".ndjson", ".tsv", ".csv", *OWN_SUFFIXES, ".txt")
 TAG_COLUMNS = ("tags", "ner_tags", "labels", "label", "ner", "tag", "pos_tags", "pos")
 """The names by which the column of tags is found, the likelier first."""
-SEPARATOR = "\x02"
 OUTSIDE = "O"
 MOST_SHOWN = 20
 SCHEMES = ("BI", "BIES", "BMES", "BILU")
 _TAG = re.compile(r"([BIMELSU])((?:-.+)?)")
 _SPACES = re.compile(" +")  # no other white space: some of it stands for words
-
-Sentence = tuple[int, Any, Any]
-"""The number of a row or an item, its words and its tags, as they were found."""
 
 
 def whole_scheme(tags: set[str]) -> set[str]:
@@ -195,22 +195,26 @@ _PART = re.compile(r"\d+[-.]\d+")
 
 
 def _is_table(path: Path, columns: Columns) -> bool:
-    """Say whether a file has a sentence, and not a word, in each of its lines."""
+    """Say whether the columns of a file have names, or its words are joined."""
     text = read_text(path, [], encoding=columns.encoding)
-    header = re.split("[\t,]", text.partition("\n")[0].strip())
-    named = (
-        columns.input or columns.label or (find_input(TAGGED, header) and find_column(TAG_COLUMNS, header))
-    )
-    return SEPARATOR in text or (bool(named) and "\n\n" not in text.replace("\r", ""))
+    header = re.split("[\t,;]", text.partition("\n")[0].strip())
+    return SEPARATOR in text or bool(columns.input or columns.label) or _is_header(header)
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    return bool(find_input(TAGGED, cells)) and find_column(TAG_COLUMNS, cells) is not None
 
 
 def _from_table(
-    header: Sequence[str], records: Iterable[Record], columns: Columns, rows: Rows
+    header: Sequence[str], records: Sequence[Record], columns: Columns, rows: Rows
 ) -> list[Sentence]:
     words = require_input(columns.input, TAGGED, header, rows)
     tags = require_label(columns.label, TAG_COLUMNS, header, rows)
     if not words or tags is None:
         return []
+    joined = join_rows(header, records, words[0], tags, rows)
+    if joined is not None:
+        return joined
     return [
         (number, _words_in(record.get(words[0])), _tags_in(record.get(tags))) for number, record in records
     ]
@@ -246,7 +250,9 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
     cells = [
         line.split("\t") if "\t" in line else _SPACES.split(line.strip(" ")) if line else [] for line in lines
     ]
-    plain = [each for each in cells if each and not each[0].startswith(("#", "-DOCSTART-"))]
+    if cells and _is_header(cells[0]):  # of columns that are parted by blanks, else it is a table
+        cells[0] = []
+    plain = [each for each in cells if each and not each[0].startswith(("#", DOCUMENT))]
     [(width, _)] = Counter(map(len, plain)).most_common(1) or [(2, 0)]
     if width < 2:
         detail = "expected a word, a tab or a space, and its tag on every line; found one column"
@@ -263,7 +269,7 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
     tags: list[str] = []
     start, whole = 1, True
     for number, each in enumerate([*cells, []], start=1):
-        if not each or each[0].startswith("-DOCSTART-"):
+        if not each or each[0].startswith(DOCUMENT):
             if words and whole:
                 sentences.append((start, words, tags))
             words, tags, whole = [], [], True
@@ -293,7 +299,7 @@ def _are_numbered(cells: Sequence[Sequence[str]]) -> bool:
             if each[0] != str(expected):
                 return False
             expected, count = expected + 1, count + 1
-        elif not (each[0].startswith(("#", "-DOCSTART-")) or _PART.fullmatch(each[0])):
+        elif not (each[0].startswith(("#", DOCUMENT)) or _PART.fullmatch(each[0])):
             return False
     return count > 0
 
