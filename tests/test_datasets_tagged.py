@@ -109,6 +109,48 @@ def test_a_last_column_that_says_nothing_is_no_tag(tmp_path: Path, last: str) ->
     assert "missing column 'tag' (expected the tag in the last column, found " in problem
 
 
+UPOS = "# text = EU wo\n1-2\tEUwo\t_\t_\t_\t_\t_\t_\t_\t_\n"
+UPOS += "1\tEU\tEU\tPROPN\tNNP\t_\t0\troot\t_\tSpaceAfter=No\n2\two\twill\tAUX\tMD\t_\t1\taux\t_\tCorrectForm=wo\n"
+NAMES_IN_NAMES = "#\thttp://…\t[2009]\n1\tFC\tB-ORG\tO\n2\tBayern\tI-ORG\tB-LOC\n3\tkam\tO\tO\n"
+ONTONOTES = (
+    "#begin document (bc/cctv/00)\nbc/cctv/00\t0\t0\tEU\tNNP\t*\t-\nbc/cctv/00\t0\t1\tcame\tVBD\t*\t-\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (UPOS, [(["EU", "wo"], ["PROPN", "AUX"])]),
+        (UPOS.replace("SpaceAfter=No", "B-ORG").replace("CorrectForm=wo", "O"), [(["EU", "wo"], ["B-ORG", "O"])]),
+        (NAMES_IN_NAMES, [(["FC", "Bayern", "kam"], ["B-ORG", "I-ORG", "O"])]),
+        (NAMES_IN_NAMES.replace("ORG\t", "ORG\tX\t").replace("kam\tO", "kam\tO\tX"),
+         [(["FC", "Bayern", "kam"], ["O", "B-LOC", "O"])]),
+    ],
+)  # fmt: skip
+def test_the_tags_of_published_forms_are_in_columns_of_their_own(
+    tmp_path: Path, content: str, wanted: Any
+) -> None:
+    train = load(write(tmp_path / "a.conll", content), TAGGED).train
+    assert problems(train) == []
+    assert sentences(train) == wanted
+
+
+def test_a_first_column_that_holds_no_words_is_refused(tmp_path: Path) -> None:
+    content = ONTONOTES + "\n" + ONTONOTES.replace("00", "01")
+    path = write(tmp_path / "a.gold_conll", content)
+    [problem] = problems(load(path, TAGGED).train)
+    assert (
+        "missing column 'word' (expected the words in the first column, found 'bc/cctv/00' on every"
+        in problem
+    )
+    lines = [line.partition("#")[0].split("\t")[3:5] for line in content.splitlines()]
+    named = "word\ttag\n" + "\n".join("\t".join(cells) for cells in lines)
+    assert (
+        sentences(load(write(tmp_path / "b.tsv", named), TAGGED).train)
+        == [(["EU", "came"], ["NNP", "VBD"])] * 2
+    )
+
+
 def test_numbers_that_are_words_stay_words(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "1\tCD\tO\n2\tCD\tB-X\n\n7\tCD\tO\n")
     assert sentences(load(path, "tagged").train) == [(["1", "2"], ["O", "B-X"]), (["7"], ["O"])]

@@ -190,6 +190,7 @@ def _pair(item: Any) -> tuple[Any, Any] | None:
 
 _NO_TAGS = {"_", "SpaceAfter=No"}
 """What the last column of CoNLL-U has, which are no tags."""
+_IOB = re.compile("O|[BIES]-.+")
 _PART = re.compile(r"\d+[-.]\d+")
 """The number of several words that are written as one, or of one that is not written at all, in CoNLL-U."""
 
@@ -244,7 +245,7 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
     """Give the sentences of a text with a word a line; a line that is no word and tag is a problem.
 
     Lines have as many columns as most of them. The words are in the first, or in the second where the first numbers
-    them. A sentence may begin with comments: lines with # that do not end in a tag.
+    them; for the tags see `_tag_place`. A sentence may begin with comments: lines with # that do not end in a tag.
     """
     lines = [line.rstrip("\r\t ") for line in text.split("\n")] if text else []
     cells = [
@@ -258,12 +259,14 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
         detail = "expected a word, a tab or a space, and its tag on every line; found one column"
         rows.problems.append(Problem("missing column", Origin(rows.file, 1), "tag", detail))
         return []
-    known = {each[-1] for each in plain if len(each) == width}
+    first = 1 if width > 2 and _are_numbered(cells) else 0
+    last = _tag_place([each for each in plain if len(each) == width], numbered=first == 1)
+    known = {each[last] for each in plain if len(each) == width}
     if known and known <= _NO_TAGS:
-        detail = f"expected the tag in the last column, found {', '.join(sorted(known))} on every line"
+        where = "the last column" if last == width - 1 else f"column {last + 1}"
+        detail = f"expected the tag in {where}, found {', '.join(sorted(known))} on every line"
         rows.problems.append(Problem("missing column", Origin(rows.file, 1), "tag", detail))
         return []
-    first = 1 if width > 2 and _are_numbered(cells) else 0
     sentences: list[Sentence] = []
     words: list[str] = []
     tags: list[str] = []
@@ -273,7 +276,7 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
             if words and whole:
                 sentences.append((start, words, tags))
             words, tags, whole = [], [], True
-        elif (each[0].startswith("#") and not words and (len(each) != width or each[-1] not in known)) or (
+        elif (each[0].startswith("#") and not words and (len(each) != width or each[last] not in known)) or (
             first and _PART.fullmatch(each[0])
         ):
             continue
@@ -285,8 +288,38 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
         else:
             start = start if words else number
             words.append(each[first])
-            tags.append(each[-1])
+            tags.append(each[last])
+    if width > 2 and (name := _name_for_word(sentences)):
+        detail = (
+            f"expected the words in the first column, found {_shown(name)!r} on every line of a sentence; "
+            "save the words and their tags alone, or with a header above the columns"
+        )
+        rows.problems.append(Problem("missing column", Origin(rows.file, 1), "word", detail))
+        return []
     return sentences
+
+
+def _tag_place(full: Sequence[Sequence[str]], *, numbered: bool) -> int:
+    """Give the number of the column of tags: the last, but for two forms whose words are numbered.
+
+    CoNLL-U has the part of speech in the fourth of ten columns, and notes in the last. GermEval has the names inside of
+    names in the last of four, and the names themselves before it.
+    """
+    last = len(full[0]) - 1 if full else 1
+
+    def is_iob(place: int) -> bool:
+        return all(_IOB.fullmatch(each[place]) for each in full if not _PART.fullmatch(each[0]))
+
+    if numbered and last == 9 and not is_iob(9):
+        return 3
+    return 2 if numbered and last == 3 and is_iob(2) and is_iob(3) else last
+
+
+def _name_for_word(sentences: Sequence[Sentence]) -> str:
+    """Give what most sentences have in the place of every word, as OntoNotes has the name of a file; else ""."""
+    several = [words for _, words, _ in sentences if len(words) > 1]
+    same = [words[0] for words in several if len(set(words)) == 1]
+    return same[0] if 2 * len(same) > len(several) else ""
 
 
 def _are_numbered(cells: Sequence[Sequence[str]]) -> bool:
