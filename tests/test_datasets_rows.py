@@ -117,7 +117,7 @@ BAD_TABLES = [
     ("t.csv", "path,label\na.png,cat\n照片.png,猫\n".encode("gbk"),
      "t.csv, row 3: wrong encoding (expected UTF-8; it looks like GBK; save the file as UTF-8)"),
     ("t.csv", "path,label\na.png,café\n".encode("latin-1"),
-     "t.csv, row 2: wrong encoding (expected UTF-8; save the file as UTF-8)"),
+     "t.csv, row 2: wrong encoding (expected UTF-8; it looks like cp1252; save the file as UTF-8)"),
     ("t.csv", HEADER.encode("utf-16"), "t.csv, row 1: wrong encoding (expected UTF-8; it looks like UTF-16; save"),
     ("t.tsv", HEADER.encode("utf-16-le"), "t.tsv, row 1: wrong encoding (expected UTF-8; it looks like UTF-16; save"),
     ("t.txt", "a.png 0\n照片.png 1\n".encode("gb18030"), "t.txt, row 2: wrong encoding (expected UTF-8; it looks"),

@@ -238,6 +238,34 @@ def test_another_encoding_is_named_with_its_line_or_read_when_it_is_said(tmp_pat
     assert len(load(path, TEXTS, encoding="utf-16").train) == 2
 
 
+GERMAN = "text,label\nDas Essen war köstlich und schön,gut\nFür mich zu laut,schlecht\n"
+GUESSES = [
+    (GERMAN, "cp1252", "it looks like cp1252; "),
+    (GERMAN + "Über 20 €,gut\n", "cp1252", "it looks like cp1252; "),
+    ("text,label\nCa, c’est très bien aimé,1\nÀ éviter,0\n", "cp1252", "it looks like cp1252; "),
+    ("text,label\n房间很大,1\n不好,0\n", "gb18030", "it looks like GBK; "),
+    ("text,label\n朱镕基,1\n不好 ok,0\n", "gbk", "it looks like GBK; "),
+    ("text,label\nпривет вам,1\nмир,0\n", "cp1251", ""),
+]
+
+
+@pytest.mark.parametrize(("content", "encoding", "guess"), GUESSES)
+def test_an_encoding_is_named_only_if_the_text_looks_like_it(
+    tmp_path: Path, content: str, encoding: str, guess: str
+) -> None:
+    path = write(tmp_path / "a.csv", content.encode(encoding))
+    mixed = write(tmp_path / "b.csv", content.encode("utf-8") + "é,1\n".encode("cp1252"))
+    assert "(expected UTF-8; save the file as UTF-8, or" in problems(load(mixed, TEXTS).train)[0]
+    [problem] = problems(load(path, TEXTS).train)
+    named = guess.removeprefix("it looks like ").rstrip("; ").lower()
+    option = f'load(…, encoding="{named or "…"}")'
+    assert f"(expected UTF-8; {guess}save the file as UTF-8, or {option})" in problem
+    if named:
+        assert rows(load(path, TEXTS, encoding=named).train) == rows(
+            load(path, TEXTS, encoding=encoding).train
+        )
+
+
 OPTIONS = [
     ("texts", {"encoding": "klingon"}, "encoding: expected one such as gb18030"),
     ("pictures", {"encoding": "gbk"}, "encoding: belongs to texts, found kind='pictures'"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from hub.datasets.base import Origin, Problem
 
 MOST_PER_NUL = 10
 """A file with more bytes for each NUL is not UTF-16: Latin letters, digits, tabs and line breaks have one each."""
+
+SEEN = 1 << 16
+"""Bytes by which an encoding is guessed."""
 
 
 def read_text(
@@ -49,15 +53,25 @@ def decode(
 def _advice(data: bytes, error: UnicodeDecodeError, encoding: str | None, offer: bool) -> str:
     if encoding is not None:
         return f"expected {encoding}, as encoding= says"
-    guess = "UTF-16" if error.reason == "UTF-16" else "GBK" if _is_gbk(data) else ""
+    guess = "UTF-16" if error.reason == "UTF-16" else _guess(data, error.start)
     found = f"it looks like {guess}; " if guess else ""
     other = f', or load(…, encoding="{guess.lower() or "…"}")' if offer else ""
     return f"expected UTF-8; {found}save the file as UTF-8{other}"
 
 
-def _is_gbk(data: bytes) -> bool:
+def _guess(data: bytes, start: int) -> str:
+    """Name what the text from `start` on looks like, or give ""; nearly any bytes can be decoded as either of two.
+
+    In Western languages letters beyond ASCII stand alone between others. In GBK each character has two such bytes, but
+    for rare ones.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", data[start : start + SEEN])
+    alone = 2 * sum(len(run) == 1 for run in runs) > len(runs)
+    if alone and not data[:start].isascii():
+        return ""  # UTF-8 with a few letters of something else
+    name, codec = ("cp1252", "cp1252") if alone else ("GBK", "gb18030")
     try:
-        data.decode("gb18030")
+        data.decode(codec)
     except UnicodeDecodeError:
-        return False
-    return True
+        return ""
+    return name
