@@ -50,6 +50,8 @@ TABLES = {
     "without header, label first": ("a.txt", "1\t房间很大\n0\t不好\n1\tfine, really\n"),
     "csv": ("a.csv", 'Review,Sentiment\n房间很大,1\n不好,0\n"fine, really",1\n'),
     "csv without header": ("a.csv", '房间很大,1\n不好,0\n"fine, really",1\n'),
+    "csv of a frame without names": ("a.csv", '0,1\n房间很大,1\n不好,0\n"fine, really",1\n'),
+    "tsv of a frame without names": ("a.tsv", "0\t1\n1\t房间很大\n0\t不好\n1\tfine, really\n"),
     "semicolons": ("a.csv", "text;label\n房间很大;1\n不好;0\nfine, really;1\n"),
     "jsonl": ("a.jsonl", "".join(json.dumps({"sentence": t, "label": label}) + "\n" for t, label in GOOD)),
     "windows": ("a.tsv", "\ufefflabel\ttext_a\r\n1\t房间很大\r\n0\t不好\r\n1\tfine, really\r\n\r\n"),
@@ -415,6 +417,7 @@ SAME = [(("a b", "c"), "1"), (("d", "e"), "0"), (("f", "g"), "1")]
 PAIR_TABLES = {
     "PaddleHub's": ("a.tsv", "text_a\ttext_b\tlabel\na b\tc\t1\nd\te\t0\nf\tg\t1\n"),
     "without header": ("a.tsv", "a b\tc\t1\nd\te\t0\nf\tg\t1\n"),
+    "of a frame without names": ("a.csv", "0,1,2\na b,c,1\nd,e,0\nf,g,1\n"),
     "label first, without header": ("a.txt", "1\ta b\tc\n0\td\te\n1\tf\tg\n"),
     "questions": ("a.csv", "id,question1,question2,is_duplicate\n1,a b,c,1\n2,d,e,0\n3,f,g,1\n"),
     "the first text behind the second": ("a.csv", "title,query,label\nc,a b,1\ne,d,0\ng,f,1\n"),

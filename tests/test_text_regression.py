@@ -139,6 +139,18 @@ def test_a_number_may_stand_first_and_a_text_may_occur_twice(tmp_path: Path) -> 
     assert found_in(path, "rated texts")[0] == [("soup", 1.5), ("soup", 2.25), ("tea", 3.0)]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_numbers_above_a_frame_without_names_are_no_sample(tmp_path: Path, kind: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    samples = [*KINDS[kind], (KINDS[kind][0][0], 0.5)]
+    frame = pandas.DataFrame([[*cells(one)[:-1], one[1]] for one in samples])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert found_in(tmp_path / "a.csv", kind) == (samples, ("score",))
+    frame[:0].to_csv(tmp_path / "b.csv", index=False)
+    [*_, problem] = map(str, load(tmp_path / "b.csv", kind).train.problems)
+    assert "missing column" in problem
+
+
 def test_folders_named_by_numbers_are_texts_with_these(tmp_path: Path) -> None:
     for stars, text in (("1", "bad"), ("4.5", "good")):
         (tmp_path / stars).mkdir()

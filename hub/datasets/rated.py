@@ -26,6 +26,7 @@ from hub.datasets.tables import (
     Record,
     find_column,
     find_input,
+    is_numbered,
     read_records,
     require_input,
     require_label,
@@ -185,11 +186,13 @@ def _headed(header: list[str], records: list[Record], kind: Kind) -> tuple[list[
     """Give names to the columns of a table whose first row is one like the others: it has a number at one end."""
     texts = ["text_a", "text_b"] if kind.is_pair else ["text"]
     rows = [(number, list(record.values())) for number, record in records]
-    if not (rows and rows[0][0] == 1):  # else names were given by what occurs again, which a number need not
+    if not is_numbered(header) and not (
+        rows and rows[0][0] == 1
+    ):  # else names were given by what occurs again, which a number need not
         if find_input(kind, header) or find_column(NUMBER_COLUMNS, header) or len(set(header)) < len(header):
             return header, records
         rows = [(1, list(header)), *rows]
-    first = rows[0][1]
+    first: list[str] = rows[0][1] if rows else []
     if len(first) != len(texts) + 1:
         return header, records
     if number_in(first[-1]) is not None:

@@ -97,8 +97,14 @@ def read_records(
     repeated = sorted(
         name for name in used if header.count(name) > 1
     )  # any other may be there as often as it likes
-    if kind.is_text and not named and (names := _names_without_header(lines, kind)):
-        return names, _full_rows(names, lines, rows, delimiter)
+    bare = lines[1:] if is_numbered(header) else lines
+    if (
+        kind.is_text
+        and not named
+        and not (kind.is_rated and is_numbered(header))  # whose number need not occur twice
+        and (names := _names_without_header(bare, kind))
+    ):
+        return names, _full_rows(names, bare, rows, delimiter)
     if repeated:
         detail = f"expected columns of different names, found {', '.join(header)}"
         rows.problems.append(Problem("bad table", Origin(rows.file, 1), repeated[0], detail))
@@ -198,6 +204,11 @@ def _lacks(given: str | None, what: str, usual: Sequence[str], header: Sequence[
     rows.problems.append(
         Problem("missing column", Origin(rows.file or rows.name, row), given or what, detail)
     )
+
+
+def is_numbered(header: Sequence[str]) -> bool:
+    """Say whether a header is 0, 1, …, as pandas writes it above columns that have no names."""
+    return bool(header) and list(header) == [str(number) for number in range(len(header))]
 
 
 def _names_without_header(lines: Sequence[tuple[int, list[str]]], kind: Kind) -> list[str]:
