@@ -192,6 +192,25 @@ def test_a_header_with_unknown_names_is_no_row(tmp_path: Path) -> None:
     assert "missing column 'label'" in problems(train)[1]
 
 
+CHOICES = [
+    ("Age,Title,Review Text,Rating,Class Name", "33,Great,Love it,5,Dresses", ("Love it", "Dresses")),
+    ("ID,Tweet,Target,Stance", "1,dear lord,Atheism,AGAINST", ("dear lord", "AGAINST")),
+    (
+        "product_title,review_headline,review_body,Target,title",
+        "Cup,Nice,Nice cup,pos,x",
+        ("Nice cup", "pos"),
+    ),
+    ("id,title,comment_text,topic,label", "1,Re,so rude,sport,toxic", ("so rude", "toxic")),
+]
+
+
+@pytest.mark.parametrize(("header", "row", "wanted"), CHOICES)
+def test_of_several_likely_columns_the_likeliest_is_taken(
+    tmp_path: Path, header: str, row: str, wanted: tuple[str, str]
+) -> None:
+    assert rows(load(write(tmp_path / "a.csv", f"{header}\n{row}\n"), TEXTS).train) == [wanted]
+
+
 def test_half_of_a_pair_is_no_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", "text_a\ttext_b\tlabel\na\tb\t1\nc\td\t0\n")
     assert "missing column 'text'" in problems(load(path, TEXTS).train)[0]

@@ -128,6 +128,25 @@ def test_the_only_column_beside_the_texts_is_the_number(tmp_path: Path) -> None:
     assert found_in(path, "rated texts", label_column="width")[0] == [("a", 2.0), ("b", 3.0)]
 
 
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [
+        ("number,text,label", "label"),
+        ("label,text,age", "label"),
+        ("price,text,target", "target"),
+        ("label,text,stars", "stars"),
+        ("id,text,price", "price"),
+    ],
+)
+def test_of_several_likely_columns_of_numbers_the_likeliest_is_taken(
+    tmp_path: Path, header: str, taken: str
+) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n1,good,5\n2,bad,3\n", encoding="utf-8")
+    numbers = (1.0, 2.0) if header.startswith(taken) else (5.0, 3.0)
+    wanted = list(zip(("good", "bad"), numbers, strict=True))
+    assert found_in(tmp_path / "a.csv", "rated texts") == (wanted, (taken,))
+
+
 def test_a_columns_name_over_two_lines_is_a_label_in_one(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('text,"stars\n(1 to 5)"\nFine soup,4.5\nCold tea,2\n', encoding="utf-8")
     assert load(tmp_path / "a.csv", "rated texts").train.labels == ("stars (1 to 5)",)

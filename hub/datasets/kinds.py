@@ -125,7 +125,10 @@ SOUNDS = Kind(
     in_memory=audio.in_memory,
     decode=_decode_sound,
 )
-_TEXT = ("text", "text_a", "sentence", "content", "review", "comment", "query", "document", "message", "body")
+_TEXT = (
+    "text", "text_a", "sentence", "content", "review", "comment", "review_text", "reviewtext", "review_body",
+    "comment_text", "full_text", "query", "document", "message", "body",
+)  # fmt: skip
 TEXTS = Kind(
     name="texts",
     word="text",

@@ -36,9 +36,9 @@ from hub.datasets.texts import frame_records
 from hub.errors import UsageError
 
 NUMBER_COLUMNS = (
-    "score", "stars", "rating", "similarity", "value", "number", "grade", "points", "price", "age", "intensity",
-    "target", "label", "labels", "y", "similarity_score", "relatedness_score", "relatedness", "relevance", "scores",
-    "ratings",
+    "score", "stars", "rating", "similarity", "similarity_score", "relatedness_score", "relatedness", "relevance",
+    "scores", "ratings", "grade", "points", "intensity", "label", "labels", "target", "y",
+    "value", "number", "price", "age",  # which are as often there for something else
 )  # fmt: skip
 """The names by which the column of numbers is found, the likelier first; case, blanks and hyphens do not matter."""
 NAME = "score"

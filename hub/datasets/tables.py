@@ -21,7 +21,7 @@ from hub.errors import did_you_mean
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 LABEL_COLUMNS = (
-    "label", "labels", "class", "classes", "class_name", "target", "category", "tag", "tags",
+    "label", "labels", "class", "classes", "class_name", "stance", "target", "category", "tag", "tags",
     "sentiment", "intent", "emotion", "topic", "gold_label", "is_duplicate", "similarity", "relevance",
 )  # fmt: skip
 """The names by which the label's column is found, the likelier first; case, blanks and hyphens do not matter."""
