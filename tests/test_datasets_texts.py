@@ -211,6 +211,42 @@ def test_of_several_likely_columns_the_likeliest_is_taken(
     assert rows(load(write(tmp_path / "a.csv", f"{header}\n{row}\n"), TEXTS).train) == [wanted]
 
 
+NOTES = [
+    ("texts", "id,title,text,label", "text: 'text', label: 'label'; likely columns besides: 'title'"),
+    ("texts", "tweet,Class Name,topic,n", "text: 'tweet', label: 'Class Name'; likely columns besides: 'topic'"),
+    ("texts", "text,label,n,m", ""),
+    ("pairs", "text_a,text_b,label,n", ""),
+    ("pairs", "query,title,answer,label",
+     "text: 'query' and 'title', label: 'label'; likely columns besides: 'answer'"),
+    ("rated texts", "text,stars,price,n", "text: 'text', label: 'stars'; likely columns besides: 'price'"),
+    ("tagged", "tokens,ner_tags,pos_tags,n",
+     "text: 'tokens', label: 'ner_tags'; likely columns besides: 'pos_tags'"),
+    ("pictures", "file,label,tag,n", "path: 'file', label: 'label'; likely columns besides: 'tag'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "header", "note"), NOTES)
+def test_a_table_says_which_of_several_likely_columns_was_taken(
+    tmp_path: Path, kind: str, header: str, note: str
+) -> None:
+    path = write(tmp_path / "a.csv", f"{header}\n1,2,3,4\n5,6,7,8\n")
+    assert load(path, kind).train.taken == note
+    if kind in ("texts", "rated texts"):
+        option = {"text_column": note.split("'")[1], "label_column": note.split("'")[3]} if note else {}
+        assert load(path, kind, **option).train.taken == "", "it was said"
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken", "other"), [("texts", "labels", "tags"), ("tagged", "tags", "labels")]
+)
+def test_a_run_says_once_which_columns_it_took(tmp_path: Path, kind: str, taken: str, other: str) -> None:
+    content = "tags,text,labels\n" + "".join(f"{n % 2} {n},{n} x,{n % 2}\n" for n in range(10))
+    path = write(tmp_path / "a.csv", content)
+    prepared = prepare_for(kind, path, multi_label=None, test=str(path), on_bad="skip")
+    note = f"text: 'text', label: '{taken}'; likely columns besides: '{other}'"
+    assert prepared.describe().count(note) == 1
+
+
 def test_half_of_a_pair_is_no_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", "text_a\ttext_b\tlabel\na\tb\t1\nc\td\t0\n")
     assert "missing column 'text'" in problems(load(path, TEXTS).train)[0]

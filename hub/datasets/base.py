@@ -132,6 +132,8 @@ class Rows:
     """What the inputs are."""
     extra: dict[str, list[str]] = field(default_factory=dict)
     """Further columns of a table, by name, one entry per sample."""
+    taken: str = ""
+    """The columns that were taken, where others could be meant."""
 
     def part(self, chosen: Sequence[int]) -> Rows:
         """Give the entries at `chosen` alone, with the problems of all."""
@@ -216,6 +218,11 @@ class Dataset:
     def holds(self) -> str:
         """What samples are made of, as `load` calls it: the name of `kind` where they have labels."""
         return self.kind.name
+
+    @property
+    def taken(self) -> str:
+        """The columns of a table that were taken, where others could be meant; else nothing."""
+        return self._rows.taken
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}: {len(self)} samples, {len(self.labels)} classes>"

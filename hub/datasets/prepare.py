@@ -76,7 +76,9 @@ def prepare(
     checked = check(
         source.train, parts["valid"], parts["test"], probe=probe, on_bad=on_bad, workers=workers or None
     )
-    notes = [str(checked)] if checked.dropped else []
+    used = (source.train, parts["valid"], parts["test"])
+    notes = list(dict.fromkeys(part.taken for part in used if part is not None and part.taken))
+    notes += [str(checked)] if checked.dropped else []
     whole, chosen, tested = checked.splits
     assert whole is not None, "check gives back what it was given"
     if chosen is None and valid is not False:

@@ -27,6 +27,7 @@ from hub.datasets.tables import (
     find_column,
     find_input,
     is_numbered,
+    note_columns,
     read_records,
     require_input,
     require_label,
@@ -215,8 +216,9 @@ def _take(rows: Rows, header: Sequence[str], records: Sequence[Record], columns:
         return
     assert column is not None, "require_label has found it"
     rows.labels = (str(column),)
+    note_columns(rows, header, NUMBER_COLUMNS, columns, (*inputs, column))
     written = [(number, {**record, column: _cell(record.get(column))}) for number, record in records]
-    take(rows, header, written, dataclasses.replace(columns, label=column))
+    take(rows, header, written, dataclasses.replace(columns, input=inputs or None, label=column))
 
 
 def _number_column(found: Any, inputs: Sequence[Any]) -> Any:

@@ -129,6 +129,7 @@ def take(
     texts: dict[int, Any] = {}
     if not input_columns or label_column is None:
         return
+    note_columns(rows, header, LABEL_COLUMNS, columns, (*input_columns, label_column))
     for number, record in records:
         cells = _Cells(record, Origin(rows.file, number), columns.separator)
         given, label = [cells.text(column, kind) for column in input_columns], cells.label(label_column)
@@ -152,18 +153,40 @@ def take(
 
 def find_column(usual: Iterable[str], found: Iterable[Any]) -> Any:
     """Give the first of the usual names that is among those found, as it is written there, or None."""
+    return next(_columns(usual, found), None)
+
+
+def _columns(usual: Iterable[str], found: Iterable[Any]) -> Iterator[Any]:
     plain = _plain(found)
-    return next((plain[name] for name in usual if name in plain), None)
+    return (plain[name] for name in usual if name in plain)
 
 
 def find_input(kind: Kind, found: Iterable[Any]) -> tuple[Any, ...]:
     """Give the columns among those found that hold the inputs of this kind, two for pairs; () where there are none."""
+    return next(_inputs(kind, found), ())
+
+
+def _inputs(kind: Kind, found: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     plain = _plain(found)
     usual = [(each,) if isinstance(each, str) else each for each in kind.columns]
     if not kind.is_pair:  # half of a pair is no text
         halves = {name for pair in PAIRS.columns if plain.keys() >= set(pair) for name in pair}
         usual = [names for names in usual if names[0] not in halves]
-    return next((tuple(plain[name] for name in names) for names in usual if plain.keys() >= set(names)), ())
+    return (tuple(plain[name] for name in names) for names in usual if plain.keys() >= set(names))
+
+
+def note_columns(
+    rows: Rows, header: Sequence[Any], usual: Sequence[str], columns: Columns, taken: Sequence[Any]
+) -> None:
+    """Say in `rows` which columns were `taken`, the label's last, where nobody named them and others are likely."""
+    others = [] if columns.input else [name for names in _inputs(rows.kind, header) for name in names]
+    others += [] if columns.label else _columns(usual, header)
+    others = [repr(name) for name in dict.fromkeys(others) if name not in taken]
+    if others:
+        *inputs, label = map(repr, taken)
+        what = "text" if rows.kind.is_text else "path"
+        found = f"{what}: {' and '.join(inputs)}, label: {label}"
+        rows.taken = f"{found}; likely columns besides: {', '.join(others)}"
 
 
 def _plain(found: Iterable[Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from hub.datasets.tables import (
     Record,
     find_column,
     find_input,
+    note_columns,
     read_records,
     require_input,
     require_label,
@@ -213,6 +214,7 @@ def _from_table(
     tags = require_label(columns.label, TAG_COLUMNS, header, rows)
     if not words or tags is None:
         return []
+    note_columns(rows, header, TAG_COLUMNS, columns, (words[0], tags))
     joined = join_rows(header, records, words[0], tags, rows)
     if joined is not None:
         return joined
