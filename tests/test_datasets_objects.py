@@ -118,6 +118,33 @@ def test_a_chain_of_sets_with_other_names_lists_none() -> None:
     assert load(paddle.io.ConcatDataset(parts)).train.labels == ("0", "1")
 
 
+@pytest.mark.parametrize("kind", ["pictures", "sounds"])
+def test_rows_of_a_pandas_frame_are_items(tmp_path: Path, kind: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {"file": [str(tmp_path / "a.x"), tmp_path / "b.x", None, "d.x"], "label": ["p", "q", "p", None]},
+        index=[7, 7, 8, 9],
+    )
+    train = load(frame, kind).train
+    assert [(each.input, train.labels[each.label]) for each in train] == [
+        (tmp_path / "a.x", "p"), (tmp_path / "b.x", "q"),
+    ]  # fmt: skip
+    assert [line.partition(" (")[0] for line in problems(train)] == [
+        "item 2: bad item", "item 3: bad label 'None'",
+    ]  # fmt: skip
+    assert repr(train).startswith("<Dataset DataFrame: 2 samples")
+    [first, *_] = problems(load(frame.rename(columns={"label": "what"}), kind).train)
+    assert "label, found file, what)" in first
+
+
+def test_pictures_in_a_pandas_frame_are_inputs() -> None:
+    frame = pytest.importorskip("pandas").DataFrame({"image": [PICTURE, PIXELS], "label": [1, 0]})
+    train = load(frame).train
+    assert train[0].input is PICTURE
+    assert train[1].input is PIXELS
+    assert train.targets().tolist() == [1, 0]
+
+
 def test_inputs_of_objects_come_as_they_are() -> None:
     train = load([("a/b.png", "x"), (Path("c.png"), "x"), (PICTURE, "y"), (PIXELS, "y")]).train
     assert train[0].input == Path("a/b.png")

@@ -12,7 +12,7 @@ from PIL import Image
 from hub.datasets.base import Origin, Problem, Rows, Sample, clean_label
 from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.tables import LABEL_COLUMNS, find_column, find_input
-from hub.datasets.texts import class_names
+from hub.datasets.texts import class_names, frame_records, is_frame
 from hub.errors import DataError, InputError, UsageError
 
 NAMES = ("labels", "classes", "label_list")
@@ -20,16 +20,19 @@ NAMES = ("labels", "classes", "label_list")
 
 
 def read_object(source: Any, kind: Kind = PICTURES) -> Rows:
-    """Give one entry for every item, after one pass over the object; its inputs are not kept.
+    """Give one entry for every item, or row of a frame, after one pass over the object; its inputs are not kept.
 
     Raises UsageError for something that is no dataset, DataError where the object itself fails.
     """
     if isinstance(source, type) or not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         found = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
         raise UsageError(f"data: expected a path or an object with __len__ and __getitem__, found {found}")
+    name, labels = type(source).__name__, names_of(source)
+    if is_frame(source) and hasattr(source, "iloc"):  # the items of a pandas frame are its columns
+        source = [record for _, record in frame_records(source)[1]]
     numbers: list[int] = []
     fetch = functools.partial(_input, source, kind)
-    rows = Rows(name=type(source).__name__, numbers=numbers, fetch=fetch, labels=names_of(source), kind=kind)
+    rows = Rows(name=name, numbers=numbers, fetch=fetch, labels=labels, kind=kind)
     for i in range(len(source)):
         origin = Origin("", i)
         try:
