@@ -505,6 +505,8 @@ class Module(PaddleHubFace):
         config = Config.of(takes, "range_test", **settings)
         if config.teacher is not None:
             raise UsageError("range_test takes no teacher", hint="leave it out to try the rates")
+        if multi_label is not None:
+            multi_label = flag("multi_label", multi_label)
         job = training.prepare(
             self._base, config, train, valid=False, multi_label=multi_label, on_bad=on_bad, options=options,
             progress=progress,

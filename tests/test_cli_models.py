@@ -174,6 +174,16 @@ def test_run_refuses_a_folder_that_cannot_be_made_before_it_answers(
     assert "hint: choose another folder" in found.err
 
 
+def test_run_refuses_as_an_option_what_is_no_matter_of_the_task(
+    shapes: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("self", "given", "batch_size", "precision"):
+        assert main(["run", shapes, str(pictures), "--option", f"{name}=1"]) == 2
+        shown = capsys.readouterr().err
+        assert f"--option: expected what the module's task takes, found {name}" in shown
+        assert "hub run --help" in shown
+
+
 def test_run_prints_every_answer_when_a_picture_of_one_cannot_be_saved(
     shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -379,7 +389,19 @@ def test_range_test_suggests_a_rate_draws_the_curve_and_keeps_nothing(
 ) -> None:
     train = folder(tmp_path / "train", 6)
     before = tree(Path(shapes))
-    line = ["range-test", shapes, str(train), "--batch-size", "6", "--low", "1e-5", "--seed", "3"]
+    line = [
+        "range-test",
+        shapes,
+        str(train),
+        "--batch-size",
+        "6",
+        "--low",
+        "1e-5",
+        "--seed",
+        "3",
+        "--loss",
+        "focal",
+    ]
     assert main([*line, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["rates"][0] == pytest.approx(1e-5)
@@ -389,7 +411,7 @@ def test_range_test_suggests_a_rate_draws_the_curve_and_keeps_nothing(
     assert main([*line, "--plot", str(tmp_path / "rates.png")]) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines()[0] == f"learning rate  {data['suggestion']:.2g}"
-    rest = f"--batch-size 6 --seed 3 --learning-rate {data['suggestion']:.2g}"
+    rest = f"--batch-size 6 --seed 3 --loss focal --learning-rate {data['suggestion']:.2g}"
     assert shown.err.splitlines()[-1] == f"use it: hub finetune {shapes} {train} {rest}"
     with Image.open(tmp_path / "rates.png") as picture:
         assert picture.width > picture.height > 300
@@ -405,6 +427,11 @@ def test_range_test_suggests_a_rate_draws_the_curve_and_keeps_nothing(
         ("--low 1 --high 0.1", 2, "low"),
         ("--epochs 3", 2, "takes no option '--epochs'"),
         ("--freeze backbon", 2, "did you mean 'backbone'"),
+        *(
+            (f"--option {name}=1", 2, f"--option: expected what the module's task takes, found {name}")
+            for name in ("self", "train", "low", "steps", "seed", "strategy", "dropout", "teacher", "test")
+        ),
+        ("--option stile=red.png", 2, "range_test takes no argument 'stile'"),
     ],
 )
 def test_range_test_refuses_what_is_no_sweep(

@@ -926,6 +926,11 @@ def test_what_the_range_test_does_not_take_is_refused_in_its_own_name(name: str)
         tiny_module().range_test(samples(4), **{name: 1})
 
 
+def test_the_range_test_takes_for_a_switch_what_finetune_does() -> None:
+    with pytest.raises(UsageError, match="multi_label: expected True or False, found 'no'"):
+        tiny_module().range_test(samples(4), multi_label="no")  # type: ignore[arg-type]
+
+
 class Note(Callback):
     def __init__(self, value: Any) -> None:
         self.value = value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import inspect
 import json
 import math
 import os
@@ -23,7 +22,7 @@ from typing import Any
 from hub.cli.evaluate import metric_table
 from hub.cli.loading import load_paddle
 from hub.cli.output import say, write, write_json
-from hub.cli.parser import add_data, add_options, choice, data_of
+from hub.cli.parser import add_data, add_options, choice, data_of, options_for
 from hub.errors import TrainingError, UsageError
 from hub.files import read_text, storage_errors
 
@@ -208,13 +207,7 @@ def run(arguments: argparse.Namespace) -> int:
         from hub.module import Module
 
         chosen = {name: getattr(arguments, name) for name in (*OPTIONS, *MORE) if hasattr(arguments, name)}
-        for name, value in arguments.options:
-            if name in inspect.signature(Module.finetune).parameters or name in MORE:
-                raise UsageError(
-                    f"--option: expected what the module's task takes, found {name}",
-                    hint="hub finetune --help lists what has an option of its own",
-                )
-            chosen[name] = value
+        chosen |= options_for("finetune", Module.finetune, arguments.options, others=MORE)
         for role in {"valid", "test"} & set(chosen):
             chosen[role] = False if chosen[role] == ["none"] else data_of(chosen[role])
         module = Module(arguments.name, device=chosen.get("device"), task=arguments.task)

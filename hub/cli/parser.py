@@ -135,6 +135,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def options_for(
+    command: str,
+    method: Callable[..., Any],
+    options: Iterable[tuple[str, Any]],
+    *,
+    others: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Give what --option says as arguments for a method that hands them on to the module's task.
+
+    Raises UsageError for what the method takes itself, and for `others`: those have options of their own.
+    """
+    import inspect  # of which most commands have no need, and which takes its time
+
+    own = {*inspect.signature(method).parameters, *others}
+    for name, _ in options:
+        if name in own:
+            raise UsageError(
+                f"--option: expected what the module's task takes, found {name}",
+                hint=f"hub {command} --help lists what has an option of its own",
+            )
+    return dict(options)
+
+
 def _option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not name or not equals:

@@ -6,13 +6,20 @@ import argparse
 import shlex
 from typing import Any
 
-from hub.cli.finetune import OPTIONS
+from hub.cli.finetune import MORE, OPTIONS
 from hub.cli.loading import load_paddle
 from hub.cli.output import say, write, write_json
-from hub.cli.parser import add_data, add_options, data_of, path
+from hub.cli.parser import add_data, add_options, data_of, options_for, path
 
-SHARED = ("batch_size", "freeze", "class_weight", "multi_label", "on_bad", "seed", "workers", "device")
-"""Options of finetune that this command takes as well."""
+WHOLE_RUNS = {
+    "teacher", "teacher_weight", "temperature", "average", "schedule", "warmup", "cache", "views", "checkpoint_minutes",
+}  # fmt: skip
+"""Options of finetune that mean nothing in a sweep."""
+SHARED = (
+    "batch_size", "freeze", "class_weight", "multi_label", "on_bad", "seed", "workers", "device",
+    *(name for name in MORE if name not in WHOLE_RUNS),
+)  # fmt: skip
+"""Options of finetune that this command takes as well: what a step depends on."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_options(parser)
     for name in SHARED:
-        how = OPTIONS[name]
+        how = (OPTIONS | MORE)[name]
         parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, **how)
 
 
@@ -44,9 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     from hub.module import Module
 
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in SHARED if hasattr(arguments, name)}
+    chosen |= options_for("range-test", Module.range_test, arguments.options, others=(*OPTIONS, *MORE))
     module = Module(arguments.name, device=chosen.pop("device", None), task=arguments.task)
     chosen |= {name: getattr(arguments, name) for name in ("low", "high", "steps")}
-    found = module.range_test(data_of(arguments.data), **{**dict(arguments.options), **chosen})
+    found = module.range_test(data_of(arguments.data), **chosen)
     if arguments.plot:
         found.plot(arguments.plot)
     if arguments.json:

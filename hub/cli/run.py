@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.cli.loading import load_paddle
 from hub.cli.output import say, table, write, write_json
-from hub.cli.parser import add_options, add_precision, path
+from hub.cli.parser import add_options, add_precision, options_for, path
 from hub.errors import HubError, UsageError
 from hub.files import storage_errors, write_file
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from hub.module import Module
 
     module = Module(arguments.name, device=arguments.device)
-    options = dict(arguments.options)
+    options = options_for("run", Module.predict, arguments.options)
     if arguments.top_k is not None:
         options["top_k"] = arguments.top_k
     of_texts = any(step.name == "tokenize" for step in module.spec.preprocess)
