@@ -61,7 +61,8 @@ class Module(PaddleHubFace):
     """
 
     run: Run | None = None
-    _turned_to: str | None = None
+    _loaded_as: tuple[str, Mapping[str, Any]] | None = None
+    """The name that it was loaded by, and what else `hub.Module` has to be told to load it so again."""
     _unnamed: bool = False
     """Whether its name was made when it learned something else in this process, and nobody's choice."""
     _corpus: tuple[object, list[str], np.ndarray] | None = None
@@ -108,7 +109,11 @@ class Module(PaddleHubFace):
         located = client.locate(_reference(asked["name"], version))
         loaded = bundle.load(located.folder, check_digests=not located.verified)
         self._set(turned(loaded, task))
-        self._turned_to = None if self.task == loaded.spec.task else self.task
+        told = {} if self.task == loaded.spec.task else {"task": self.task}
+        if asked["load_checkpoint"] is not None:  # it fits the head of these labels alone
+            told |= {word: asked[word] for word in ("label_list", "label_map", "num_classes")}
+            told["load_checkpoint"] = str(asked["load_checkpoint"])
+        self._loaded_as = self.name, told
         self.folder: Path | None = located.folder
         self._become(
             task=task,
@@ -424,6 +429,9 @@ class Module(PaddleHubFace):
         require_callbacks(callbacks)
         takes = tasks.options(training.task_for(self.task, train))
         options = {name: more.pop(name) for name in takes if name in more}
+        teacher = more.get("teacher")
+        if isinstance(teacher, Module):
+            more["teacher"] = teacher._place()
         config = Config.of(
             takes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy, freeze=freeze,
             class_weight=class_weight, metric=metric, seed=seed, workers=workers, **more,
@@ -450,23 +458,25 @@ class Module(PaddleHubFace):
         )  # fmt: skip
         answers, taught = None, ""
         if config.teacher is not None:
-            teacher = config.teacher if isinstance(config.teacher, Module) else Module(config.teacher)
+            teacher = teacher if isinstance(teacher, Module) else Module(config.teacher)
             answers, taught = training.teacher_answers(teacher, job), training.teacher_digest(teacher)
         others = {
             "early_stop": job.plan.early_stop and job.plan.early_stop.told,
             "multi_label": multi_label,
             "on_bad": None if on_bad == "raise" else on_bad,
         }
-        command = training.command(
-            self._loaded_by(), train, valid, test, config,
-            {**job.plan.options, **{name: value for name, value in others.items() if value is not None}},
-        )  # fmt: skip
         with training.run_folder(
             output_dir, self.name, job, resuming=resume, last=self.run, teacher=taught, group=group, say=say
         ) as (folder, kept):
+            going_on = kept.start and self.run and self.run.folder == folder
+            origin = self.run.origin if self.run and going_on else self._loaded_by(folder / "best")
+            command = training.command(
+                origin, train, valid, test, config,
+                {**job.plan.options, **{name: value for name, value in others.items() if value is not None}},
+            )  # fmt: skip
             run = Run(
                 folder, data=job.data, samples=job.sets.valid and job.sets.valid.samples, command=command,
-                start=kept.identity["start"],
+                start=kept.identity["start"], origin=origin,
             )  # fmt: skip
             with self._becoming(job, run):
                 fit(
@@ -567,13 +577,25 @@ class Module(PaddleHubFace):
         found = golden.answer(self.network, self.preprocessor, given, self._answers())
         return golden.compare(found, expected, tolerance=self.spec.golden.rtol)
 
-    def _loaded_by(self) -> str:
-        """Give the Python that loads this module again."""
+    def _place(self) -> str:
+        """Give by what `hub.Module` finds this module: the best of its last run, its folder, or its name."""
+        if self.run:
+            return str(self.run.best)
         # A name is found again wherever that is done; a folder of the user's own only by its path.
         known = (settings.home(), sources.BUNDLED_FOLDER)
         own = self.folder is not None and not any(map(self.folder.is_relative_to, known))
-        turned_to = f", task={self._turned_to!r}" if self._turned_to else ""
-        return f"hub.Module({(str(self.folder) if own else self.name)!r}{turned_to})"
+        return str(self.folder) if own else self._loaded_as[0] if self._loaded_as else self.name
+
+    def _loaded_by(self, replaced: Path) -> str:
+        """Give the Python that loads this module again, "…" where that is what is going to be `replaced`."""
+        if not (self.run or self._loaded_as):
+            return f"hub.Module.create({self.name!r}, …)"
+        place = self._place()
+        if Path(place) == replaced:
+            return "hub.Module(…)"
+        told = {} if self.run or not self._loaded_as else self._loaded_as[1]
+        words = [repr(place), *(f"{word}={value!r}" for word, value in told.items() if value is not None)]
+        return f"hub.Module({', '.join(words)})"
 
     def _move(self, device: str) -> None:
         self.device, self._why_device = devices.choose(device)

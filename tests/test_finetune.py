@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import subprocess
@@ -746,7 +747,7 @@ def test_a_teacher_is_learnt_from(tmp_path: Path) -> None:
     student = trained(
         tmp_path / "run", strategy="full", learning_rate=0.01, epochs=8, teacher=teacher, valid=False
     )
-    assert student.run.config["teacher"] == teacher.name
+    assert student.run.config["teacher"] == str(teacher.run.best)
     held = [array for array, _ in samples(8, seed=4)]
     answers = [[row["label"] for row in one.predict(held)] for one in (teacher, student)]
     assert np.mean(np.array(answers[0]) == np.array(answers[1])) > 0.6
@@ -788,10 +789,62 @@ def test_what_it_says_to_write_does_the_run_again(
     )
     assert "ended early: accuracy has not risen since epoch" in capsys.readouterr().err
     assert module.run.config["early_stop"]["patience"] == 2
-    again: dict[str, Any] = {}
-    exec(module.run.command.replace("hub.Module(", "done = hub.Module("), again)  # noqa: S102 - what the report says
-    rows = [[{**row, "seconds": 0} for row in run.history] for run in (module.run, again["done"].run)]
+    rows = [curve(module.run), curve(done_again(module.run))]
     assert rows[0] == rows[1]
+
+
+def curve(run: hub.finetune.run.Run) -> list[dict[str, Any]]:
+    return [{**row, "seconds": 0} for row in run.history]
+
+
+def done_again(run: hub.finetune.run.Run) -> hub.finetune.run.Run:
+    """What the line of its report gives, in a folder of its own."""
+    names: dict[str, Any] = {}
+    exec(run.command.replace("hub.Module(", "done = hub.Module(", 1), names)  # noqa: S102 - what the report says
+    return names["done"].run
+
+
+@pytest.mark.parametrize("name", ["glyphs_cnn", "mine"])
+def test_what_it_says_to_write_begins_where_the_run_began(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that was trained before is not what it was loaded as."""
+    monkeypatch.chdir(tmp_path)
+    tiny_module().save("mine")
+    teacher = hub.Module(name if name == "glyphs_cnn" else "./mine")
+    data = folder(tmp_path / "data", 6)
+    settings: dict[str, Any] = {
+        "epochs": 2, "strategy": "full", "learning_rate": 0.01, "augment": False, "progress": False,
+    }  # fmt: skip
+    module = copy.deepcopy(teacher).finetune(data, output_dir=tmp_path / "first", **settings)
+    module.finetune(data, output_dir=tmp_path / "second", **settings)
+    assert f"hub.Module({str(tmp_path / 'first' / 'best')!r}).finetune(" in module.run.command
+    assert curve(done_again(module.run)) == curve(module.run)
+    teacher.finetune(data, output_dir=tmp_path / "teacher", **settings)
+    module.finetune(data, output_dir=tmp_path / "third", teacher=teacher, **settings)
+    assert module.run.config["teacher"] == str(tmp_path / "teacher" / "best")
+    assert curve(done_again(module.run)) == curve(module.run)
+
+
+def test_what_it_says_to_write_says_so_where_nothing_loads_what_it_began_with(tmp_path: Path) -> None:
+    settings = {"epochs": 1, "strategy": "probe", "progress": False, "output_dir": tmp_path / "run"}
+    module = tiny_module().finetune(samples(6), **settings)
+    assert "\nhub.Module.create('tiny', …).finetune(" in module.run.command
+    module.finetune(samples(6), **settings)
+    assert "\nhub.Module(…).finetune(" in module.run.command, "it was replaced by what came of the run"
+    module = hub.Module(tmp_path / "run" / "best").finetune(samples(6), **settings)
+    assert "\nhub.Module(…).finetune(" in module.run.command
+
+
+def test_what_it_says_to_write_keeps_the_labels_and_weights_that_were_asked_for(tmp_path: Path) -> None:
+    made = hub.Module("glyphs_cnn", num_classes=3)
+    weights.save(tmp_path / "other.safetensors", weights.state_of(made.network))
+    module = hub.Module("glyphs_cnn", num_classes=3, load_checkpoint=tmp_path / "other.safetensors")
+    module.finetune(samples(6), output_dir=tmp_path / "run", epochs=1, strategy="probe", progress=False)
+    again = (
+        f"hub.Module('glyphs_cnn', num_classes=3, load_checkpoint={str(tmp_path / 'other.safetensors')!r})"
+    )
+    assert f"\n{again}.finetune(" in module.run.command
 
 
 def test_a_bundled_module_is_written_by_its_name(tmp_path: Path) -> None:

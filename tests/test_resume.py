@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -283,6 +284,7 @@ def test_the_module_that_a_run_was_broken_off_with_goes_on_as_a_fresh_one_does(
         with pytest.raises(ZeroDivisionError):
             module.finetune(samples(6), callbacks=[Break(step)], resume=True, **settings)
     assert equal(module.finetune(samples(6), resume=True, **settings), unbroken)
+    assert "\nhub.Module.create('tiny', …).finetune(" in module.run.command, "what it began with"
 
 
 def test_a_checkpoint_that_says_nothing_of_weights_and_reading_is_gone_on_from(tmp_path: Path) -> None:
@@ -431,6 +433,9 @@ def test_f43_another_teacher_of_the_same_name_is_noticed(tmp_path: Path) -> None
         UsageError, match=r"what is learnt from beside the data changed: teacher: .* then, .* now"
     ):
         run(tmp_path / "run", teacher=other, resume=True)
+    shutil.copytree(one.run.best, tmp_path / "elsewhere")
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    assert equal(run(tmp_path / "again", teacher=tmp_path / "elsewhere", resume=True), unbroken)
     assert equal(run(tmp_path / "run", teacher=one, resume=True), unbroken)
 
 

@@ -20,8 +20,9 @@ from hub.finetune.checkpoint import Checkpoint, Checkpoints
 from hub.finetune.trainer import Trainer
 from hub.modules import weights
 
-# What may differ between a run and its continuation: it changes how fast the result comes, never the result.
-FREE = {"workers", "checkpoint_minutes"}
+# What may differ between a run and its continuation: it changes how fast the result comes, never the result. A teacher
+# is compared by what it is, wherever it may be by now.
+FREE = {"workers", "checkpoint_minutes", "teacher"}
 COMPARED = {
     "labels": "the labels",
     "data": "the data",

@@ -44,6 +44,8 @@ class Run:
     """The validation set, in which `misses` are counted."""
     start: str = ""
     """A digest of the backbone's weights that it began with."""
+    origin: str = ""
+    """The Python that loads the module that it began with."""
     command: str = ""
     """What to write to do it again."""
     environment: dict[str, str] = field(default_factory=dict)
