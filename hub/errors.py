@@ -105,8 +105,10 @@ class TrainingError(HubError):
     pass
 
 
-def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 3, before: str = "") -> str:
     """Give "did you mean 'a' or 'b'?" for a name that is close to a known one, else an empty string.
+
+    `before` is written before each, such as the folder that they are in.
 
     >>> did_you_mean("resnet5", ["resnet50", "vgg16"])
     "did you mean 'resnet50'?"
@@ -117,7 +119,7 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
     close = [
         plain[match] for match in difflib.get_close_matches(name.lower(), sorted(plain), n=most, cutoff=0.6)
     ]
-    return f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+    return f"did you mean {' or '.join(repr(f'{before}{match}') for match in close)}?" if close else ""
 
 
 def to_install(*packages: str) -> str:

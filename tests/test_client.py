@@ -382,9 +382,11 @@ def test_the_folder_of_a_run_is_told_from_its_module(tmp_path: Path) -> None:
 
 def test_a_folder_whose_name_is_misspelt_is_told_from_those_beside_it(tmp_path: Path) -> None:
     module_folder(tmp_path / "best")
+    (tmp_path / "bet").mkdir()
+    (tmp_path / "bets.txt").touch()
     with pytest.raises(NotFoundError, match="which is no folder") as caught:
         client.locate(f"{tmp_path}/bets")
-    assert caught.value.hint == "did you mean 'best'?"
+    assert caught.value.hint == f"did you mean '{tmp_path}/best'?", "what would work, as it has to be written"
 
 
 def test_an_archive_of_another_kind_is_told_which_there_are(tmp_path: Path) -> None:

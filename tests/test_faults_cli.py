@@ -24,7 +24,7 @@ from folders import large_index, module_folder, tree
 from hub import settings
 from hub.cli.index import check_index
 from hub.cli.main import COMMANDS, main
-from hub.errors import StorageError
+from hub.errors import NotFoundError, StorageError
 from hub.registry import cache, client, housekeeping
 from hub.registry.manifest import Manifest
 
@@ -682,6 +682,22 @@ def test_a_first_use_that_cannot_be_read_is_an_error_and_no_traceback(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("HUB_HOME", str(tmp_path / "file"))
     assert main(["show", "resnet18_imagenet"]) == 0
+
+
+@linux
+def test_a_folder_that_may_be_entered_and_not_listed_holds_no_module_of_another_name() -> None:
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as drop:
+        Path(drop).chmod(0o311)
+        if root:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(NotFoundError, match="which is no folder"):
+                Manifest.read(Path(drop, "x"))
+        finally:
+            if root:
+                os.seteuid(0)
+            Path(drop).chmod(0o700)
 
 
 @linux

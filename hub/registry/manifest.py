@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -21,6 +22,8 @@ from hub.registry.reference import ARCHIVES
 from hub.registry.strict import Place, one_line
 
 FILE_NAME = "module.yaml"
+MOST_BESIDE = 1000
+"""Folders beside a missing one that are looked into for the module that was meant."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Manifest:
             hint = "module.save() writes them"
             if folder.is_file():
                 hint = f"an archive ends in {', '.join(ARCHIVES)}"
-            elif not folder.exists() and folder.parent.is_dir():
-                hint = did_you_mean(folder.name, os.listdir(folder.parent)) or hint
+            elif not folder.exists():
+                hint = did_you_mean(folder.name, _beside(folder), before=f"{folder.parent}{os.sep}") or hint
             of_a_run = folder / "best"  # `hub finetune --output FOLDER` writes the module there
             if (of_a_run / FILE_NAME).is_file():
                 hint = f"{of_a_run} is one"
@@ -85,6 +88,16 @@ class Manifest:
         """Give what an index would say about this folder: one release with these files."""
         release = Release(version=self.version, files=files, requires=self.requires)
         return Module(self.name, self.task, self.summary, self.license, (release,))
+
+
+def _beside(folder: Path) -> list[str]:
+    """Give the names of module folders in the parent of one, of at most so many as it takes no time to look into."""
+    try:
+        with os.scandir(folder.parent) as entries:
+            others = islice((entry.name for entry in entries if entry.is_dir()), MOST_BESIDE)
+            return [name for name in others if (folder.parent / name / FILE_NAME).is_file()]
+    except OSError:  # it is for a hint alone
+        return []
 
 
 def list_files(folder: Path) -> tuple[File, ...]:
