@@ -148,8 +148,18 @@ def test_a_misspelt_task_gets_the_right_one(listed: Path, line: str, capsys: Cap
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == (
         "",
-        "0 modules, 0 installed\nno module is for 'image_clasification': did you mean 'image_classification'?\n",
+        "0 modules, 0 installed\n'image_clasification' is no task of hub: did you mean 'image_classification'?\n",
     )
+
+
+@pytest.mark.parametrize(
+    "line", ["list --installed --task text_similarity", "search tiny --task audio_classification"]
+)
+def test_a_task_that_none_of_the_found_is_for_is_not_called_misspelt(
+    listed: Path, line: str, capsys: Capture
+) -> None:
+    assert main(line.split()) == 0
+    assert capsys.readouterr().err == "0 modules, 0 installed\n"
 
 
 @pytest.mark.parametrize(

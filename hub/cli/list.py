@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hub.cli.examples import LINES
 from hub.cli.output import human_size, say, table, write
 from hub.errors import did_you_mean
 
@@ -50,14 +51,16 @@ def without_collecting() -> Iterator[None]:
 def print_for_task(found: Sequence[Record], task: str | None, *, as_json: bool) -> None:
     """Print those of the modules that are for the task, and on stderr their number.
 
-    All that were found are given, so that the task that was meant is known without asking the indexes again.
+    A task that is none of hub's may be misspelt, or one of a module elsewhere: what it may have been is said.
     """
     records = [record for record in found if task in (None, record.task)]
     print_records(records, as_json=as_json)
     here = sum(record.installed for record in records)
     say(f"{len(records)} module{'' if len(records) == 1 else 's'}, {here} installed")
-    if task and not records and (hint := did_you_mean(task, {record.task for record in found}, most=1)):
-        say(f"no module is for {task!r}: {hint}")
+    if not task or records or task in LINES:
+        return
+    if hint := did_you_mean(task, {*LINES, *(record.task for record in found)}, most=1):
+        say(f"{task!r} is no task of hub: {hint}")
 
 
 def print_records(records: Sequence[Record], *, as_json: bool) -> None:
