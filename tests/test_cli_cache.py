@@ -102,6 +102,8 @@ def test_rm_takes_data_sets_beside_modules_all_or_none(orphan: Path, capsys: Cap
     (datasets / "esc50.json").write_text('{"size": 1}', encoding="utf-8")
     assert main(["cache", "rm", "ESC50", "glyphs", "Flowers"]) == 1
     assert "Flowers is not on this machine" in capsys.readouterr().err
+    assert main(["cache", "rm", "esc50", "glyphs"]) == 2
+    assert "did you mean 'ESC50'?" in capsys.readouterr().err
     planned = answer(capsys, "cache", "rm", "ESC50", "glyphs@1.0.0", "--dry-run")
     assert [(each["name"], each["version"]) for each in planned["removed"]] == [
         ("glyphs", "1.0.0"), ("ESC50", None)
@@ -209,6 +211,8 @@ def test_rm_says_what_it_frees(orphan: Path, capsys: Capture) -> None:
         ("cache rm Flower", 2, "did you mean 'Flowers'?"),
         ("cache rm Glyphs", 2, "did you mean 'glyphs'?"),
         ("cache verify nonsense", 1, "nonsense is not installed"),
+        ("cache verify ESC50", 2, "expected a module, found the data set ESC50\nhint: hub cache rm ESC50"),
+        ("cache verify Glyphs", 2, "did you mean 'glyphs'?"),
         ("index", 2, "the following arguments are required"),
         ("index verify .", 2, "action: expected one of check, found 'verify'"),
         ("index check https://host/index", 2, "expected an index folder, found a URL"),

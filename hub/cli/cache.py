@@ -128,6 +128,14 @@ def _ls(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from hub.registry.housekeeping import verify
 
+    for name in filter(_has_capitals, arguments.names):
+        from hub.datasets.builtin import BUILT_IN
+
+        if name in BUILT_IN:
+            raise UsageError(
+                f"hub cache verify: expected a module, found the data set {name}",
+                hint=f"hub cache rm {name} removes it, and what uses it fetches it again",
+            )
     done = verify(named("cache verify", arguments.names), repair=arguments.repair)
     if arguments.json:
         write_json({"files": done.files, "findings": [finding._asdict() for finding in done.findings]})
@@ -188,17 +196,24 @@ def _rm(arguments: argparse.Namespace) -> int:
 
 def _data_sets(names: Sequence[str]) -> dict[str, Path]:
     """Give the folders of those that are names of data sets. Raises UsageError for one that is nearly such a name."""
-    capitals = [
-        name for name in names if name != name.lower()
-    ]  # of which all of them have some, and no module's name
-    if not capitals:
+    from hub.registry.cache import installed
+    from hub.registry.survey import data_sets
+
+    folders = {path.name for path in data_sets()}
+    near = [name for name in names if _has_capitals(name) or (name in folders and not installed(name))]
+    if not near:
         return {}
     from hub.datasets.builtin import BUILT_IN, place_of
 
-    for name in capitals:
+    for name in near:
         if name not in BUILT_IN and did_you_mean(name, BUILT_IN):
             raise one_of("NAME", name, BUILT_IN)
-    return {name: place_of(name) for name in capitals if name in BUILT_IN}
+    return {name: place_of(name) for name in near if name in BUILT_IN}
+
+
+def _has_capitals(name: str) -> bool:
+    """Say whether a name has letters that every data set's has, and no module's."""
+    return name != name.lower()
 
 
 def _say_freed(count: int, size: int, *, dry_run: bool) -> None:
