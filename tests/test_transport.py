@@ -25,7 +25,7 @@ from hub.errors import HubError, OfflineError, StorageError, TransferError, Usag
 from hub.registry.connections import leads_inside
 from hub.registry.credentials import Credentials, is_loopback, origin, redact
 from hub.registry.download import fetch, read
-from hub.registry.retry import FAULTS, Clock, may_retry
+from hub.registry.retry import FAULTS, Clock, hint_for, may_retry
 from hub.registry.transport import FileTransport, MemoryTransport, TransferFault, Transport, default_transport
 from hub.registry.transport_http import CERTIFICATE_PROBLEMS, HttpTransport
 
@@ -476,15 +476,24 @@ def test_F24_broken_proxy_is_named_without_its_password(monkeypatch: pytest.Monk
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize(("status", "kind"), [(407, "tunnel"), (403, "tunnel"), (503, "proxy")])
+@pytest.mark.parametrize(
+    ("status", "kind", "advice"),
+    [
+        (407, "tunnel", "put its user and password into HTTPS_PROXY"),
+        (403, "forbidden", "ask whoever runs the proxy"),
+        (400, "forbidden", "ask whoever runs the proxy"),
+        (503, "proxy", "check HTTP_PROXY, HTTPS_PROXY"),
+    ],
+)
 def test_F24_a_proxy_that_refuses_is_quoted(
-    status: int, kind: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    status: int, kind: str, advice: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.no_tunnel = status
     monkeypatch.setenv("https_proxy", server.url.replace("//", f"//user:{TOKEN}@"))
     with pytest.raises(TransferFault, match=f"the proxy {server.url} answered {status} ") as caught:
         get("https://models.example/a")
     assert caught.value.kind == kind
+    assert hint_for(caught.value).startswith(advice)
     assert may_retry(caught.value) == (status == 503)
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
 

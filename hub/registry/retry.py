@@ -19,6 +19,7 @@ FAULTS: dict[str, tuple[bool, str]] = {
     "connect": (True, "check the network and the name of the server; behind a proxy, set HTTPS_PROXY"),
     "proxy": (True, "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"),
     "tunnel": (False, "put its user and password into HTTPS_PROXY, or name the host in NO_PROXY"),
+    "forbidden": (False, "ask whoever runs the proxy to let this host through, or name the host in NO_PROXY"),
     "tls": (True, "check the network: something on the way breaks encrypted connections"),
     "cut": (True, "run the command again: it continues where it stopped"),
     "stall": (True, "run the command again: it continues where it stopped"),

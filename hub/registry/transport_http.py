@@ -296,7 +296,7 @@ def _fault(problem: Exception, url: str) -> TransferFault:
     )
     reason = reason or (str(problem) if type(problem) is OSError else type(causes[-1]).__name__)
     if refused := next((found for cause in causes if (found := _TUNNEL.fullmatch(str(cause)))), None):
-        kind = "tunnel" if refused[1].startswith("4") else "proxy"
+        kind = "tunnel" if refused[1].startswith("407") else "forbidden" if refused[1][0] == "4" else "proxy"
         return TransferFault(kind, f"{where}: the proxy {_proxy_of(url)} answered {refused[1]}")
     if any_of(requests.exceptions.InvalidSchema) and "SOCKS" in str(problem):
         says = f"{_proxy_variable(url)} names the proxy {_proxy_of(url)}"
