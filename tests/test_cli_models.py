@@ -8,13 +8,14 @@ import inspect
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -24,8 +25,11 @@ from hub import tasks
 from hub.cli import evaluate, finetune, range_test, run
 from hub.cli.examples import LINES, example
 from hub.cli.main import main
-from hub.finetune.config import Config
+from hub.finetune.config import SAMPLERS, STRATEGIES, Config
+from hub.finetune.precision import PRECISIONS
+from hub.finetune.schedules import SCHEDULES
 from hub.module import Module
+from hub.tasks import losses, segmentation_losses
 from tests import sounds
 from tests.folders import tree
 from tests.pictures import LABELS, folder, tiny_module
@@ -469,6 +473,27 @@ def test_the_options_are_those_of_module_finetune() -> None:
                 if isinstance(default, float)
                 else f"(default {default}" in told
             )
+
+
+WORDS: dict[str, Any] = {
+    "strategy": STRATEGIES,
+    "sampler": SAMPLERS,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+    "loss": {*losses.LOSSES, *segmentation_losses.LOSSES, "contrastive"},
+    "on_bad": get_args(get_type_hints(Module.finetune)["on_bad"]),
+}
+
+
+def test_the_words_of_an_option_are_those_that_there_are() -> None:
+    options = finetune.OPTIONS | finetune.MORE
+    told = {name: how.get("metavar") or "" for name, how in options.items()}
+    assert {name for name, words in told.items() if re.fullmatch("[a-z0-9_]+([|][a-z0-9_]+)+", words)} == set(
+        WORDS
+    )
+    for name, words in WORDS.items():
+        assert set(told[name].split("|")) == set(words), name
+        assert [options[name]["type"](word) for word in words] == [*words]
 
 
 @pytest.mark.parametrize(
