@@ -215,6 +215,26 @@ def test_show_as_json_has_releases_files_and_labels(listed: Path, capsys: Captur
     assert facts["installed"] is True
 
 
+def test_show_of_a_folder_is_that_of_the_module_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    made = tiny_module().save(tmp_path / "my module", name="mine")
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "./my module"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("mine 1.0.0\n")
+    assert "labels    2: this, that" in shown
+    assert shown.count(str(made)) == 2, "where it is, and how to load it"
+    assert f'    module = hub.Module("{made}")\n' in shown
+    assert main(["show", "./my module", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["installed"], facts["source"], facts["folder"]) == (False, str(made), str(made))
+    assert [release["version"] for release in facts["releases"]] == ["1.0.0"]
+    assert "module.yaml" in {file["path"] for file in facts["files"]}
+    assert main(["show", "./my_module"]) == 1
+    assert f"did you mean '{made}'?" in capsys.readouterr().err
+
+
 # ---- install, uninstall ----
 
 

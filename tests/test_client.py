@@ -489,7 +489,7 @@ def test_show_gives_releases_and_files_of_what_would_load(index: Path) -> None:
     with pytest.raises(NotFoundError):
         listing.show("nothing")
     with pytest.raises(BadReferenceError, match="expected a module name"):
-        listing.show("./glyphs")
+        listing.show("hf://org/glyphs")
 
 
 def test_uninstall_names_what_is_not_there(index: Path) -> None:

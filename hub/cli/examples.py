@@ -1,5 +1,7 @@
 """What a person types next, by task: the lines that `hub show` ends with."""
 
+import json
+
 _SAVE = 'module.save("my_module")  # hub.Module("./my_module") loads it again'
 _LABELLED = f"""\
 module.finetune("{{data}}", epochs=5)  # {{layout}}
@@ -47,7 +49,8 @@ module.draw("new.png", result).save("answer.png")
 
 
 def example(task: str, name: str) -> str:
-    """Give lines of Python for a module of this task; "" for a task that is not known here."""
+    """Give lines of Python for the module of this task by its name or path; "" for a task that is not known here."""
     if task not in LINES:
         return ""
-    return f'import hub\n\nmodule = hub.Module("{name}")\n{LINES[task]}'
+    quoted = json.dumps(name, ensure_ascii=False)  # in double quotes, as the lines below
+    return f"import hub\n\nmodule = hub.Module({quoted})\n{LINES[task]}"

@@ -15,7 +15,7 @@ FEW_LABELS = 8
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reference", metavar="REF", help="a module name or name@version")
+    parser.add_argument("reference", metavar="REF", help="a module name, name@version or ./folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(facts)
         return 0
-    start = example(facts["task"], facts["name"])
+    # A folder of one's own is loaded by its path alone, which is also where it came from.
+    start = example(facts["task"], facts["folder"] if facts["source"] == facts["folder"] else facts["name"])
     lines = [f"{facts['name']} {facts['version']}", printable(facts["summary"]), ""]
     rows = list(_rows(facts))
     width = max(len(name) for name, _ in rows) + 2
@@ -42,7 +43,8 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "task", facts["task"]
     yield "licence", facts["license"]
     yield "size", human_size(facts["size_bytes"] or None)
-    yield "source", facts["source"]
+    if facts["source"] != facts["folder"]:
+        yield "source", facts["source"]
     if facts["folder"] or _can_be_had(facts):
         yield "folder", facts["folder"] or f"not here yet: hub install {facts['name']}"
     yield (
@@ -79,6 +81,8 @@ def _inside(folder: Path) -> dict[str, Any]:
     from hub.files import read_text, read_yaml
     from hub.naming import is_safe_path
 
+    if not (folder / "module.yaml").is_file():  # an encoder as others publish it
+        return {"labels": None, "trained": {}}
     spec = read_yaml(folder / "module.yaml")
     if not isinstance(spec, Mapping):
         raise SpecError(

@@ -11,7 +11,6 @@ in line and used where they are; then come the indexes of HUB_INDEX, in order.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,14 +18,14 @@ from hub.errors import HubError, NotFoundError, StorageError, TransferError
 from hub.registry import cache, foreign_encoders, origins, resolve
 from hub.registry.index import Module, Release
 from hub.registry.listing import Record, record_of
-from hub.registry.manifest import FILE_NAME, Manifest, problem, problems
+from hub.registry.manifest import Manifest, problem, problems
 from hub.registry.notice import warn
 from hub.registry.reference import Reference, newest
 from hub.registry.resolve import Here
 from hub.registry.sources import BUNDLED
 from hub.registry.sources.base import Source
 from hub.registry.sources.catalog import CatalogSource
-from hub.registry.sources.folder import FolderSource
+from hub.registry.sources.folder import FolderSource, existing, module_folder
 from hub.registry.workspace import temporary, working
 
 REMEMBERED = ("hf", "git", "paddlehub")  # kinds of references that are not asked for again
@@ -52,7 +51,7 @@ def locate(text: str | Path) -> Located:
     """
     reference = _reference(text)
     if reference.kind == "folder":
-        folder = _module_folder(reference)
+        folder = module_folder(reference.location)
         if foreign_encoders.is_published_folder(folder):
             return Located(
                 foreign_encoders.name_of(folder), foreign_encoders.VERSION, folder, source=str(folder)
@@ -77,7 +76,7 @@ def install(text: str | Path) -> Located:
     if reference.kind == "name":
         return _install_by_name(reference)
     if reference.kind == "folder":
-        return _install_folder(_module_folder(reference), reference)
+        return _install_folder(module_folder(reference.location), reference)
     return _install_from_afar(reference)
 
 
@@ -116,7 +115,7 @@ def publish(folder: str | Path, index: str | Path) -> Record:
     """
     from hub.registry import publish as publishing
 
-    module, release = publishing.publish(_existing(str(folder)), str(index))
+    module, release = publishing.publish(existing(str(folder)), str(index))
     return record_of(module, release, source=str(index), installed=False)
 
 
@@ -203,7 +202,7 @@ def _install_from_afar(reference: Reference) -> Located:
     from hub.registry.sources import afar
 
     if reference.kind == "archive":
-        reference = replace(reference, location=str(_path(reference)))
+        reference = replace(reference, location=str(existing(reference.location)))
     with temporary(reference.kind) as work:
         fetched = afar.fetch(reference, work)
         located = _install_folder(fetched.folder, reference, origin=fetched.origin)
@@ -250,30 +249,3 @@ def _located(here: Here) -> Located:
 def _reference(text: str | Path) -> Reference:
     """Parse a text; a Path is always a folder or an archive, also where a text of the same letters is a name."""
     return Reference.parse(f"{text.absolute()}" if isinstance(text, Path) else text)
-
-
-def _module_folder(reference: Reference) -> Path:
-    """Give the folder. Raises UnsafeFileError for one of PaddleHub's, which is a program."""
-    folder = _path(reference)
-    if (folder / "module.py").is_file() and not (folder / FILE_NAME).is_file():
-        from hub.registry.sources.paddlehub import no_module_of_ours
-
-        raise no_module_of_ours(folder, folder.name, str(folder))
-    return folder
-
-
-def _path(reference: Reference) -> Path:
-    return _existing(reference.location)
-
-
-def _existing(location: str) -> Path:
-    """Give the absolute path of a folder or file of the user. Raises NotFoundError, also where nobody can look."""
-    path = Path(os.path.expanduser(location)).absolute()
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # the caller says what it expected there
-    except (OSError, ValueError) as error:  # no permission, links in a circle, too long a name, a NUL in it
-        why = getattr(error, "strerror", None) or error
-        raise NotFoundError(f"{path}: {why}", hint="give a path that exists and that you may read") from None
-    return path

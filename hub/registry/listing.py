@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hub.errors import BadReferenceError, TransferError
@@ -12,6 +13,7 @@ from hub.registry.index import Module, Release, Summary
 from hub.registry.reference import Reference, newest_first
 from hub.registry.requirements import have_version
 from hub.registry.sources import BUNDLED, sources
+from hub.registry.sources.folder import FolderSource, module_folder
 
 
 class Record(NamedTuple):
@@ -105,10 +107,19 @@ def search(query: str = "", *, task: str | None = None) -> list[Record]:
 def show(text: str) -> dict[str, Any]:
     """Give all that is known of a module: its record, where it is, its requirements, releases and files.
 
-    The files are those of the version on this machine, else of the newest one that will do. Raises NotFoundError,
+    The files are those of the version on this machine, else of the newest one that will do. A module folder is one
+    release, that of its module.yaml. Raises NotFoundError, SpecError for a folder that holds something else,
     IntegrityError when the files on this machine were changed.
     """
-    reference = _name_reference(text)
+    reference = Reference.parse(text)
+    if reference.kind == "folder":
+        own = FolderSource(module_folder(reference.location))
+        [release] = own.module.releases
+        return _facts(own.module, release, {release.version: release}, folder=own.folder)
+    if reference.kind != "name":
+        raise BadReferenceError(
+            f"expected a module name or ./folder, found {text!r}", hint="hub list shows the names"
+        )
     here = resolve.here(reference)
     if here:
         here.check()
@@ -123,13 +134,27 @@ def show(text: str) -> dict[str, Any]:
     for version, found in local.items():
         releases[version] = replace(found.release, yanked=resolve.withdrawn(found.release, offers))
     if here:
-        module, release, source = here.module, here.release, here.source
-    else:
-        origin, module, release = resolve.pick(reference, offers, must_run=False)
-        source = origin.name
+        return _facts(
+            here.module, here.release, releases, source=here.source, folder=here.folder, installed=local
+        )
+    origin, module, release = resolve.pick(reference, offers, must_run=False)
+    return _facts(module, release, releases, source=origin.name, installed=local)
+
+
+def _facts(
+    module: Module,
+    release: Release,
+    releases: Mapping[str, Release],
+    *,
+    source: str = "",
+    folder: Path | None = None,
+    installed: Collection[str] = (),
+) -> dict[str, Any]:
+    """Give what `show` gives of one release of a module, from its folder where no `source` is named."""
+    is_here = release.version in installed
     return {
-        **record_of(module, release, source=source, installed=here is not None).to_dict(),
-        "folder": str(here.folder) if here else None,
+        **record_of(module, release, source=source or str(folder), installed=is_here).to_dict(),
+        "folder": str(folder) if folder else None,
         "requires": [
             {"name": name, "needs": versions, "have": have_version(name)}
             for name, versions in release.requires.items()
@@ -138,7 +163,7 @@ def show(text: str) -> dict[str, Any]:
             {
                 "version": version,
                 "size_bytes": releases[version].size,
-                "installed": version in local,
+                "installed": version in installed,
                 "yanked": releases[version].yanked or None,
             }
             for version in newest_first(releases, prereleases=True)
@@ -161,10 +186,3 @@ def record_of(module: Module, release: Release, *, source: str, installed: bool)
         license=module.license,
         size_bytes=release.size,
     )
-
-
-def _name_reference(text: str) -> Reference:
-    reference = Reference.parse(text)
-    if reference.kind != "name":
-        raise BadReferenceError(f"expected a module name, found {text!r}", hint="hub list shows the names")
-    return reference

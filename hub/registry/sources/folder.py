@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+from hub.errors import NotFoundError
 from hub.registry import foreign_encoders
 from hub.registry.index import File, Module, Summary
-from hub.registry.manifest import Manifest, list_files
+from hub.registry.manifest import FILE_NAME, Manifest, list_files
 
 
 class FolderSource:
@@ -46,3 +48,29 @@ class FolderSource:
                 shutil.copyfile(self.folder / file.path, to / file.sha256)
             advance(file.size)
             yield file, to / file.sha256
+
+
+def module_folder(location: str) -> Path:
+    """Give the absolute path of a folder of the user.
+
+    Raises UnsafeFileError for a module of PaddleHub's, which is a program, and NotFoundError where nobody can look.
+    """
+    folder = existing(location)
+    if (folder / "module.py").is_file() and not (folder / FILE_NAME).is_file():
+        from hub.registry.sources.paddlehub import no_module_of_ours
+
+        raise no_module_of_ours(folder, folder.name, str(folder))
+    return folder
+
+
+def existing(location: str) -> Path:
+    """Give the absolute path of a folder or file of the user. Raises NotFoundError, also where nobody can look."""
+    path = Path(os.path.expanduser(location)).absolute()
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the caller says what it expected there
+    except (OSError, ValueError) as error:  # no permission, links in a circle, too long a name, a NUL in it
+        why = getattr(error, "strerror", None) or error
+        raise NotFoundError(f"{path}: {why}", hint="give a path that exists and that you may read") from None
+    return path
