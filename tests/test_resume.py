@@ -117,6 +117,47 @@ def test_a_learning_rate_that_a_callback_changed_is_gone_on_with(tmp_path: Path,
     assert equal(resumed, unbroken)
 
 
+class Scale(Callback):
+    """Changes the learning rate in hooks that a resumed run comes to a second time."""
+
+    def __init__(self, *hooks: str) -> None:
+        for hook in hooks:
+            setattr(self, hook, self.halve)
+
+    def halve(self, trainer: Any, *_: Any) -> None:
+        trainer.learning_rate *= 0.5
+
+
+class BreakOnce(Callback):
+    def __init__(self, hook: str, step: int) -> None:
+        self.step = step
+        setattr(self, hook, self.come)
+
+    def come(self, trainer: Any, *_: Any) -> None:
+        if trainer.step == self.step:
+            raise ZeroDivisionError("of the user's own")
+
+
+@pytest.mark.parametrize("broken", [("on_step_end", 6), ("on_epoch_begin", 4), ("on_epoch_end", 8)], ids=str)
+def test_a_rate_that_is_changed_at_a_beginning_is_changed_once(
+    tmp_path: Path, broken: tuple[str, int]
+) -> None:
+    settings: dict[str, Any] = {"learning_rate": 0.008, "schedule": "constant", "valid": False}
+    settings["callbacks"] = [Scale("on_train_begin", "on_epoch_begin")]
+    unbroken = run(tmp_path / "whole", **settings)
+    rates = [row["learning_rate"] for row in unbroken.run.history]
+    assert rates == pytest.approx([0.002, 0.001, 0.0005])
+    scale = settings.pop("callbacks")
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[*scale, BreakOnce(*broken)], **settings)
+    at_beginning = BreakOnce("on_train_begin", broken[1])
+    with pytest.raises(ZeroDivisionError):  # after the rate was scaled
+        run(tmp_path / "run", resume=True, callbacks=[*scale, at_beginning], **settings)
+    resumed = run(tmp_path / "run", resume=True, callbacks=scale, **settings)
+    assert [row["learning_rate"] for row in resumed.run.history] == rates
+    assert equal(resumed, unbroken)
+
+
 class Count(Callback):
     """Counts steps, over breaks as well."""
 

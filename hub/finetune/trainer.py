@@ -110,6 +110,8 @@ class Trainer:
         self.stop = False
         """Set by a callback to end the run after this epoch."""
         self.train_mode: Callable[[int], None] = lambda batch_size: train_mode(model, batch_size)
+        self._goes_on = False
+        """Whether the rate is that of a run which has begun before."""
         self._held = signals.Held()
 
     # ---- where it stands ----
@@ -127,6 +129,7 @@ class Trainer:
         for name in ("epoch", "batch", "step", "loss_sum", "stop", "pieces"):
             setattr(self, name, position[name])
         # Checkpoints of versions before have none.
+        self._goes_on = "learning_rate" in position
         self.learning_rate = position.get("learning_rate", self.learning_rate)
         self.history[:] = position["history"]
         self.precision.restore(position["scaler"])
@@ -142,7 +145,7 @@ class Trainer:
         self.epochs, self.total_steps = epochs, epochs * train.steps
         self.has_valid = valid is not None
         with signals.held() as self._held:
-            self._notify("on_train_begin")
+            self._begin("on_train_begin", again=self._goes_on)
             if self.epoch == 0 or (
                 self.batch == 0 and self.history and self.history[-1]["epoch"] == self.epoch
             ):
@@ -157,7 +160,7 @@ class Trainer:
         return self.history
 
     def _epoch(self, train: Data, valid: Data | None) -> None:
-        self._notify("on_epoch_begin")
+        self._begin("on_epoch_begin", again=self.batch > 0)
         started = time.perf_counter()
         row = {"epoch": self.epoch, **self._train_epoch(train)}
         if valid is not None:
@@ -166,6 +169,16 @@ class Trainer:
         self.history.append(row)
         self.batch, self.loss_sum = 0, 0.0
         self._notify("on_epoch_end", row)
+
+    def _begin(self, hook: str, *, again: bool) -> None:
+        """Call a hook of a beginning. What it does to the learning rate it does once, however often a run goes on."""
+        rate, done = self.learning_rate, False
+        try:
+            self._notify(hook)
+            done = True
+        finally:
+            if again or not done:  # it was called before, or it will be called again
+                self.learning_rate = rate
 
     def _train_epoch(self, data: Data) -> Row:
         self.train_mode(-(-data.count // (data.steps * self.group.size * self.pieces)))
