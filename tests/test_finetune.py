@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import shutil
 import subprocess
 import threading
@@ -985,11 +986,16 @@ def test_the_range_test_takes_for_a_switch_what_finetune_does() -> None:
 
 
 class Note(Callback):
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    def __init__(self, value: Any, name: Any = "mine") -> None:
+        self.value, self.name = value, name
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        row["mine"] = self.value
+        row[self.name] = self.value
+
+
+class Failing(Callback):
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        raise ZeroDivisionError("of the user's own")
 
 
 def test_what_a_callback_notes_in_a_row_is_kept_with_it(tmp_path: Path) -> None:
@@ -999,9 +1005,47 @@ def test_what_a_callback_notes_in_a_row_is_kept_with_it(tmp_path: Path) -> None:
     assert json.loads((module.run.folder / "history.json").read_text()) == module.run.history
 
 
-def test_a_note_that_cannot_be_kept_names_callback_and_key_and_leaves_a_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"Note.on_epoch_end: row\['mine'\]: expected what JSON can hold"):
-        trained(tmp_path, strategy="full", callbacks=[Note(paddle.ones([2]))])
+def test_a_note_that_is_no_number_is_null_in_the_file_and_ends_nothing(tmp_path: Path) -> None:
+    """Such is the area under a curve where all samples are of one class."""
+    notes = [
+        Note(np.float32("nan")),
+        Note([1.0, {"loss": -math.inf}], "nested"),
+        Note(math.nan, "valid_accuracy"),
+    ]
+    module = trained(tmp_path, strategy="full", callbacks=notes, progress=True)
+    assert all(math.isnan(row["mine"]) for row in module.run.history)
+    written = json.loads((module.run.folder / "history.json").read_text(), parse_constant=pytest.fail)
+    assert [(row["mine"], row["nested"]) for row in written] == 2 * [(None, [1.0, {"loss": None}])]
+
+
+def test_a_run_is_resumed_after_a_note_that_is_no_number(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path, strategy="full", callbacks=[Note(math.nan), Failing()])
+    assert math.isnan(trained(tmp_path, strategy="full", resume=True).run.history[0]["mine"])
+
+
+def test_a_note_is_kept_as_it_was_when_it_was_made(tmp_path: Path) -> None:
+    growing: list[Any] = []
+    note = Note(growing)
+    note.on_train_end = lambda trainer: growing.append(paddle.ones([2]))  # type: ignore[method-assign]
+    assert trained(tmp_path, strategy="full", callbacks=[note]).run.history[0]["mine"] == []
+
+
+@pytest.mark.parametrize(
+    ("note", "message"),
+    [
+        (Note(paddle.ones([2])), r"row\['mine'\]: expected what JSON can hold"),
+        (Note(np.array(["2026-11-22"], "M8[D]")[0]), r"row\['mine'\]: expected what JSON can hold"),
+        (Note({(1, 2): 0.5}), r"row\['mine'\]: expected what JSON can hold"),
+        (Note(0.5, ("a", "b")), r"row: expected a text as key, found \('a', 'b'\)"),
+    ],
+    ids=["tensor", "date", "nested key", "key"],
+)
+def test_a_note_that_cannot_be_kept_names_callback_and_key_and_leaves_a_checkpoint(
+    tmp_path: Path, note: Callback, message: str
+) -> None:
+    with pytest.raises(UsageError, match=f"Note.on_epoch_end: {message}"):
+        trained(tmp_path, strategy="full", callbacks=[note])
     assert trained(tmp_path, strategy="full", resume=True).run.history[-1]["epoch"] == 2
 
 

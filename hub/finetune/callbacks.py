@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -59,7 +60,10 @@ class Callback:
         """After an epoch whose weights are the best so far."""
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        """After the epoch's row of history is complete; what is put into it, as JSON can hold it, is kept with it."""
+        """After the epoch's row of history is complete; what is put into it, as JSON can hold it, is kept with it.
+
+        A float may be NaN or infinite: history.json has null for it.
+        """
 
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when a callback has stopped the run."""
@@ -176,16 +180,28 @@ class KeepBest(Callback):
 
 
 class WriteHistory(Callback):
-    """Keeps history.json, and in the end its charts as history.svg, with the epoch that `keeper` has kept marked."""
+    """Keeps history.json, and in the end its charts as history.svg, with the epoch that `keeper` has kept marked.
+
+    A number of the history that is NaN or infinite is null in the file, as JSON has no other word for it.
+    """
 
     def __init__(self, folder: Path, keeper: KeepBest) -> None:
         self.folder, self.keeper = folder, keeper
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        write_text(self.folder / "history.json", dump_json(trainer.history))
+        write_text(self.folder / "history.json", dump_json(_finite(trainer.history)))
 
     def on_train_end(self, trainer: Trainer) -> None:
         if trainer.history:
             chosen = f"valid_{self.keeper.metric}" in trainer.history[-1]
             picture = charts.picture(trainer.history, best=self.keeper.epoch if chosen else None)
             write_text(self.folder / "history.svg", picture)
+
+
+def _finite(value: Any) -> Any:
+    """Give a value with None for every number in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -369,20 +369,23 @@ def measure(
 
 
 def _keep_to_json(row: Row, changed: Sequence[str], where: str) -> None:
-    """Make numbers of numpy's in a row plain ones. Raises UsageError for what JSON cannot hold, which is left out."""
+    """Have in a row what a checkpoint of it gives back: plain numbers, and copies of lists and dicts.
+
+    NaN and infinities stay. Raises UsageError for what JSON cannot hold, which is left out.
+    """
     for name in changed:
         value = row[name]
-        if isinstance(value, np.generic):
-            row[name] = value.item()
-        elif not isinstance(value, str | int | float | None):
-            try:
-                json.dumps(value)
-            except (TypeError, ValueError) as problem:
-                del row[name]
-                raise UsageError(
-                    f"{where}: row[{name!r}]: expected what JSON can hold, found {value!r:.200}: {problem}",
-                    hint="give plain numbers, texts, lists and dicts: float(x) for a tensor",
-                ) from problem
+        try:
+            row[name] = json.loads(json.dumps(value.item() if isinstance(value, np.generic) else value))
+        except (TypeError, ValueError, RecursionError) as problem:
+            del row[name]
+            raise UsageError(
+                f"{where}: row[{name!r}]: expected what JSON can hold, found {value!r:.200}: {problem}",
+                hint="give plain numbers, texts, lists and dicts: float(x) for a tensor",
+            ) from problem
+        if not isinstance(name, str):
+            del row[name]
+            raise UsageError(f"{where}: row: expected a text as key, found {name!r}")
 
 
 def _memory_ran_out(problem: BaseException) -> bool:
