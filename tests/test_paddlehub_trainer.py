@@ -690,16 +690,19 @@ def test_a_training_step_of_ones_own_decides_what_is_learnt(tmp_path: Path) -> N
     assert (np.abs(after["out.bias"]) < np.abs(before["out.bias"])).all()
 
 
+class Every2(hub.Trainer):
+    """Changes the weights by the gradients of two steps."""
+
+    def optimizer_step(self, epoch_idx: int, batch_idx: int, optimizer: Any, loss: Any) -> None:
+        if batch_idx % 2:
+            super().optimizer_step(epoch_idx, batch_idx, optimizer, loss)
+
+    def optimizer_zero_grad(self, epoch_idx: int, batch_idx: int, optimizer: Any) -> None:
+        if batch_idx % 2:
+            super().optimizer_zero_grad(epoch_idx, batch_idx, optimizer)
+
+
 def test_gradients_accumulate_when_the_hooks_say_so(tmp_path: Path) -> None:
-    class Every2(hub.Trainer):
-        def optimizer_step(self, epoch_idx: int, batch_idx: int, optimizer: Any, loss: Any) -> None:
-            if batch_idx % 2:
-                super().optimizer_step(epoch_idx, batch_idx, optimizer, loss)
-
-        def optimizer_zero_grad(self, epoch_idx: int, batch_idx: int, optimizer: Any) -> None:
-            if batch_idx % 2:
-                super().optimizer_zero_grad(epoch_idx, batch_idx, optimizer)
-
     def after(kind: type, batch_size: int) -> dict[str, np.ndarray]:
         model = BagOfWords()
         model.set_state_dict(start)
@@ -713,6 +716,65 @@ def test_gradients_accumulate_when_the_hooks_say_so(tmp_path: Path) -> None:
     halves, whole = after(Every2, 4), after(hub.Trainer, 8)
     for name, value in whole.items():
         np.testing.assert_allclose(halves[name], value, rtol=1e-4, atol=1e-6)
+
+
+def stopping(base: type, error: BaseException, step: int) -> type:
+    """Give a trainer in which an error comes once: when the gradients of a step are there."""
+
+    class Stopping(base):  # type: ignore[misc]
+        left = step
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            found = super().training_step(batch, batch_idx)
+            Stopping.left -= 1
+            if not Stopping.left:
+                raise error
+            return found
+
+    return Stopping
+
+
+@pytest.mark.parametrize("base", [hub.Trainer, Every2])
+@pytest.mark.parametrize("step", [6, 7])
+def test_a_step_that_failed_counts_once_when_it_is_taken_again(tmp_path: Path, base: type, step: int) -> None:
+    whole = trainer(tmp_path / "whole", kind=base)
+    whole.train(Texts(16), epochs=2, batch_size=4)
+    broken = trainer(tmp_path / "broken", kind=stopping(base, ZeroDivisionError("of the user's own"), step))
+    with pytest.raises(ZeroDivisionError):
+        broken.train(Texts(16), epochs=2, batch_size=4)
+    broken.train(Texts(16), epochs=2, batch_size=4)
+    assert equal(whole, broken)
+
+
+class SometimesAll(BagOfWords):
+    """Goes another way in every second step, so that some gradients are zero and others are not there."""
+
+    def forward(self, counts: Any) -> Any:
+        self.turn = not getattr(self, "turn", False)
+        return super().forward(counts) if self.turn else self.out(paddle.tanh(counts[:, :8]))
+
+
+@pytest.mark.parametrize("kind", [BagOfWords, SometimesAll])
+@pytest.mark.parametrize("base", [hub.Trainer, Every2])
+@pytest.mark.parametrize("step", [5, 6])
+def test_gradients_are_gone_on_with(tmp_path: Path, kind: type, base: type, step: int) -> None:
+    class Signalled(base):  # type: ignore[misc,valid-type]
+        def optimizer_zero_grad(self, epoch_idx: int, batch_idx: int, optimizer: Any) -> None:
+            super().optimizer_zero_grad(epoch_idx, batch_idx, optimizer)
+            if (epoch_idx - 1) * 4 + batch_idx == step:
+                signal.raise_signal(signal.SIGINT)
+
+    first, second = kind(), kind()
+    second.set_state_dict(first.state_dict())
+    whole = trainer(tmp_path / "whole", kind=base, model=first)
+    whole.train(Texts(16), epochs=3, batch_size=4)
+    broken = trainer(tmp_path / "broken", kind=Signalled, model=second)
+    with pytest.raises(KeyboardInterrupt):
+        broken.train(Texts(16), epochs=3, batch_size=4)
+    resumed = trainer(tmp_path / "broken", kind=base, model=kind())
+    resumed.layer.turn = getattr(broken.layer, "turn", False)
+    resumed.train(Texts(16), epochs=3, batch_size=4)
+    assert equal(whole, resumed)
 
 
 # ---- what is best ----

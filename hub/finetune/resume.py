@@ -71,6 +71,10 @@ class Checkpointer(Callback):
         if trainer.group.any(last or time.monotonic() - self.written > pause):
             self.save(trainer)
 
+    def groups_of(self, trainer: Trainer) -> dict[str, dict[str, np.ndarray]]:
+        """Give what the model itself has to keep, arrays by group and name."""
+        return {"model": weights.state_of(trainer.model)}
+
     def save(self, trainer: Trainer, *, alone: bool = False) -> bool:
         """Write where the run stands. A full disk is said and does not end the run: the one before it is still there.
 
@@ -79,7 +83,7 @@ class Checkpointer(Callback):
         TrainingError when a weight is not finite: such a checkpoint would be worth nothing.
         """
         began = time.monotonic()
-        groups: dict[str, dict[str, np.ndarray]] = {"model": weights.state_of(trainer.model)}
+        groups = self.groups_of(trainer)
         _require_finite(groups["model"], trainer)
         groups["optimizer"], numbers = optimizer_state.to_arrays(trainer.optimizer, _names(trainer))
         if trainer.average:

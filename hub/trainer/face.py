@@ -44,6 +44,7 @@ from hub.finetune.scalars import Scalars
 from hub.module import Module
 from hub.modules import devices, weights
 from hub.paddlehub_face import in_our_names
+from hub.trainer import gradients
 from hub.trainer.pdopt import give_pdopt, parameters_of
 from hub.trainer.samples import Collated, Ours, require_trainable
 from hub.trainer.steps import Best, Log, Loop, Saver
@@ -109,6 +110,7 @@ class Trainer:
         self._scalars = None
         if use_vdl or (use_vdl is None and find_spec("visualdl")):
             self._scalars = Scalars(self.folder / "visualization")
+        self.may_accumulate = type(self).optimizer_zero_grad is not Trainer.optimizer_zero_grad
         self._loop = Loop(self)
         self.best = Best(self)
         self._loop.callbacks = [self.best]
@@ -321,6 +323,8 @@ class Trainer:
             self._loop.epoch, self._loop.history[:] = number, [{"epoch": number}]
         if checkpoint is not None:
             resume.go_on(self._loop, self.best, checkpoint)
+            if "gradients" in checkpoint.groups:
+                gradients.give(self.layer, checkpoint.load("gradients"))
             self.say(f"loaded {checkpoint.folder}: after step {self._loop.step}, epoch {self._loop.epoch}")
         elif folders:
             self.say(f"loaded {folders[number]}")

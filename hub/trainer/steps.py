@@ -18,6 +18,7 @@ from hub.finetune import trainer as loop
 from hub.finetune.callbacks import Callback, KeepBest
 from hub.finetune.resume import Checkpointer
 from hub.tasks import Task
+from hub.trainer import gradients
 
 if TYPE_CHECKING:
     from hub.trainer.face import Trainer
@@ -48,7 +49,14 @@ class Loop(loop.Trainer):
 
     def train_step(self, inputs: Any, targets: Any, size: int) -> float:
         """Take a step by the hooks and give the mean loss over all processes; `targets` is the size of our share."""
-        self.in_step, share = True, targets / size
+        self.in_step = True
+        with gradients.kept_if_it_fails(self.model, are_zero=not self.face.may_accumulate):
+            mean = self._hooks(inputs, targets, size)
+        self.in_step = False
+        return mean
+
+    def _hooks(self, inputs: Any, targets: Any, size: int) -> float:
+        share = targets / size
         loss, metrics = self.face.training_step(tensors(inputs), self.batch)
         names = ["loss", *sorted(metrics)]
         own = np.array([number("loss", loss), *(number(name, metrics[name]) for name in names[1:])])
@@ -60,7 +68,6 @@ class Loop(loop.Trainer):
         self.face.optimizer_step(self.epoch, self.batch, self.optimizer, loss)
         self.face.optimizer_zero_grad(self.epoch, self.batch, self.optimizer)
         self.metrics_now = dict(zip(names[1:], values[1:].tolist(), strict=True))
-        self.in_step = False
         return float(values[0])
 
     def _average_gradients(self, share: float) -> None:
@@ -144,6 +151,9 @@ class Saver(Checkpointer):
     def __init__(self, face: Trainer, interval: int, identity: Mapping[str, Any]) -> None:
         super().__init__(face.store, face.best, identity, minutes=CHECKPOINT_MINUTES, say=face.say)
         self.face, self.interval = face, interval
+
+    def groups_of(self, trainer: loop.Trainer) -> dict[str, dict[str, np.ndarray]]:
+        return {**super().groups_of(trainer), "gradients": gradients.state_of(self.face.layer)}
 
     def on_epoch_end(self, trainer: loop.Trainer, row: loop.Row) -> None:
         last = trainer.stop or trainer.epoch == trainer.epochs
