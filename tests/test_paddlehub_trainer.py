@@ -423,6 +423,17 @@ def test_a_run_is_not_gone_on_with_by_other_settings(
     assert "output_dir" not in str(caught.value), "hub.Trainer has no such argument"
 
 
+def test_after_a_ctrl_c_the_trainer_measures_and_trains_on(tmp_path: Path) -> None:
+    one = trainer(tmp_path, kind=Signalled)
+    with pytest.raises(KeyboardInterrupt):
+        one.train(Texts(16), epochs=2, batch_size=4)
+    assert 0 <= one.evaluate(Texts(9))["metrics"]["acc"] <= 1
+    one.save_model(
+        str(tmp_path / "best_model")
+    )  # nothing is known of it: it is measured before the first step
+    assert len(one.train(Texts(16), epochs=2, batch_size=4, eval_dataset=Texts(9))) == 2
+
+
 # ---- PaddleHub's own checkpoints ----
 
 

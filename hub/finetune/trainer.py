@@ -13,7 +13,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Protocol
 
@@ -144,7 +144,7 @@ class Trainer:
         """
         self.epochs, self.total_steps = epochs, epochs * train.steps
         self.has_valid = valid is not None
-        with signals.held() as self._held:
+        with self._signals_held():
             self._begin("on_train_begin", again=self._goes_on)
             if self.epoch == 0 or (
                 self.batch == 0 and self.history and self.history[-1]["epoch"] == self.epoch
@@ -275,7 +275,7 @@ class Trainer:
 
     def metrics_of(self, model: nn.Layer, data: Data, worst: Worst | None = None) -> Row:
         """Give the metrics of a model over a whole set, after the run. Raises Interrupted as `fit` does."""
-        with signals.held() as self._held:
+        with self._signals_held():
             metrics, _ = measure(
                 model, self.task, data, group=self.group, worst=worst, between=self._heed_signals
             )
@@ -286,6 +286,15 @@ class Trainer:
         return self.average.swapped(self.model) if self.average else nullcontext()
 
     # ---- when it goes wrong ----
+
+    @contextmanager
+    def _signals_held(self) -> Iterator[None]:
+        """Note signals while the block runs. One that has ended it is forgotten: the model may still be measured."""
+        try:
+            with signals.held() as self._held:
+                yield
+        finally:
+            self._held = signals.Held()
 
     def _heed_signals(self) -> None:
         come = self._held.signal
