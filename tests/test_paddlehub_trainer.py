@@ -424,14 +424,45 @@ def test_a_run_is_not_gone_on_with_by_other_settings(
 
 
 def test_after_a_ctrl_c_the_trainer_measures_and_trains_on(tmp_path: Path) -> None:
-    one = trainer(tmp_path, kind=Signalled)
+    class SignalledOnce(hub.Trainer):
+        left = 2
+
+        def optimizer_step(self, epoch_idx: int, batch_idx: int, optimizer: Any, loss: Any) -> None:
+            super().optimizer_step(epoch_idx, batch_idx, optimizer, loss)
+            self.left -= 1
+            if not self.left:
+                signal.raise_signal(signal.SIGINT)
+
+    one = trainer(tmp_path, kind=SignalledOnce)
     with pytest.raises(KeyboardInterrupt):
-        one.train(Texts(16), epochs=2, batch_size=4)
+        one.train(Texts(16), epochs=2, batch_size=4, eval_dataset=Texts(9))
     assert 0 <= one.evaluate(Texts(9))["metrics"]["acc"] <= 1
     one.save_model(
         str(tmp_path / "best_model")
     )  # nothing is known of it: it is measured before the first step
     assert len(one.train(Texts(16), epochs=2, batch_size=4, eval_dataset=Texts(9))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"batch_size": 2}, "batch_size was 4 and is 2"),
+        ({"count": 20}, "the data changed: train: 16 then, 20 now"),
+    ],
+    ids=str,
+)
+def test_an_epoch_that_was_begun_is_not_ended_by_other_settings(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    one, settings = trainer(tmp_path, kind=Signalled), {"batch_size": 4, "count": 16, **change}
+    data = Texts(settings.pop("count"))
+    with pytest.raises(KeyboardInterrupt):
+        one.train(Texts(16), epochs=2, batch_size=4)
+    # The signal came in the last step: what is left of the epoch is its end.
+    with pytest.raises(errors.UsageError, match=f"cannot go on with this run:\n  {said}"):
+        one.train(data, epochs=2, **settings)
+    assert len(one.train(Texts(16), epochs=2, batch_size=4)) == 2
+    assert len(one.train(data, epochs=3, **settings)) == 3, "between two epochs it may be another set"
 
 
 # ---- PaddleHub's own checkpoints ----

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -149,7 +148,7 @@ def _ending(
         run.interrupted = stopped = True
         checkpointer.save(trainer)
         say(f"stopped by {request} after step {trainer.step}; go on with {_how_to_resume(run)}")
-        raise _as_asked(request) from None
+        raise request.as_raised() from None
     except KeyboardInterrupt:  # the second Ctrl-C, or one outside the main thread: at once
         run.interrupted = True
         raise
@@ -187,13 +186,8 @@ def _measuring(
         say(f"trained, but not measured: {run.best}; go on with {_how_to_resume(run)}")
         if isinstance(problem, Interrupted):
             trainer.group.wait()  # the first process may still be writing
-            raise _as_asked(problem) from None
+            raise problem.as_raised() from None
         raise
-
-
-def _as_asked(request: Interrupted) -> BaseException:
-    """Give what the signal raises where nobody holds it."""
-    return SystemExit(128 + signal.SIGTERM) if request.signal == signal.SIGTERM else KeyboardInterrupt()
 
 
 def range_test(

@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,8 +157,19 @@ def restore_random(record: Mapping[str, Any], rank: int) -> None:
 
 
 def require_same(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> list[str]:
-    """Raise UsageError that names every setting that is not the one the run began with; give warnings."""
-    before, differences = checkpoint.record["identity"], []
+    """Raise UsageError as `require_equal` does; give warnings."""
+    require_equal(checkpoint.folder, checkpoint.record["identity"], identity)
+    was, now = checkpoint.record["machine"], _machine()
+    return [
+        f"{name} was {was.get(name)} and is {now[name]}: the result may differ in the last digits"
+        for name in now
+        if was.get(name) != now[name]
+    ]
+
+
+def require_equal(place: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Raise UsageError that names every setting that is not the one the run in `place` began with."""
+    differences = []
     for name in sorted({*before["config"], *identity["config"]} - FREE):
         was, now = before["config"].get(name), identity["config"].get(name)
         if was != now:
@@ -167,15 +179,9 @@ def require_same(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> list[st
             differences.append(f"{what} changed: {_difference(before[name], identity.get(name))}")
     if differences:
         raise UsageError(
-            f"{checkpoint.folder}: cannot go on with this run:\n  " + "\n  ".join(differences),
+            f"{place}: cannot go on with this run:\n  " + "\n  ".join(differences),
             hint="call it as it was called before, or start a new run in another folder",
         )
-    was, now = checkpoint.record["machine"], _machine()
-    return [
-        f"{name} was {was.get(name)} and is {now[name]}: the result may differ in the last digits"
-        for name in now
-        if was.get(name) != now[name]
-    ]
 
 
 def _difference(was: object, now: object) -> str:

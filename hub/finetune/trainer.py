@@ -54,6 +54,10 @@ class Interrupted(Exception):
         super().__init__(number.name)
         self.signal = number
 
+    def as_raised(self) -> BaseException:
+        """Give what the signal raises where nobody holds it."""
+        return SystemExit(128 + signal.SIGTERM) if self.signal == signal.SIGTERM else KeyboardInterrupt()
+
 
 class Trainer:
     """Trains `model` on batches and evaluates it at every epoch; `history` has a row for each.
@@ -134,6 +138,11 @@ class Trainer:
         self.history[:] = position["history"]
         self.precision.restore(position["scaler"])
 
+    def between_epochs(self) -> bool:
+        """Say whether the epoch that it stands in is complete, or none has begun."""
+        complete = self.batch == 0 and bool(self.history) and self.history[-1]["epoch"] == self.epoch
+        return self.epoch == 0 or complete
+
     # ---- the loop ----
 
     def fit(self, train: Data, valid: Data | None, *, epochs: int) -> list[Row]:
@@ -146,9 +155,7 @@ class Trainer:
         self.has_valid = valid is not None
         with self._signals_held():
             self._begin("on_train_begin", again=self._goes_on)
-            if self.epoch == 0 or (
-                self.batch == 0 and self.history and self.history[-1]["epoch"] == self.epoch
-            ):
+            if self.between_epochs():
                 self.epoch += 1  # the epoch that it stands in is complete
             while self.epoch <= epochs and not self.stop:
                 self._epoch(train, valid)

@@ -16,7 +16,6 @@ import inspect
 import math
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -116,6 +115,8 @@ class Trainer:
         self._loop.callbacks = [self.best]
         self.store = Checkpoints(self.folder / "checkpoints", say=self.say)
         self._resumed = self._load_checkpoint()
+        self._identity: dict[str, Any] = {}
+        """Of what was trained last in this process."""
         self.group.same_start(self.layer)
 
     @property
@@ -159,8 +160,9 @@ class Trainer:
         A run that is gone on with keeps the learning rate that it had come to, unless the script has another one now.
         Where epoch `epochs` is reached already, nothing is trained and a line says so.
 
-        Raises UsageError before the first step for what cannot be meant, also for a run in `checkpoint_dir` that was
-        begun with another batch size, seed or number of samples; TrainingError when the loss is no longer a number.
+        Raises UsageError before the first step for what cannot be meant, also for a run in `checkpoint_dir`, or an
+        epoch that this trainer has begun, with another batch size, seed or number of samples; TrainingError when the
+        loss is no longer a number.
         Ctrl-C and SIGTERM finish the step and write a checkpoint first.
         """
         _refuse_unknown(Trainer.train, unknown)
@@ -193,7 +195,10 @@ class Trainer:
             self._resumed = None
         elif self._loop.step == 0:
             self._loop.step = self._loop.epoch * train.steps  # after epochs of PaddleHub's
-        if self._loop.epoch > epochs or (self._loop.epoch == epochs and self._between_epochs()):
+        elif not self._loop.between_epochs():
+            resume.require_equal(self.folder, self._identity, identity)
+        self._identity = identity
+        if self._loop.epoch > epochs or (self._loop.epoch == epochs and self._loop.between_epochs()):
             self.say(f"epoch {self._loop.epoch} is reached already: nothing to train")
             return self._loop.history
         saver = Saver(self, save_interval, identity)
@@ -358,11 +363,6 @@ class Trainer:
         own = (kind.training_step, kind.validation_step) == (Trainer.training_step, Trainer.validation_step)
         return self.model if own and isinstance(self.model, Module) else None
 
-    def _between_epochs(self) -> bool:
-        """Say whether the epoch that the run stands in is complete."""
-        history = self._loop.history
-        return self._loop.batch == 0 and bool(history) and history[-1]["epoch"] == self._loop.epoch
-
     def _heed_rate(self, before: float | None) -> None:
         """Take the script's learning rate where it is another than `before`, that of the script that began the run."""
         if self._rate is not None and before is not None and self._rate != before:
@@ -407,9 +407,7 @@ class Trainer:
         except loop.Interrupted as request:
             saver.save(self._loop)
             self.say(f"stopped by {request} after step {self._loop.step}; the same script goes on from there")
-            if request.signal == signal.SIGTERM:
-                raise SystemExit(128 + signal.SIGTERM) from None
-            raise KeyboardInterrupt from None
+            raise request.as_raised() from None
         except TrainingError:
             raise  # the weights may be worthless; the checkpoint before them is kept
         except Exception:
