@@ -158,6 +158,25 @@ def test_a_rate_that_is_changed_at_a_beginning_is_changed_once(
     assert equal(resumed, unbroken)
 
 
+class Enough(Callback):
+    """Asks for the end in the middle of an epoch."""
+
+    def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+        if trainer.step == 5:
+            trainer.stop = True
+
+
+@pytest.mark.parametrize("broken", [5, 6])
+def test_an_epoch_in_which_the_end_was_asked_for_is_trained_to_its_end(tmp_path: Path, broken: int) -> None:
+    unbroken = run(tmp_path / "whole", callbacks=[Enough()])
+    assert [row["epoch"] for row in unbroken.run.history] == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Enough(), Break(broken)])
+    resumed = run(tmp_path / "run", resume=True, callbacks=[Enough()])
+    assert [row["epoch"] for row in resumed.run.history] == [1, 2]
+    assert equal(resumed, unbroken)
+
+
 class Count(Callback):
     """Counts steps, over breaks as well."""
 

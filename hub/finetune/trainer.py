@@ -155,14 +155,11 @@ class Trainer:
         self.has_valid = valid is not None
         with self._signals_held():
             self._begin("on_train_begin", again=self._goes_on)
-            if self.between_epochs():
-                self.epoch += 1  # the epoch that it stands in is complete
-            while self.epoch <= epochs and not self.stop:
-                self._epoch(train, valid)
-                if self.stop:
-                    break
+            if not self.between_epochs():
+                self._epoch(train, valid)  # the one that it stands in, to its end
+            while self.epoch < epochs and not self.stop:
                 self.epoch += 1
-            self.epoch = min(self.epoch, epochs)
+                self._epoch(train, valid)
             self._notify("on_train_end")
         return self.history
 
