@@ -12,16 +12,19 @@ import paddle
 from tqdm import tqdm
 
 from hub._version import __version__
-from hub.finetune.batches import Read
+from hub.finetune.batches import Read, each
 from hub.finetune.distributed import Group
 from hub.finetune.feature_store import LIMIT, FeatureStore, Rows
 from hub.modules import compiled, weights
 from hub.modules.network import Network, infer
 from hub.tasks.base import Arrays
 
-BATCH = 32
 LEAST_SAMPLES = 64
-"""Compiling is not worth its second for fewer."""
+"""Compiling is not worth its second for a set of fewer."""
+BATCH, FEW = 16, 8
+"""Samples of a batch, and of one of a small set. Every batch is full: in batches of another size the last digits of a
+row would be others, and a run would depend on how many rows were kept before it. Texts are padded to the longest of
+their batch, which may still show in the last digits."""
 
 MOST_BYTES = LIMIT
 """Features of a set that would be larger are not kept: a run then trains without them."""
@@ -89,6 +92,10 @@ class Features:
             str(cut),
         ):
             digest.update(part.encode() + b"\0")
+        few = (
+            len(source) < LEAST_SAMPLES
+        )  # and not those that are missing: others may be kept from another set
+        digest.update(f"{few} {FEW if few else BATCH}".encode())
         for name, array in sorted(weights.state_of(prefix).items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
         digest.update(repr(prefix).encode())  # its layers: anybody may have put others in their places
@@ -105,21 +112,22 @@ class Features:
 
         def in_batches(indices: np.ndarray) -> Rows:
             found: Rows = ()
-            start = 0
-            cuts = np.array_split(indices, max(1, -(-len(indices) // BATCH)))
-            for part in tqdm(cuts, desc="features", unit=" batches", disable=not self.progress, leave=False):
-                given = source.take(part, view)[0]
+            size = FEW if few else BATCH
+            starts = range(0, len(indices), size)
+            for start in tqdm(
+                starts, desc="features", unit=" batches", disable=not self.progress, leave=False
+            ):
+                part = indices[start : start + size]
+                given = each(partial(_filled, size=size), source.take(part, view)[0])
                 if mark not in self._forward:
-                    few = len(indices) < LEAST_SAMPLES
                     self._forward[mark] = (
                         partial(infer, prefix) if few else compiled.forward(prefix, given, say=self.say)
                     )
                 rows = _tuple(self._forward[mark](given))
                 # Written where they stay: the whole is in memory once.
-                found = found or tuple(np.empty((len(indices), *each.shape[1:]), each.dtype) for each in rows)
+                found = found or tuple(np.empty((len(indices), *own.shape[1:]), own.dtype) for own in rows)
                 for array, own in zip(found, rows, strict=True):
-                    array[start : start + len(part)] = own
-                start += len(part)
+                    array[start : start + len(part)] = own[: len(part)]
             return found
 
         samples = (
@@ -128,6 +136,11 @@ class Features:
         rows = self.store.rows(digest.hexdigest()[:32], samples, compute, about=self.about)
         self.store.digests.keep()
         return rows if len(rows) > 1 else rows[0]
+
+
+def _filled(array: np.ndarray, *, size: int) -> np.ndarray:
+    """Give an array of `size` rows: those of this one, and then its last again and again."""
+    return np.concatenate([array, *[array[-1:]] * (size - len(array))])
 
 
 def _tuple(outputs: Arrays) -> Rows:
