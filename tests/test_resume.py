@@ -158,6 +158,14 @@ def test_a_rate_that_is_changed_at_a_beginning_is_changed_once(
     assert equal(resumed, unbroken)
 
 
+def test_the_epoch_at_whose_end_a_callback_failed_is_in_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", valid=False, callbacks=[BreakOnce("on_epoch_end", 12)])
+    resumed = run(tmp_path / "run", valid=False, resume=True)
+    assert [row["epoch"] for row in json.loads((tmp_path / "run/history.json").read_text())] == [1, 2, 3]
+    assert [row["epoch"] for row in resumed.run.history] == [1, 2, 3]
+
+
 class Enough(Callback):
     """Asks for the end in the middle of an epoch."""
 
