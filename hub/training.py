@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -332,7 +333,9 @@ def _unfinished() -> str:
     if not broken:
         return "without resume=True it begins anew, in a new folder in runs"
     newest = max(broken, key=lambda folder: folder.stat().st_mtime)
-    return f"the newest run in runs that was broken off is {str(newest)!r} (--output {newest})"
+    return (
+        f"the newest run in runs that was broken off is {str(newest)!r} (--output {shlex.quote(str(newest))})"
+    )
 
 
 def _require_finished(folder: Path, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:

@@ -166,6 +166,30 @@ def test_the_epoch_at_whose_end_a_callback_failed_is_in_the_file(tmp_path: Path)
     assert [row["epoch"] for row in resumed.run.history] == [1, 2, 3]
 
 
+class LosesItsFolder(Callback):
+    """Has the checkpoints made impossible, as a disk does that is gone, and fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+        shutil.rmtree(self.folder)
+        self.folder.write_text("no folder")
+        raise ZeroDivisionError("of the user's own")
+
+
+def test_how_to_go_on_is_said_where_that_can_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "my run"
+    with pytest.raises(ZeroDivisionError):
+        run(place, callbacks=[Break(2)], progress=True)
+    assert f"--output '{place}' --resume" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError):
+        run(place, callbacks=[LosesItsFolder(place / "checkpoints")], progress=True, resume=True)
+    said = capsys.readouterr().err
+    assert "no checkpoint was written" in said
+    assert "stopped after step 3\n" in said
+
+
 class Enough(Callback):
     """Asks for the end in the middle of an epoch."""
 

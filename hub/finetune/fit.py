@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -146,8 +147,9 @@ def _ending(
         finished = True
     except Interrupted as request:
         run.interrupted = stopped = True
-        checkpointer.save(trainer)
-        say(f"stopped by {request} after step {trainer.step}; go on with {_how_to_resume(run)}")
+        on = checkpointer.save(trainer) or checkpointer.store.newest()
+        how = f"; go on with {_how_to_resume(run)}" if on else ""
+        say(f"stopped by {request} after step {trainer.step}{how}")
         raise request.as_raised() from None
     except KeyboardInterrupt:  # the second Ctrl-C, or one outside the main thread: at once
         run.interrupted = True
@@ -156,8 +158,9 @@ def _ending(
         raise  # the weights may be worthless; the checkpoint before them is kept
     except Exception:
         if trainer.step:
-            checkpointer.save(trainer, alone=True)
-            say(f"stopped after step {trainer.step}; once that is mended, go on with {_how_to_resume(run)}")
+            on = checkpointer.save(trainer, alone=True) or checkpointer.store.newest()
+            how = f"; once that is mended, go on with {_how_to_resume(run)}" if on else ""
+            say(f"stopped after step {trainer.step}{how}")
         raise
     finally:
         keeper.put_back(trainer)
@@ -374,7 +377,8 @@ def _nothing() -> None:
 
 
 def _how_to_resume(run: Run) -> str:
-    return f"output_dir={str(run.folder)!r}, resume=True (hub finetune … --output {run.folder} --resume)"
+    folder = str(run.folder)
+    return f"output_dir={folder!r}, resume=True (hub finetune … --output {shlex.quote(folder)} --resume)"
 
 
 def _record(run: Run, plan: Plan, network: Network, group: Group) -> None:
