@@ -373,6 +373,13 @@ def test_epochs_is_where_a_run_ends_and_not_how_many_more(tmp_path: Path) -> Non
     assert equal(one, again)
 
 
+def test_whole_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    two = np.int64(2)
+    options = {"batch_size": two, "num_workers": two, "log_interval": two, "save_interval": two, "seed": two}
+    assert len(trainer(tmp_path).train(Texts(8), epochs=two, **options)) == 2
+    assert len(trainer(tmp_path).train(Texts(8), epochs=3, batch_size=2, seed=2)) == 3
+
+
 def test_a_run_that_is_at_its_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = trainer(tmp_path)
     one.train(Texts(8), epochs=2)

@@ -226,3 +226,9 @@ def test_without_matplotlib_the_error_says_what_to_install(
     with pytest.raises(MissingDependencyError, match="matplotlib") as caught:
         found.plot(tmp_path / "sweep.png")
     assert caught.value.hint.startswith("pip install 'matplotlib<")
+
+
+def test_a_sweep_of_numpys_numbers_is_that_of_plain_ones() -> None:
+    rates = range_test(quadratic([10.0]), low=1e-5, high=1.0, steps=40).rates
+    given = range_test(quadratic([10.0]), low=np.float32(1e-5), high=np.float64(1), steps=np.int64(40))  # type: ignore[arg-type]
+    assert given.rates == pytest.approx(rates)

@@ -14,6 +14,7 @@ import numpy as np
 
 from hub.errors import TrainingError, UsageError
 from hub.finetune import curves
+from hub.tasks.base import is_number, is_whole
 
 SMOOTHING = 0.8
 LAG = 4  # steps by which the smoothed curve is late: SMOOTHING / (1 - SMOOTHING)
@@ -99,12 +100,11 @@ def _check(step: object, low: object, high: object, steps: object) -> None:
     if not callable(step):
         raise UsageError(f"step: expected a function from a learning rate to a loss, found {step!r}")
     for name, value in (("low", low), ("high", high)):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value < math.inf:  # type: ignore[operator]
+        if not is_number(value) or not value > 0:  # type: ignore[operator]
             raise UsageError(f"{name}: expected a learning rate above 0, found {value!r}")
     if not low < high:  # type: ignore[operator]
         raise UsageError(f"expected low < high, found low={low!r} and high={high!r}")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < LEAST_STEPS:
+    if not is_whole(steps) or steps < LEAST_STEPS:  # type: ignore[operator]
         raise UsageError(f"steps: expected a whole number of at least {LEAST_STEPS}, found {steps!r}")
 
 

@@ -39,10 +39,12 @@ from hub.finetune import distributed, resume, sampling
 from hub.finetune import trainer as loop
 from hub.finetune.batches import Batches
 from hub.finetune.checkpoint import Checkpoints
+from hub.finetune.config import plain
 from hub.finetune.scalars import Scalars
 from hub.module import Module
 from hub.modules import devices, weights
 from hub.paddlehub_face import in_our_names
+from hub.tasks.base import is_whole
 from hub.trainer import gradients
 from hub.trainer.pdopt import give_pdopt, parameters_of
 from hub.trainer.samples import Collated, Ours, require_trainable
@@ -170,6 +172,8 @@ class Trainer:
             ("epochs", epochs), ("log_interval", log_interval), ("save_interval", save_interval)
         ):  # fmt: skip
             _require_count(name, value, least=1)
+        # JSON, in which checkpoints are written, has no numbers of numpy's.
+        epochs, batch_size, seed = plain(epochs), plain(batch_size), plain(seed)
         self._require_step("training_step")
         read = partial(self._batches, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_fn)
         train = read("train_dataset", train_dataset, seed=seed)
@@ -465,7 +469,7 @@ def _require_dataset(name: str, dataset: Any) -> None:
 
 
 def _require_count(name: str, value: Any, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value) or value < least:
         raise UsageError(f"{name}: expected a whole number of at least {least}, found {value!r}")
 
 
