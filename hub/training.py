@@ -203,11 +203,11 @@ def _steps(spec: ModuleSpec) -> str:
     return f"{spec.preprocess} {[file.sha256 for file in spec.files]}"
 
 
-def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
-    """Give what a `hub.Module` teaches of every training sample, without random variants: float32 [N, L].
+def teacher_answers(teacher: Any, job: Job) -> list[np.ndarray]:
+    """Give what a `hub.Module` teaches of every training sample, without random variants: float32 [L].
 
-    Of tagged words it is [N, W, L], NaN behind the last word and where there is no answer. Raises UsageError for a
-    teacher of another task or with other labels.
+    Of tagged words it is [words, L], NaN where there is no answer. Raises UsageError for a teacher of another task or
+    with other labels.
     """
     if (teacher.task, _has_several(teacher)) != (job.task.name, job.task.multi_label):
         found = f"{teacher.task}, multi_label={_has_several(teacher)}"
@@ -230,10 +230,7 @@ def teacher_answers(teacher: Any, job: Job) -> np.ndarray:
         given = examples.batch(read, train.targets[indices])[0]
         own = map(train.items.item, samples)
         rows.extend(job.task.lessons(partial(infer, teacher.network), given, read, own))
-    answers = np.full((len(rows), max([1, *map(len, rows)]), *rows[0].shape[1:]), np.nan, np.float32)
-    for answer, row in zip(answers, rows, strict=True):
-        answer[: len(row)] = row
-    return answers
+    return rows
 
 
 def teacher_digest(teacher: Any) -> str:

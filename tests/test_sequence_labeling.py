@@ -224,18 +224,23 @@ def test_a_teacher_is_heeded_word_by_word() -> None:
     labels[0, -1] = labels[1, 0] = OPEN  # one text in two rows
     own = [logits[[0, 1]][labels[[0, 1]] >= 0], *(logits[row][labels[row] >= 0] for row in (2, 3))]
     counts = [len(words) for words in own]
+    lessons = [np.random.default_rng(len(words)).normal(size=words.shape).astype(np.float32) for words in own]
     counts[1] -= 1  # of which the teacher read less
-    answers = np.full((3, 14, len(BIO)), np.nan, np.float32)  # as wide as the longest text of all
-    for row, count in zip(answers, counts, strict=True):
-        row[:count] = np.random.default_rng(count).normal(size=(count, len(BIO)))
-    loss = SequenceLabeling(BIO).from_teacher(lambda student, teacher: ((student - teacher) ** 2).mean())
+    lessons[1][-1] = np.nan
+    task = SequenceLabeling(BIO)
+    answers = task.taught(lessons, labels)
+    assert len(task.taught([], labels[:0])) == 0
+    loss = task.from_teacher(lambda student, teacher: ((student - teacher) ** 2).mean())
     given, targets = paddle.to_tensor(logits), tuple(map(paddle.to_tensor, (labels, answers)))
     heeded = np.concatenate([words[:count] for words, count in zip(own, counts, strict=True)])
-    said = np.concatenate([row[:count] for row, count in zip(answers, counts, strict=True)])
+    said = np.concatenate([row[:count] for row, count in zip(lessons, counts, strict=True)])
     assert float(loss(given, targets)) == pytest.approx(((heeded - said) ** 2).mean(), rel=1e-5)
     assert isinstance(loss, WeightedMean)
     assert float(loss.weight(targets)) == sum(counts)
-    nothing = targets[0], paddle.full([3, 14, len(BIO)], np.nan)
+    parts = [[each[rows] for each in (given, *targets)] for rows in (slice(0, 1), slice(1, 4))]
+    each = [float(loss(one, own)) * float(loss.weight(own)) for one, *own in parts]
+    assert sum(each) / sum(counts) == pytest.approx(float(loss(given, targets)), rel=1e-5)
+    nothing = targets[0], paddle.full_like(targets[1], np.nan)
     assert float(loss(given, nothing)) == 0
 
 

@@ -13,9 +13,11 @@ import pytest
 
 import hub
 import hub.finetune.callbacks
+from hub import training
 from hub.cli.main import main
 from hub.errors import InputError, SpecError, UsageError
-from hub.modules import weights
+from hub.finetune.config import Config
+from hub.modules import bundle, weights
 from hub.modules.network import Network
 
 pytest.importorskip("paddlenlp")
@@ -222,18 +224,74 @@ def test_a_teacher_of_tags_may_take_words_apart_in_another_way(tmp_path: Path, l
     assert student.evaluate(data)["f1"] > 0.9 * expected
 
 
-@pytest.mark.parametrize("task", ["text_classification", "sequence_labeling"])
-def test_a_teacher_is_the_same_in_parts(tmp_path: Path, task: str) -> None:
-    data, settings = DATA[task](24), {**SETTINGS, "valid": False, "epochs": 2, "learning_rate": 1e-3}
-    teacher = turned(task, tmp_path / "tiny").finetune(data, output_dir=tmp_path / "teacher", **settings)
-    whole, parts = (
-        turned(task, tmp_path / "tiny").finetune(
-            data, teacher=teacher, output_dir=tmp_path / str(most), max_tokens=most, **settings
-        ).run
-        for most in (4096, 30)
-    )  # fmt: skip
-    for one, other in zip(whole.history, parts.history, strict=True):
-        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+class Full(hub.finetune.callbacks.Callback):
+    """A machine whose memory is full from so many rows on."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def on_train_begin(self, trainer: Any) -> None:
+        def refuse(_: Any, given: Any) -> None:
+            if len(given[0][0]) > self.most:
+                raise MemoryError
+
+        trainer.model.register_forward_pre_hook(refuse)
+
+
+class Gradients(hub.finetune.callbacks.Callback):
+    """Those of the first step, times what AdamW begins its mean of them with."""
+
+    def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+        if trainer.step == 1:
+            state = trainer.optimizer.state_dict().items()
+            self.found = [value.numpy() for name, value in state if "moment1" in name]
+
+
+@pytest.mark.parametrize(("whole", "parts", "most"), [
+    ({}, {"max_tokens": 30}, None), ({}, {"batch_size": 4, "accumulate": 2}, None),
+    ({"batch_size": 32}, {"batch_size": "auto"}, 9),
+], ids=["max_tokens", "accumulate", "auto"])  # fmt: skip
+@pytest.mark.parametrize(("task", "data"), [
+    ("text_classification", texts), ("sequence_labeling", tagged),
+    ("sequence_labeling", lambda count: documents(count)),
+], ids=["texts", "tagged", "documents"])  # fmt: skip
+def test_a_teacher_is_the_same_in_parts(
+    tmp_path: Path, task: str, data: Any, whole: dict[str, Any], parts: dict[str, Any], most: int | None
+) -> None:
+    given, settings = data(24), {**SETTINGS, "valid": False, "epochs": 2, "learning_rate": 1e-3}
+    teacher = turned(task, tmp_path / "tiny").finetune(given, output_dir=tmp_path / "teacher", **settings)
+
+    def taught(name: str, *callbacks: Any, **more: Any) -> tuple[list[np.ndarray], list[float]]:
+        gradients = Gradients()
+        student = turned(task, tmp_path / "tiny").finetune(
+            given, teacher=teacher, output_dir=tmp_path / name, callbacks=[gradients, *callbacks],
+            **{**settings, **more},
+        )  # fmt: skip
+        assert student.run is not None
+        return gradients.found, [row["train_loss"] for row in student.run.history]
+
+    (expected, losses), (found, again) = (
+        taught("whole", max_tokens=1 << 20, **whole),
+        taught("parts", *([] if most is None else [Full(most)]), **parts),
+    )
+    assert again == pytest.approx(losses, rel=1e-4)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-6)
+
+
+def test_what_a_teacher_says_takes_no_more_memory_where_one_text_is_much_longer_than_the_others(
+    tmp_path: Path,
+) -> None:
+    data = [*tagged(40), (["the", "cat"] * 1000, ["O", "B-ANIMAL"] * 1000)]
+    settings = {**SETTINGS, "valid": False, "epochs": 1}
+    teacher = turned("sequence_labeling", tmp_path / "tiny").finetune(
+        tagged(8), output_dir=tmp_path / "run", **settings
+    )
+    base = bundle.load(tmp_path / "run" / "best")
+    answers = training.teacher_answers(teacher, training.prepare(base, Config(epochs=1), data, valid=False))
+    assert sum(each.nbytes for each in answers) == 4 * len(teacher.labels) * sum(
+        len(words) for words, _ in data
+    )
 
 
 def test_a_teacher_of_another_task_is_refused(tmp_path: Path) -> None:

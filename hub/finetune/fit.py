@@ -56,7 +56,7 @@ def fit(
     progress: bool = True,
     group: Group | None = None,
     features: Features,
-    teacher_answers: np.ndarray | None = None,
+    teacher_answers: Sequence[np.ndarray] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Train `network` by the plan, leave its best weights in it, and write down in `run` what happened.
@@ -304,7 +304,7 @@ def _training_batches(
     sets: Sets,
     features: Features | None,
     cut: int,
-    teacher_answers: np.ndarray | None,
+    teacher_answers: Sequence[np.ndarray] | None,
     group: Group,
 ) -> Batches:
     config, task, targets = plan.config, plan.task, sets.train.targets
@@ -331,7 +331,9 @@ def _training_batches(
     def finish(batch: Batch, indices: np.ndarray, epoch: int) -> Batch:
         inputs, labels = batch
         if teacher_answers is not None:
-            return inputs, (labels, teacher_answers[indices])  # type: ignore[return-value]
+            assert isinstance(labels, np.ndarray), "no task with a teacher has others"
+            answers = task.taught([teacher_answers[index] for index in indices.tolist()], labels)
+            return inputs, (labels, answers)
         if config.mixup or config.cutmix:
             assert isinstance(labels, np.ndarray), "plan() refuses mixing for other tasks"
             soft = labels if labels.ndim == 2 else mixing.one_hot(labels, len(task.labels))

@@ -151,6 +151,7 @@ class Meter(Protocol):
 class Plain:
     """What most tasks have in common; each may say otherwise."""
 
+    labels: tuple[str, ...]
     inputs = "pictures"
     """What its data is made of: a name that hub.datasets.by_task knows."""
 
@@ -193,6 +194,10 @@ class Plain:
         """Give what the teacher's network finds: a row for each sample."""
         return run(inputs)
 
+    def taught(self, lessons: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
+        """Give the lessons in one array [N, L]."""
+        return np.array(lessons, np.float32).reshape(-1, len(self.labels))
+
     def files(self, result: Mapping[str, Any]) -> dict[str, Image.Image]:
         """Give what of a result is kept as a picture of its own, by name."""
         return {}
@@ -206,7 +211,7 @@ class Task(Protocol):
     of the numbers of the training, float64 [N], before the head is built (`of_numbers`). `wanted(targets)` gives the
     real numbers [N, L] that a linear head is fitted to in closed form, NaN where a sample says nothing of a label; of a
     head on maps a cell is a sample, and `targets` are the class numbers of its pixels [N, P]. `from_teacher(distance)`
-    gives the Loss of a student, for the targets (its own, `lessons`), where what a teacher says of a sample holds for
+    gives the Loss of a student, for the targets (its own, `taught`), where what a teacher says of a sample holds for
     its random variants too. `misses(outputs, targets)` gives (row, expected, found, score) of each wrong answer, for
     the report, and then `show(source)` an input as a person looks at it: a picture, a text or a report.Audio.
     """
@@ -271,6 +276,9 @@ class Task(Protocol):
 
         `run` is a teacher's network, `inputs` its samples, which it read as `items` and the student as `own`.
         """
+
+    def taught(self, lessons: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
+        """Give the `lessons` of a batch with a row for each of its own: where a step is cut, both are cut alike."""
 
     def meter(self) -> Meter:
         """Give an empty meter."""

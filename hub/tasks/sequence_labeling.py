@@ -193,11 +193,13 @@ class SequenceLabeling(OfTexts, Plain):
         """Give the distance from a teacher's answers, a mean over the words that it answered for."""
 
         def loss(outputs: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-            student, teacher = _side_by_side(outputs, *targets)
-            places = paddle.nonzero(_answered(teacher)).flatten()
+            places = paddle.nonzero(_answered(targets[1]).flatten()).flatten()
             if not len(places):
                 return outputs.sum() * 0
-            return distance(paddle.gather(student, places), paddle.gather(teacher, places))
+            student, teacher = (
+                paddle.gather(each.reshape([-1, each.shape[2]]), places) for each in (outputs, targets[1])
+            )
+            return distance(student, teacher)
 
         return WeightedMean(loss, lambda targets: _answered(targets[1]).astype("float32").sum())
 
@@ -211,6 +213,13 @@ class SequenceLabeling(OfTexts, Plain):
             words = np.full((1 + max([0, *said, *read]), len(self.labels)), np.nan, np.float32)
             words[said] = np.concatenate([next(logits)[: len(row.labels)][row.labels >= 0] for row in theirs])
             found.append(words[read])
+        return found
+
+    def taught(self, lessons: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
+        """Give float32 [windows, L, K]: what was said of a word stands where its label does, elsewhere NaN."""
+        found = np.full((*targets.shape, len(self.labels)), np.nan, np.float32)
+        if lessons:
+            found[targets >= 0] = np.concatenate(lessons)
         return found
 
     def meter(self) -> SpanMeter:
@@ -337,21 +346,8 @@ def _word_numbers(item: Sequence[TaggedWindow]) -> list[int]:
     return [int(n) for row in item for n in row.start + row.tokens.words[row.labels >= 0]]
 
 
-def _side_by_side(outputs: Tensor, labels: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the logits [n, K] of the words of a student, in rows of windows, and of its teacher, in rows of texts."""
-    speaks = labels.numpy() >= 0
-    text = np.cumsum(labels[:, 0].numpy() != OPEN) - 1
-    words = np.bincount(text, speaks.sum(axis=1), minlength=len(answers))
-    there = np.arange(answers.shape[1]) < words[:, None]
-    student, teacher = (
-        paddle.gather(each.reshape([-1, each.shape[2]]), paddle.to_tensor(np.flatnonzero(chosen)))
-        for each, chosen in ((outputs, speaks), (answers, there))
-    )
-    return student, teacher
-
-
 def _answered(answers: Tensor) -> Tensor:
-    """Say of each word whether a teacher answered for it."""
+    """Say of each piece whether it speaks for a word that a teacher answered for."""
     return ~paddle.isnan(answers[..., 0])
 
 
