@@ -17,7 +17,10 @@ from test_text_tokenizer import CORPUS, ODD
 import hub
 from hub.cli.main import main
 from hub.errors import SpecError
+from hub.modules.spec import Named
+from hub.modules.text_preprocessor import TextPreprocessor
 from hub.registry import client
+from hub.tasks.text_windows import windows
 from hub.transforms.text import Tokenizer
 from hub.transforms.tokenizer_files import BYTE_SPECIAL
 
@@ -129,6 +132,24 @@ def test_spans_leave_the_space_before_a_word_out() -> None:
     assert all(piece == piece.strip() for piece in pieces)
     assert tokens.segments.tolist() == [0] * len(tokens)
     assert made().segments == 1
+
+
+def reader() -> TextPreprocessor:
+    files = dict(zip(NAMES, trained(), strict=True))
+    return TextPreprocessor([Named("tokenize", {"max_length": 48})], [], files)
+
+
+@pytest.mark.parametrize(
+    "text", ["ann Żuk saw", "in 東京 🙂 today", "7 ж 8", " Ω", "a\u3000\u3000 Щ", "ж " * 60, "\n\tж  \n ann\n"]
+)
+def test_words_of_a_text_are_found_where_the_space_before_them_is_a_piece_of_its_own(text: str) -> None:
+    """So it is wherever no pair of bytes begins with the space, as before most that is rare in English."""
+    found = [
+        text[start:stop]
+        for window in windows(text, reader().read(text), reader())
+        for start, stop in window.places
+    ]
+    assert found == text.split()
 
 
 # ---- hostile and broken files ----

@@ -112,12 +112,13 @@ def words_of_text(tokens: Tokens, text: str) -> np.ndarray:
     What stands together as one word in tagged data is one here: only its first piece has learnt a tag.
     """
     pieces = first_pieces(tokens)
-    starts, ends = tokens.spans[pieces].T
+    places = _places(tokens, pieces)  # of the whole word: its first piece may be the space before it
+    starts = places[:, 0]
     bounds = np.array([match.span() for match in _TOGETHER.finditer(text)], np.int64).reshape(-1, 2)
     if len(bounds):
         last = np.searchsorted(bounds[:, 0], starts, "left") - 1  # the last that begins before the piece
         within = (last >= 0) & (starts < bounds[last, 1])
     else:
         within = np.zeros(len(pieces), bool)
-    visible = np.array([bool(text[start:end].strip()) for start, end in zip(starts, ends, strict=True)], bool)
+    visible = np.array([bool(text[start:end].strip()) for start, end in places.tolist()], bool)
     return pieces[visible & ~within]
