@@ -16,7 +16,7 @@ from test_text_tokenizer import CORPUS, ODD
 
 import hub
 from hub.cli.main import main
-from hub.errors import SpecError
+from hub.errors import InputError, SpecError
 from hub.modules.spec import Named
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.registry import client
@@ -140,7 +140,8 @@ def reader() -> TextPreprocessor:
 
 
 @pytest.mark.parametrize(
-    "text", ["ann Żuk saw", "in 東京 🙂 today", "7 ж 8", " Ω", "a\u3000\u3000 Щ", "ж " * 60, "\n\tж  \n ann\n"]
+    "text",
+    ["ann Żuk saw", "in 東京 🙂 today", "7 ж 8", " Ω", "a\u3000\u3000 Щ", "ж " * 60, "\n\tж  \n ann\n"],
 )
 def test_words_of_a_text_are_found_where_the_space_before_them_is_a_piece_of_its_own(text: str) -> None:
     """So it is wherever no pair of bytes begins with the space, as before most that is rare in English."""
@@ -150,6 +151,17 @@ def test_words_of_a_text_are_found_where_the_space_before_them_is_a_piece_of_its
         for start, stop in window.places
     ]
     assert found == text.split()
+
+
+@pytest.mark.parametrize("blank", [" ", "\n \t", "\u3000", " " * 500, [" ", ""], ["\n"]])
+def test_a_text_of_spaces_is_none_though_they_have_pieces(blank: Any) -> None:
+    first, nothing, last = reader().read_many(["ann", blank, "bob"])
+    assert isinstance(nothing, InputError)
+    assert str(nothing) == "expected a text, found one without a visible character"
+    assert isinstance(first, Tokens)
+    assert isinstance(last, Tokens)
+    text = " " * 500 + "bob"
+    assert len(list(windows(text, reader().read(text), reader()))) == 1
 
 
 # ---- hostile and broken files ----

@@ -19,7 +19,9 @@ from hub.cli.main import main
 from hub.errors import InputError, SpecError
 from hub.modules import preprocessor
 from hub.modules.spec import Named
+from hub.modules.text_preprocessor import TextPreprocessor
 from hub.registry import client
+from hub.tasks.sequence_labeling import SequenceLabeling
 from hub.transforms import sentencepiece_text
 from hub.transforms.text import Tokenizer, Tokens
 
@@ -215,6 +217,18 @@ def test_the_pieces_are_those_of_the_rust_tokenizer_of_transformers(max_length: 
         found = ours.encode(source)
         assert found.ids.tolist() == expected["input_ids"], source
         assert found.segments.tolist() == expected["token_type_ids"]
+
+
+def test_a_text_in_which_no_word_has_a_place_has_no_entities_and_the_others_have_theirs() -> None:
+    """Where a character before a word is dropped, the tokenizer says of the word that it stands in its place."""
+    reader = TextPreprocessor([Named("tokenize", {"max_length": 12})], [], {"spiece.model": spiece()})
+    texts = ["a man", "\x1ca", "a"]
+    found = SequenceLabeling(["O", "B-X"]).answers(
+        texts, list(map(reader.read, texts)), preprocessor=reader, words=True,
+        run=lambda batch: np.eye(2)[np.ones_like(batch[0])],
+    )  # fmt: skip
+    assert [len(each["entities"]) for each in found] == [2, 0, 1]
+    assert [len(each["words"]) for each in found] == [2, 0, 1]
 
 
 # ---- files that were made by somebody else ----

@@ -56,7 +56,7 @@ class TextPreprocessor:
     def read(self, source: Any) -> Tokens:
         """Give the pieces of a text, a pair of texts, a list of words, or a Path to a UTF-8 .txt file.
 
-        Raises InputError for anything else, and for a text of which no piece is left.
+        Raises InputError for anything else, and for a text of which no piece but of spaces is left.
         """
         [found] = self.read_many([source])
         if isinstance(found, InputError):
@@ -73,7 +73,7 @@ class TextPreprocessor:
                 return [problem]
             return [found for one in sources for found in self.read_many([one])]
         return [
-            found if (found.words >= 0).any() else InputError(f"expected a text, found {_nothing(one)}")
+            found if _is_read(one, found) else InputError(f"expected a text, found {_nothing(one)}")
             for one, found in zip(given, tokens, strict=True)
         ]
 
@@ -97,6 +97,11 @@ class TextPreprocessor:
     def picture(self, source: Any) -> Image.Image:
         """Raise InputError: a text has no picture."""
         raise InputError("a text has no picture to draw on")
+
+
+def _is_read(source: Source, tokens: Tokens) -> bool:
+    """Say whether a tokenizer leaves something of a source: a space, which some have a piece for, is nothing."""
+    return bool((tokens.words >= 0).any()) and any(part.strip() for part in source)
 
 
 def _nothing(source: Source) -> str:

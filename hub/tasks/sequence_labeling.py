@@ -285,8 +285,9 @@ class SequenceLabeling(OfTexts, Plain):
         self, source: str | list[str], cut: Sequence[Window], logits: Iterator[np.ndarray], words: bool
     ) -> dict[str, Any]:
         text = OfTexts.show(source)
-        scores = np.concatenate([next(logits) for _ in cut])
-        places = np.concatenate([window.places for window in cut])
+        # Without a window where no word has a place, as some tokenizers have it behind control characters.
+        scores = np.concatenate([np.zeros((0, len(self.labels)), np.float32), *(next(logits) for _ in cut)])
+        places = np.concatenate([np.zeros((0, 2), np.int64), *(window.places for window in cut)])
         tags = best_tags(scores, self._transitions)
         sure = chances(scores, self._transitions)[np.arange(len(tags)), tags]
 
