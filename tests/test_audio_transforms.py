@@ -294,6 +294,8 @@ def write_bytes(path: Path, data: bytes) -> Path:
         (3, "expected a path or .array, rate., found int"),
         ((TONE, 0), "expected a sample rate"),
         ((TONE[:0], 8000), "no samples"),
+        ((np.zeros((2, 0), np.float32), 8000), "no samples"),
+        ((np.zeros((0, 2), np.int16), 8000), "no samples"),
         ((np.stack([TONE, -TONE]), 8000), "channels cancel each other"),
         ((np.zeros((2, 100)), 8000), "silent: every sample is 0"),
         ((np.array([[0.1, np.inf]] * 2), 8000), "no numbers"),

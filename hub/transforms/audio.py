@@ -202,6 +202,8 @@ def _peak(samples: np.ndarray) -> float:
 def _from_array(array: Any) -> np.ndarray:
     """Give samples [N, channels] of an array of any shape that samples may have."""
     array = np.asarray(array)
+    if not array.size:  # nor channels to take the mean of
+        raise InputError("the sound has no samples")
     if array.ndim == 2 and min(array.shape) <= MAX_CHANNELS:
         return _scaled(array if np.argmin(array.shape) == 1 else array.T)
     if array.ndim != 1:
