@@ -348,6 +348,8 @@ def test_styles_are_measured_on_a_module_from_its_folder(tmp_path: Path) -> None
     assert found[2] == pytest.approx(found[1])
     with pytest.raises(SpecError, match="expected a module folder"):
         StyleTransfer(features=tmp_path / "nowhere")
+    with pytest.raises(SpecError, match="expected a module folder"):
+        StyleTransfer(features="x" * 300)
     with pytest.raises(SpecError, match=r"features=hub.Module\('glyphs_cnn'\)"):
         StyleTransfer(features="glyphs_cnn")
 

@@ -358,6 +358,8 @@ def test_a_text_file_is_read_as_utf8(tmp_path: Path) -> None:
         steps.read(path)
     with pytest.raises(InputError, match="no such text file"):
         steps.read(tmp_path / "other.txt")
+    with pytest.raises(InputError, match="no such text file"):
+        steps.read(Path("x" * 300))
 
 
 @pytest.mark.parametrize("source", ["", " \t\n", "\u200b", ("", ""), []])

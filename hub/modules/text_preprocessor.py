@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def _nothing(source: Source) -> str:
 
 
 def _text_of(path: Path) -> str:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path, False for what is too long to be a name
         raise InputError(f"{path}: no such text file")
     size = path.stat().st_size
     if size > MOST_BYTES:

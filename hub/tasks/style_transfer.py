@@ -307,7 +307,7 @@ def _measuring(features: Any) -> tuple[Backbone, PicturePreprocessor]:
     """Give the network to measure with. Raises UsageError for what is none of pictures, SpecError for no folder."""
     if isinstance(features, str | Path):
         folder = Path(os.path.expanduser(features))
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # unlike Path, False for what is too long to be a name
             raise SpecError(
                 f"features: expected a module folder, found none at {folder}",
                 hint=f"a module that has a name: features=hub.Module({str(features)!r})",
