@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hub.datasets.grouped import GroupedDataset, prepare_grouped, prepare_groupe
 from hub.errors import DataError, SpecError, UsageError
 from hub.finetune import closed_form
 from hub.finetune.callbacks import Callback
+from hub.finetune.regularize import distillation_loss
 from hub.modules import weights
 from hub.modules.archs import FeatureSpec
 from hub.tasks.classification import Classification
@@ -111,6 +113,18 @@ def test_the_loss_is_that_of_each_question_alone(weight: float, options: dict[st
         alone = Classification(LABELS[part]).loss(**options)
         expected += factor * own.mean() * value(alone, LOGITS[own, part], TARGETS[own] - part.start)
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.5, 0.0])
+def test_a_teacher_teaches_each_question_by_its_weight(weight: float) -> None:
+    answers = LOGITS[::-1].copy()
+    distance = functools.partial(distillation_loss, temperature=2.0)
+    given, said = paddle.to_tensor(LOGITS, stop_gradient=False), paddle.to_tensor(answers)
+    found = task(tone=weight).from_teacher(distance)(given, (None, said))  # type: ignore[attr-defined]
+    shape, tone = (float(distance(given[:, part], said[:, part])) for part in (SHAPE, TONE))
+    assert float(found) == pytest.approx((shape + weight * tone) / 2, rel=1e-5)
+    found.backward()
+    assert bool(given.grad[:, TONE].abs().sum() > 0) is bool(weight)
 
 
 def test_class_weights_are_balanced_within_each_question() -> None:

@@ -133,12 +133,14 @@ class MultiTask(Plain):
         return np.concatenate([weights for weights in each if weights is not None])
 
     def from_teacher(self, distance: Distance) -> Loss:
-        """Give the mean distance from a teacher's answers over the questions, each with a softmax of its own."""
-        parts = self.parts.values()
+        """Give the distance from a teacher's answers to each question, times its weight, a mean over the questions."""
+        weighed = [(part, self.task_weights[name]) for name, part in self.parts.items()]
 
         def loss(outputs: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
-            each = [distance(outputs[:, part], targets[1][:, part]) for part in parts]
-            return sum(each[1:], each[0]) / len(each)
+            first, *others = (
+                weight * distance(outputs[:, part], targets[1][:, part]) for part, weight in weighed
+            )
+            return sum(others, first) / len(weighed)
 
         return loss
 
