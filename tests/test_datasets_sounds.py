@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from tests import sounds
 pytest.importorskip("soundfile")
 
 SOUNDS = KINDS["sounds"]
+ROOT = Path(__file__).parents[1]
 
 
 def names(dataset: Dataset | None) -> list[tuple[str, str]]:
@@ -263,6 +266,28 @@ def test_arrays_that_are_something_else_are_named(tmp_path: Path, make: Any, mes
     path = make(tmp_path / "a.npz")
     with pytest.raises(DataError, match=message):
         load(path, SOUNDS, rate=8000)
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from hub.datasets import load
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
+try:
+    load(sys.argv[1], "sounds", rate=8000)
+except MemoryError as problem:
+    print(problem)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit on memory that is used")
+def test_arrays_that_memory_is_too_little_for_are_not_called_damaged(tmp_path: Path, python: str) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, waveforms=np.zeros((2, 1 << 24), np.float32), labels=np.arange(2))
+    done = subprocess.run(
+        [python, "-c", LITTLE_MEMORY, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.startswith("Unable to allocate 128. MiB"), done.stderr
 
 
 def test_options_of_other_layouts_are_refused(tmp_path: Path) -> None:

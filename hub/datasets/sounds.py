@@ -109,7 +109,7 @@ def _damage_named(path: Path, what: str, hint: str = "") -> Iterator[None]:
     """Raise DataError for whatever zipfile, what it unpacks with and numpy raise for a damaged file: a dozen types."""
     try:
         yield
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as problem:
         raise DataError(f"{path}: {what}: {problem}", hint=hint) from None
