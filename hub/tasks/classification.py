@@ -20,7 +20,29 @@ _METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted", "precision_macro"
 FOCAL_GAMMA = 2.0
 
 
-class Classification(Plain):
+class Decoded:
+    """How a task answers that looks at each row of the network's outputs by itself."""
+
+    def decode(self, outputs: np.ndarray, *, top_k: int = TOP_K) -> list[dict[str, Any]]:
+        """Give for each row what `predict` returns for it."""
+        raise NotImplementedError
+
+    def answers(
+        self,
+        sources: Sequence[Any],
+        items: Sequence[Any],
+        *,
+        run: Run,
+        preprocessor: Preprocessor,
+        top_k: int = TOP_K,
+    ) -> list[dict[str, Any]]:
+        """Give what `decode` makes of the network's outputs for these inputs."""
+        if not is_whole(top_k) or top_k < 1:
+            raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
+        return self.decode(run(preprocessor.batch(items)), top_k=top_k) if items else []
+
+
+class Classification(Decoded, Plain):
     """One label of several, or with `multi_label` any number of them."""
 
     default_strategy = "probe_then_full"
@@ -135,20 +157,6 @@ class Classification(Plain):
     def meter(self) -> Meter:
         meter: Meter = MultiLabelMeter(self.labels) if self.multi_label else SingleLabelMeter(self.labels)
         return meter
-
-    def answers(
-        self,
-        sources: Sequence[Any],
-        items: Sequence[Any],
-        *,
-        run: Run,
-        preprocessor: Preprocessor,
-        top_k: int = TOP_K,
-    ) -> list[dict[str, Any]]:
-        """Give what `decode` makes of the network's outputs for these inputs."""
-        if not is_whole(top_k) or top_k < 1:
-            raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
-        return self.decode(run(preprocessor.batch(items)), top_k=top_k) if items else []
 
     def decode(self, outputs: np.ndarray, *, top_k: int = TOP_K) -> list[dict[str, Any]]:
         """Give for each row {"label", "score", "top": [{"label", "score"}, …]}, scores being probabilities.

@@ -21,14 +21,14 @@ from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card, losses
 from hub.tasks.audio_classification import AudioClassification
-from hub.tasks.base import Distance, Examples, Loss, Meter, Plain, Run, WeightedMean, is_number, is_whole
-from hub.tasks.classification import FOCAL_GAMMA, TOP_K, Classification
+from hub.tasks.base import Distance, Examples, Loss, Meter, Plain, WeightedMean, is_number
+from hub.tasks.classification import FOCAL_GAMMA, TOP_K, Classification, Decoded
 from hub.tasks.classification_metrics import SingleLabelMeter
 from hub.tasks.image_classification import ImageClassification
-from hub.tasks.text_classification import OfTexts, TextClassification, mark_cut
+from hub.tasks.text_classification import CutMarked, TextClassification
 
 
-class MultiTask(Plain):
+class MultiTask(Decoded, Plain):
     """Several classifications of the same input."""
 
     single: ClassVar[type[Classification]]
@@ -175,22 +175,11 @@ class MultiTask(Plain):
             ]
         return sorted(rows)
 
-    def answers(
-        self,
-        sources: Sequence[Any],
-        items: Sequence[Any],
-        *,
-        run: Run,
-        preprocessor: Preprocessor,
-        top_k: int = TOP_K,
-    ) -> list[dict[str, Any]]:
-        """Give for each input {question: {"label", "score", "top"}}, with `top_k` labels of each question."""
-        if not is_whole(top_k) or top_k < 1:
-            raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
-        return self.decode(run(preprocessor.batch(items)), top_k=top_k) if items else []
-
     def decode(self, outputs: np.ndarray, *, top_k: int = TOP_K) -> list[dict[str, Any]]:
-        """Give for each row what each question's own task makes of its columns; scores add up to 1 in a question."""
+        """Give for each row {question: {"label", "score", "top"}}, with `top_k` labels of each question.
+
+        The scores of a question add up to 1.
+        """
         each = {
             name: self.questions[name].decode(outputs[:, part], top_k=top_k)
             for name, part in self.parts.items()
@@ -215,25 +204,10 @@ class MultiTaskAudioClassification(MultiTask):
     single = AudioClassification
 
 
-class MultiTaskTextClassification(OfTexts, MultiTask):
+class MultiTaskTextClassification(CutMarked, MultiTask):
     name = "multi_task_text_classification"
     inputs = "texts"
     single = TextClassification
-
-    def answers(
-        self,
-        sources: Sequence[Any],
-        items: Sequence[Any],
-        *,
-        run: Run,
-        preprocessor: Preprocessor,
-        top_k: int = TOP_K,
-    ) -> list[dict[str, Any]]:
-        """Give the answers of each text, with "cut": true where only its beginning was read."""
-        results = super().answers(sources, items, run=run, preprocessor=preprocessor, top_k=top_k)
-        for result, item in zip(results, items, strict=True):
-            mark_cut(result, item)
-        return results
 
 
 class MultiTaskMeter:

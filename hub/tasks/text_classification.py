@@ -14,7 +14,7 @@ from hub.modules.preprocessor import Preprocessor
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.tasks import answer_card
 from hub.tasks.base import Examples, Run
-from hub.tasks.classification import TOP_K, Classification
+from hub.tasks.classification import TOP_K, Classification, Decoded
 from hub.transforms.text import Tokens
 
 COLUMNS, MOST_LINES = 64, 30
@@ -67,16 +67,8 @@ class OfTexts:
         return card
 
 
-class TextClassification(OfTexts, Classification):
-    """One label of a text, or with `multi_label` any number of them."""
-
-    name = "text_classification"
-    inputs = "texts"
-
-    @staticmethod
-    def examples(preprocessor: Preprocessor) -> Examples:
-        """Give how texts become batches. Raises SpecError for a module that does not read texts."""
-        return TextExamples(preprocessor)
+class CutMarked(OfTexts, Decoded):
+    """Texts of which one that is long is read in part, and its answer says so."""
 
     def answers(
         self,
@@ -92,6 +84,18 @@ class TextClassification(OfTexts, Classification):
         for result, item in zip(results, items, strict=True):
             mark_cut(result, item)
         return results
+
+
+class TextClassification(CutMarked, Classification):
+    """One label of a text, or with `multi_label` any number of them."""
+
+    name = "text_classification"
+    inputs = "texts"
+
+    @staticmethod
+    def examples(preprocessor: Preprocessor) -> Examples:
+        """Give how texts become batches. Raises SpecError for a module that does not read texts."""
+        return TextExamples(preprocessor)
 
     def draw(self, picture: Image.Image, result: Mapping[str, Any]) -> Image.Image:
         """Give the picture of the text over a strip with the best labels as bars."""
