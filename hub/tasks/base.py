@@ -13,7 +13,7 @@ import numpy as np
 from paddle import Tensor, nn
 from PIL import Image
 
-from hub.errors import SpecError, did_you_mean
+from hub.errors import SpecError, UsageError, did_you_mean
 from hub.modules.archs import Backbone, FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 
@@ -151,6 +151,7 @@ class Meter(Protocol):
 class Plain:
     """What most tasks have in common; each may say otherwise."""
 
+    name: str
     labels: tuple[str, ...]
     inputs = "pictures"
     """What its data is made of: a name that hub.datasets.by_task knows."""
@@ -179,6 +180,14 @@ class Plain:
     def measured(self, run: Run, inputs: Arrays, targets: Arrays) -> Iterator[tuple[Any, Arrays]]:
         """Give what the network finds in the batch, and its targets."""
         yield run(inputs), targets
+
+    def class_weight(
+        self, chosen: str | Mapping[str, float] | None, counts: Mapping[str, int]
+    ) -> np.ndarray | None:
+        """Give None: there are no classes. Raises UsageError where weights are asked for."""
+        if chosen is not None:
+            raise UsageError(f"class_weight={chosen!r} means nothing for {self.name}")
+        return None
 
     def notes(self) -> list[str]:
         """Say what it took from the data that a person should know, a line each."""

@@ -114,14 +114,7 @@ class Classification(Decoded, Plain):
         Names that are left out weigh 1. Raises UsageError for a name that is no label and a weight that is not
         above 0.
         """
-        if chosen is None:
-            return None
-        if chosen == "balanced":
-            each = np.array([max(1, counts[label]) for label in self.labels], np.float64)
-            return each.sum() / (len(each) * each)
-        if not isinstance(chosen, Mapping):
-            raise UsageError(f"class_weight: expected 'balanced' or {{name: weight}}, found {chosen!r}")
-        return losses.named_weights(self.labels, chosen)
+        return losses.class_weights(self.labels, chosen, counts)
 
     def from_teacher(self, distance: Distance) -> Loss:
         """Give the distance from a teacher's answers."""

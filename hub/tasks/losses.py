@@ -97,7 +97,31 @@ def sigmoid_loss(
     return loss if weight is None else WeightedMean(loss, lambda targets: (1 + targets * (weight - 1)).sum())
 
 
-def named_weights(labels: Sequence[str], chosen: Mapping[str, float]) -> np.ndarray:
+def class_weights(
+    labels: Sequence[str],
+    chosen: str | Mapping[str, float] | None,
+    counts: Mapping[str, int],
+    *,
+    power: float = 1.0,
+) -> np.ndarray | None:
+    """Give float64 [L] from "balanced" or {name: weight}, None for None.
+
+    Balanced is 1 / share**power, 1 in the mean over what is counted; a label without any counts as one. Raises
+    UsageError for other weights.
+    """
+    if chosen is None:
+        return None
+    if isinstance(chosen, Mapping):
+        return _named_weights(labels, chosen)
+    if chosen != "balanced":
+        raise UsageError(f"class_weight: expected 'balanced' or {{name: weight}}, found {chosen!r}")
+    share = np.array([max(1, counts[label]) for label in labels], np.float64)
+    share /= share.sum()
+    weights: np.ndarray = share**-power
+    return weights / (share * weights).sum()
+
+
+def _named_weights(labels: Sequence[str], chosen: Mapping[str, float]) -> np.ndarray:
     """Give float64 [L] from {name: weight}; names that are left out weigh 1. Raises UsageError for other names."""
     weights = dict.fromkeys(labels, 1.0)
     for label, value in chosen.items():

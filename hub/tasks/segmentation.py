@@ -22,7 +22,7 @@ from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card
 from hub.tasks import segmentation_losses as losses
 from hub.tasks.base import Arrays, Examples, Loss, Plain, Run, Sample, Sum, is_whole, require_in_place
-from hub.tasks.losses import named_weights
+from hub.tasks.losses import class_weights
 from hub.tasks.segmentation_metrics import PixelMeter
 from hub.transforms import image, joint
 from hub.transforms.joint import IGNORED
@@ -151,15 +151,7 @@ class SemanticSegmentation(Plain):
 
         Balanced is 1 / sqrt(share), 1 in the mean over pixels: by the share itself a few pixels would rule everything.
         """
-        if chosen is None:
-            return None
-        if isinstance(chosen, Mapping):
-            return named_weights(self.labels, chosen)
-        if chosen != "balanced":
-            raise one_of("class_weight", chosen, ["balanced"])
-        share = np.array([max(1, counts[label]) for label in self.labels], np.float64)
-        share /= share.sum()
-        return share**-0.5 / (share * share**-0.5).sum()
+        return class_weights(self.labels, chosen, counts, power=0.5)
 
     def wanted(self, targets: np.ndarray) -> np.ndarray:
         """Give float64 [N, L] from class numbers [N, P]: the share of each label in the pixels that have one."""

@@ -22,6 +22,7 @@ from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card, tag_sequences
 from hub.tasks.base import Arrays, Distance, Examples, Loss, Plain, Run, Sample, WeightedMean
 from hub.tasks.classification import FOCAL_GAMMA, Classification
+from hub.tasks.losses import class_weights
 from hub.tasks.sequence_labeling_metrics import IGNORED, OPEN, SpanMeter, tagged
 from hub.tasks.spans import FREE, Span, best_tags, chances, recognise
 from hub.tasks.text_classification import OfTexts, TextExamples, of_texts
@@ -140,12 +141,7 @@ class SequenceLabeling(OfTexts, Plain):
 
         Balanced is 1 / sqrt(share), 1 in the mean over words: by the share itself a few words would rule everything.
         """
-        weights = Classification(self.labels).class_weight(chosen, counts)
-        if weights is None or chosen != "balanced":
-            return weights
-        each = np.array([max(1, counts[label]) for label in self.labels], np.float64)
-        weights = np.sqrt(weights)
-        return weights * each.sum() / (each * weights).sum()
+        return class_weights(self.labels, chosen, counts, power=0.5)
 
     def loss(
         self,

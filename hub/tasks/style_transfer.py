@@ -147,14 +147,6 @@ class StyleTransfer(Plain):
         """Give how pictures become batches."""
         return ContentExamples(preprocessor)
 
-    def class_weight(
-        self, chosen: str | Mapping[str, float] | None, counts: Mapping[str, int]
-    ) -> np.ndarray | None:
-        """Give None; raise UsageError for weights: there are no classes."""
-        if chosen is not None:
-            raise UsageError(f"class_weight={chosen!r} means nothing for {self.name}")
-        return None
-
     # ---- losses ----
 
     def loss(self) -> Loss:

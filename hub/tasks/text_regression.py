@@ -78,14 +78,6 @@ class TextRegression(OfTexts, Plain):
         """Give the mean squared error of the standardized numbers."""
         return squared_error
 
-    def class_weight(
-        self, chosen: str | Mapping[str, float] | None, counts: Mapping[str, int]
-    ) -> np.ndarray | None:
-        """Give None: there are no classes. Raises UsageError where weights are asked for."""
-        if chosen is not None:
-            raise UsageError(f"class_weight={chosen!r} means nothing for {self.name}")
-        return None
-
     def wanted(self, targets: np.ndarray) -> np.ndarray:
         """Give what a linear head is fitted to in closed form: standardized numbers, float64 [N, 1]."""
         return (targets.astype(np.float64)[:, None] - self.mean) / self.scale
