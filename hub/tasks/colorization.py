@@ -136,10 +136,8 @@ class Colorization(Plain):
     inputs = "unlabelled"
     name = "colorization"
     has_labels = False
-    multi_label = False
     labels: tuple[str, ...] = ()
     default_metric = "psnr_ab"
-    default_strategy = "full"
     metrics: Mapping[str, bool] = {"psnr_ab": True, "psnr": True, "ssim": True, "colourfulness": True}
 
     def __init__(self, labels: Sequence[str] = (), *, multi_label: bool = False) -> None:

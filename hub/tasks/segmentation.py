@@ -118,7 +118,6 @@ class SemanticSegmentation(Plain):
 
     inputs = "masks"
     name = "semantic_segmentation"
-    multi_label = False
     default_metric = "miou"
     default_strategy = "probe_then_full"
     metrics: Mapping[str, bool] = {"miou": True, "dice": True, "pixel_accuracy": True}

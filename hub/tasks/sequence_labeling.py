@@ -89,9 +89,7 @@ class SequenceLabeling(OfTexts, Plain):
 
     inputs = "tagged"
     name = "sequence_labeling"
-    multi_label = False
     default_metric = "f1"
-    default_strategy = "full"
     # Turc et al. 2019 (arXiv:1908.08962) tried up to this for compact encoders; measured in docs/fine_tuning.md.
     compact_rate = 3e-4
     metrics: Mapping[str, bool] = dict.fromkeys(

@@ -66,10 +66,8 @@ class StyleTransfer(Plain):
     inputs = "unlabelled"
     name = "style_transfer"
     has_labels = False
-    multi_label = False
     labels: tuple[str, ...] = ()
     default_metric = "total_loss"
-    default_strategy = "full"
     metrics: Mapping[str, bool] = {"total_loss": False, "style_loss": False, "content_loss": False}
 
     def __init__(
