@@ -281,7 +281,7 @@ class Module(PaddleHubFace):
         does not. A text is one even where a file has that name. Raises UsageError for queries and a corpus that are
         neither.
         """
-        from hub.tasks.text_matching import nearest
+        from hub.tasks.nearest import nearest
 
         texts: list[str] | None = None
         if isinstance(corpus, np.ndarray) and corpus.dtype.kind in "fiu":

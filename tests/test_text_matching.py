@@ -24,8 +24,10 @@ from hub.modules.network import infer
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
 from hub.tasks.base import WeightedMean
+from hub.tasks.nearest import nearest
 from hub.tasks.ranking_metrics import mean_average_precision, mean_reciprocal_rank, recall_at
-from hub.tasks.text_matching import CosineHead, PairMeter, SiameseMatching, TextMatching, contrast, nearest
+from hub.tasks.text_matching import CosineHead, SiameseMatching, TextMatching, contrast
+from hub.tasks.text_matching_metrics import PairMeter
 from tests.small_texts import added_up, answers, network_for, reader, train
 
 PAIRS = [

@@ -1,8 +1,8 @@
-"""Text matching: do two texts belong together? And search: which texts are nearest to one?
+"""Text matching: do two texts belong together?
 
 Two tasks for the same data, pairs of texts of two classes. `text_matching` reads both texts at once, as one sequence,
 and is the more exact one. `siamese_matching` makes a vector of each text by itself and compares the two: its vectors
-can be kept, so that a query is compared with a million texts in the time of one (`nearest`).
+can be kept, so that a query is compared with a million texts in the time of one (hub.tasks.nearest).
 """
 
 from __future__ import annotations
@@ -21,16 +21,13 @@ from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules.archs import FeatureSpec
 from hub.modules.preprocessor import Preprocessor
 from hub.tasks import answer_card
-from hub.tasks.base import Arrays, Distance, Examples, Loss, Run, Sample, WeightedMean, is_whole
+from hub.tasks.base import Arrays, Distance, Examples, Loss, Run, Sample, WeightedMean
 from hub.tasks.classification import FOCAL_GAMMA, Classification
-from hub.tasks.classification_metrics import SingleLabelMeter
 from hub.tasks.losses import LOSSES
 from hub.tasks.text_classification import OfTexts, TextExamples, mark_cut
+from hub.tasks.text_matching_metrics import PairMeter, SiameseMeter
 from hub.transforms.text import Tokens
 
-UNSURE = 1e-5
-"""More than a cosine from a product of matrices in float32 is wrong by."""
-ROWS_AT_ONCE = 1 << 16
 CONTRASTIVE_SCALE = 20.0
 """What cosines are multiplied with in the contrastive loss: the value of sentence-transformers."""
 _NEGATIVE = re.compile(
@@ -339,87 +336,3 @@ def contrast(vectors: Tensor, matches: Tensor) -> Tensor:
     each = F.cross_entropy(scores, paddle.arange(len(scores)), reduction="none").flatten()
     share = matches.astype(each.dtype)
     return (each * share).sum() / share.sum().clip(min=1)
-
-
-class PairMeter(SingleLabelMeter):
-    """Metrics of classification, and F1 of the matches and the area under the ROC curve.
-
-    The area needs the order of all scores. Kept are counts of them in 2^17 steps, whose width is 0.0001 for an
-    undecided logit and grows with its size; two scores in one step count as equal. So it needs little memory, adds up
-    over processes, and differs from that of the scores themselves by half the share of pairs that meet in a step.
-    """
-
-    STEPS = 1 << 17
-
-    def __init__(self, labels: Sequence[str], *, match: str) -> None:
-        super().__init__(labels)
-        self.match = match
-        self.scores = np.zeros((2, self.STEPS), np.int64)
-
-    def update(self, outputs: Any, targets: np.ndarray) -> None:
-        """outputs: logits [N, 2]; targets: class indices [N]."""
-        super().update(outputs, targets)
-        positive = self.labels.index(self.match)
-        score = outputs[:, positive].astype(np.float64) - outputs[:, 1 - positive]
-        step = ((0.5 + np.arctan(score / 4) / np.pi) * self.STEPS).astype(np.int64)
-        np.add.at(self.scores, ((targets == positive).astype(np.int64), step.clip(0, self.STEPS - 1)), 1)
-
-    def compute(self) -> dict[str, Any]:
-        """Give what classification has, "f1" of the matches, and "auc", 0.5 where one of the classes is missing."""
-        metrics = super().compute()
-        metrics["f1"] = metrics["per_class"][self.match]["f1"]
-        rest, matches = self.scores
-        pairs_of = int(rest.sum()) * int(matches.sum())
-        below = rest.cumsum() - rest / 2
-        metrics["auc"] = float((matches * below).sum() / pairs_of) if pairs_of else 0.5
-        return metrics
-
-
-class SiameseMeter(PairMeter):
-    """The same for outputs that have vectors beside the logits."""
-
-    def update(self, outputs: Any, targets: np.ndarray) -> None:
-        """outputs: (logits [N, 2], vectors); targets: class indices [N]."""
-        super().update(outputs[0], targets)
-
-
-def nearest(
-    query_vectors: np.ndarray, corpus_vectors: np.ndarray, top_k: int = 10
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give (rows of the corpus int64 [Q, k], their cosines float32 [Q, k]) for each query, the nearest first.
-
-    Nothing is approximated: every query [Q, D] is compared with all of the corpus [N, D]; k is `top_k` or N where that
-    is less. Of those whose cosines agree to six digits the earlier comes first; a vector of zeros is at cosine 0 from
-    all. Raises UsageError for arrays that do not belong together.
-    """
-    queries, corpus = (np.atleast_2d(np.asarray(v, np.float32)) for v in (query_vectors, corpus_vectors))
-    if queries.ndim != 2 or corpus.ndim != 2 or queries.shape[1] != corpus.shape[1]:
-        raise UsageError(
-            f"nearest: expected vectors [Q, D] and [N, D], found {queries.shape} and {corpus.shape}"
-        )
-    if not is_whole(top_k) or top_k < 1:
-        raise UsageError(f"top_k: expected at least 1, found {top_k!r}")
-    queries, corpus = _of_length_1(queries), _of_length_1(corpus)
-    count = min(top_k, len(corpus))
-    rows, cosines = np.zeros((len(queries), count), np.int64), np.zeros((len(queries), count), np.float32)
-    at_once = max(1, (1 << 25) // max(1, len(corpus)))  # 128 MB of cosines
-    for start in range(0, len(queries) if count else 0, at_once):
-        for number, row in enumerate(queries[start : start + at_once] @ corpus.T, start):
-            least = np.partition(row, len(row) - count)[len(row) - count]
-            near = np.flatnonzero(row >= least - UNSURE)
-            found = _cosines(corpus, near, queries[number])
-            best = np.argsort(-found, kind="stable")[:count]
-            rows[number], cosines[number] = near[best], found[best]
-    return rows, cosines
-
-
-def _cosines(corpus: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Give what equal rows have as equal numbers: in a product of matrices the last bit depends on their place."""
-    parts = np.split(rows, range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE))
-    wide = query.astype(np.float64)
-    return np.concatenate([(corpus[part] * wide).sum(axis=1) for part in parts]).round(6)
-
-
-def _of_length_1(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
