@@ -21,7 +21,7 @@ from hub.modules.spec import Named
 from hub.modules.text_preprocessor import TextPreprocessor
 from hub.registry import client
 from hub.tasks.text_windows import windows
-from hub.transforms.text import Tokenizer
+from hub.transforms.text import Tokenizer, Tokens
 from hub.transforms.tokenizer_files import BYTE_SPECIAL
 
 tokenizers = pytest.importorskip("tokenizers")

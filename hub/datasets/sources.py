@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ def load(
     """Give the splits of a path, of an object with `__len__` and `__getitem__`, or of what `load` gave before.
 
     A path that is no file or folder may be the name of a published set, such as "ESC50" (hub.datasets.builtin). An
-    object may also be a pandas frame or a `datasets.Dataset` with texts, or a mapping of "train", "valid" and "test" to
+    object may also be a pandas frame or a `datasets.Dataset`, or a mapping of "train", "valid" and "test" to
     any of these.
 
     `labels` fixes the class list, for example to a module's; a label that is not in it becomes a problem of the
@@ -175,9 +175,7 @@ def _read_object(source: Any, kind: Kind, columns: Columns, given: list[str]) ->
         _refuse_options(given, type(source).__name__)
     if kind.is_rated:
         return read_rated_object(source, columns, kind, is_frame=is_frame(source))
-    if kind is TAGGED:
-        return read_tagged_object(source, columns)
-    return replace(read_object(records_of(source), kind), name=type(source).__name__)
+    return read_tagged_object(source, columns) if kind is TAGGED else read_object(source, kind)
 
 
 def _require_options_of(kind: Kind, *, path_column: Any, text_column: Any, encoding: str | None) -> None:
