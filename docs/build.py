@@ -235,7 +235,7 @@ def _task(name: str) -> str:
     # A class without a docstring has that of the task that it derives from.
     about = next(each.__doc__ for each in kind.__mro__ if each.__doc__ and issubclass(each, Plain))
     said = [f"## {name}", inspect.cleandoc(about), f"| | |\n| --- | --- |\n{table}"]
-    if not made.grouped and name not in ASKED:
+    if name not in ASKED:
         said.append(f"`decode`: {_told(kind.decode)}")
     said.append(f"`predict`: {_told(kind.answers)}")
     if tasks.options(name):
@@ -264,7 +264,7 @@ def _metrics(name: str, made: Any) -> str:
 def _choosing(name: str, made: Any) -> Iterator[str]:
     """Give what chooses the best epoch, for one label and for several."""
     yield f"by `{made.default_metric}`"
-    if not made.grouped and name not in ASKED:
+    if name not in ASKED:
         yield f"for several labels by `{tasks.create(name, made.labels, multi_label=True).default_metric}`"
 
 
