@@ -191,6 +191,21 @@ def promising(path: Path) -> Path:
     return path
 
 
+def promising_twice(path: Path) -> Path:
+    """An .npz whose header promises four gigabytes, as does the zip file's directory."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 10, (1 << 20) - 1)}
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("waveforms.npy", header.getvalue() + bytes(100))
+    data = bytearray(path.read_bytes())
+    size = data.find(b"PK\x01\x02") + 24
+    data[size : size + 4] = b"\xfe\xff\xff\xff"
+    path.write_bytes(data)
+    return path
+
+
 def described_as(header: str) -> Callable[[Path], Path]:
     """An .npz of an array with this header."""
 
@@ -256,6 +271,7 @@ BEHIND_NAME = 30 + len("waveforms.npy") + 20
         ),
         (pickled, "cannot be read without running code"),
         (promising, "waveforms.npy promises 1,099,511,627,776 bytes, found"),
+        (promising_twice, "waveforms.npy promises 4,294,963,200 bytes, found at most [0-9,]{6,8}$"),
         (lambda p: p.write_bytes(b"no zip") and p, "expected an .npz file, found one that is damaged"),
         (lambda p: np.savez(p, x=np.ones(3)) or p, "expected arrays called waveforms and labels, found x"),
         (lambda p: np.savez(p, waveforms=np.ones(3), labels=np.ones(3, int)) or p, "found shapes"),
