@@ -13,7 +13,7 @@
     ├── SpecError           a module.yaml that does not say what it must
     ├── WeightsError        weights that do not belong to this architecture
     ├── MissingDependencyError  an optional package is not installed
-    ├── DeviceError         the device that was asked for cannot be had
+    ├── DeviceError         the device that was asked for is not available
     ├── DataError           a dataset with problems, all of them listed
     ├── InputError          one input of predict that cannot be read
     └── TrainingError       a run that cannot go on: NaN, nothing to train

@@ -150,7 +150,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 def write_bytes(
     path: Path, data: bytes, *, mode: int = 0o666, durable: bool = True, parents: bool = True
 ) -> None:
-    """Write a file whole or not at all, for whom `mode` says, in as few calls of the system as that takes.
+    """Write a file whole or not at all, with permissions `mode`, in as few system calls as possible.
 
     Without `durable` that holds for killed processes but not for a power cut, and takes no wait for the disk. Without
     `parents` its folder is not made: where there is none, that is a StorageError.

@@ -90,7 +90,7 @@ class Module(PaddleHubFace):
         IntegrityError, SpecError or WeightsError for a module that is damaged, MissingDependencyError where it needs
         another hub or paddle or a package that is not here, and DeviceError.
 
-        `task` turns an encoder of texts to another one of its tasks: "text_classification", "sequence_labeling",
+        `task` switches a text encoder to another task it supports: "text_classification", "sequence_labeling",
         "text_matching", "siamese_matching", "text_regression", "text_similarity". The rest is as in PaddleHub, for
         `hub.Trainer`: a fresh head for other labels (a list, {0: "cat", …}, or their number), and the weights of a
         checkpoint, .safetensors or .pdparams; `directory`, `num_class`, `class_dim` and `pretrained` are other words of
@@ -247,7 +247,7 @@ class Module(PaddleHubFace):
 
         `precision` "bf16" is for many inputs on CPUs that compute bfloat16: about twice as fast, after a second or more
         of compiling, and scores differ in the second digit; `evaluate` says what that costs. Raises DeviceError where
-        it cannot be had, UsageError for options that the task does not take.
+        it is not available, UsageError for options that the task does not take.
         """
         devices.require_precision(precision, self.device)
         return answering.predict(
@@ -339,7 +339,7 @@ class Module(PaddleHubFace):
         `batch_size` samples are computed at once, and `workers` threads read ahead. `on_bad`
         "skip" leaves bad samples out. `precision` is as for `predict`. Raises DataError that lists every bad sample and
         every label that the module does not know, SpecError for a module without a head, UsageError for an argument
-        that cannot be meant, and DeviceError for a precision that cannot be had.
+        that cannot be meant, and DeviceError for a precision that is not available.
         """
         devices.require_precision(precision, self.device)
         task = self._answering()

@@ -19,7 +19,7 @@ from hub.errors import HubError, StorageError, UsageError, no_paddle, one_of
 # The command `a-b` is the module hub.cli.a_b, imported only when somebody asks for it.
 COMMANDS = {
     "search": "find modules by words in their name, task and summary",
-    "list": "list the modules that can be had and those that are here",
+    "list": "list the modules that are available and those that are here",
     "datasets": "list the published data sets that finetune and evaluate take by name",
     "show": "print what is known about a module and how to use it",
     "install": "fetch modules, check every byte and keep them",

@@ -28,7 +28,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 def choose(asked: str | None) -> tuple[str, str]:
     """Give (device, why) for None (a GPU when there is one), "cpu", "gpu" or "gpu:N".
 
-    Raises DeviceError with the cause when a GPU is asked for and cannot be had, UsageError for other words.
+    Raises DeviceError with the cause when a GPU is asked for and is not available, UsageError for other words.
     """
     wake_avx2(PROCESSOR)
     keep_memory()
@@ -66,7 +66,7 @@ def wake_avx2(processor: Path) -> None:
 
 
 def require_precision(precision: str, device: str) -> None:
-    """Raise UsageError for a name that is not one of PRECISIONS, DeviceError where it cannot be had.
+    """Raise UsageError for a name that is not one of PRECISIONS, DeviceError where it is not available.
 
     Processors without bfloat16 would take its steps one by one, more slowly than float32.
     """

@@ -115,7 +115,7 @@ class Kept:
             )
             if problems and wanted.always:
                 raise UsageError(
-                    f"precision={wanted.precision!r}: this network cannot be had in it ({problems[-1]})",
+                    f"precision={wanted.precision!r}: this network is not available in it ({problems[-1]})",
                     hint="leave precision out",
                 )
             self._forward = found

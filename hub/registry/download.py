@@ -64,7 +64,7 @@ def read(
     """Give a small document whole, or nothing: with retries, at most `limit` bytes, only if it changed since `etag`.
 
     Raises:
-        TransferFault: it cannot be had; `.status` is the server's answer (404, …) when there was one.
+        TransferFault: it is not available; `.status` is the server's answer (404, …) when there was one.
         OfflineError: HUB_OFFLINE=1 and the document is not on this machine.
     """
     engine = Engine(transport or default_transport(), policy or Policy(), clock or Clock())

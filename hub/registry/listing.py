@@ -1,4 +1,4 @@
-"""What can be had by name, from where, and what of it is on this machine: `hub list`, `search` and `show`."""
+"""What is available by name, from where, and what of it is on this machine: `hub list`, `search` and `show`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hub.registry.sources.folder import FolderSource, module_folder
 
 
 class Record(NamedTuple):
-    """One module as `hub list` shows it: the version on this machine if there is one, else the newest to be had."""
+    """One module as `hub list` shows it: the version on this machine if there is one, else the newest available."""
 
     name: str
     version: str
@@ -36,7 +36,7 @@ class Record(NamedTuple):
 
 
 def list_modules(task: str | None = None, *, installed_only: bool = False) -> list[Record]:
-    """Give every module that can be had by name, one record each, sorted by name.
+    """Give every module that is available by name, one record each, sorted by name.
 
     What the catalog only knows of, because its architecture is not built yet, is found by `search` and `show`.
     An index that cannot answer is left out, with a warning.

@@ -450,7 +450,7 @@ with its vocabulary. From then on only those files are accepted under this name 
 ## Known, but not installable yet
 
 hub does not have their architecture or their vocabulary's way to cut texts, or no address of their weights is known.
-`hub search` and `hub show` find them; `hub install NAME` says at once that it cannot be had yet.
+`hub search` and `hub show` find them; `hub install NAME` says at once that it is not available yet.
 
 | task | architecture | names |
 | --- | --- | --- |
