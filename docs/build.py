@@ -264,7 +264,7 @@ def _metrics(name: str, made: Any) -> str:
 def _choosing(name: str, made: Any) -> Iterator[str]:
     """Give what chooses the best epoch, for one label and for several."""
     yield f"by `{made.default_metric}`"
-    if name not in ASKED:
+    if not made.grouped and name not in ASKED:
         yield f"for several labels by `{tasks.create(name, made.labels, multi_label=True).default_metric}`"
 
 

@@ -176,7 +176,7 @@ def test_a_label_in_brackets_is_a_name_but_no_list_of_labels(tmp_path: Path) -> 
     assert rows(load(path, TEXTS).train) == [("a", "[p]"), ("b", "q"), ("c", "[p]")]
     several = problems(load(path, TEXTS, multi_label=True).train)
     assert len(several) == 2
-    assert "row 2: bad label '[p]' (column 'label': expected labels parted by '|', or a list" in several[0]
+    assert "row 2: bad label '[p]' (column 'label': expected labels separated by '|', or a list" in several[0]
     one_hot = problems(load(write(tmp_path / "b.csv", 'text,label\na,"[0, 1]"\nb,"[1, 0]"\n'), TEXTS).train)
     assert "it looks like a one-hot vector: pass the class index" in one_hot[0]
 

@@ -158,7 +158,7 @@ def fetch(name: str, *, transport: Transport | None = None, progress: bool = Tru
     """Give the folder of a data set on this machine, downloaded when it is not there yet.
 
     `progress` draws a bar where a person looks at stderr. Raises UsageError for a name that there is not,
-    IntegrityError for other bytes than the first time, TransferError or OfflineError when they cannot be had,
+    IntegrityError for other bytes than the first time, TransferError or OfflineError when they are not available,
     UnsafeFileError for an archive that is hostile.
     """
     chosen = _named(name)

@@ -77,7 +77,7 @@ def _lines(path: Path) -> dict[int, str]:
 
 
 def _from_list(path: Path) -> MaskPart:
-    """Read "picture mask" a line, parted by a tab or by the last blank: names that have blanks need tabs."""
+    """Read "picture mask" a line, separated by a tab or by the last blank: names that have blanks need tabs."""
     numbers: list[int] = []
     part = MaskPart(Rows(str(path), file=str(path), numbers=numbers), [])
     for number, line in enumerate(read_text(path, part.rows.problems).splitlines(), 1):

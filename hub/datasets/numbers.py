@@ -1,4 +1,4 @@
-"""Texts with numbers for a run: checked, parted at random, and described by what their numbers lie between.
+"""Texts with numbers for a run: checked, split at random, and described by what their numbers lie between.
 
     prepare_numbers("reviews.csv", kind="rated texts")               # text, stars
     prepare_numbers("sts/", kind="rated pairs")                      # train.tsv, dev.tsv: two texts and a score

@@ -3,7 +3,7 @@
 text,stars            the column of numbers has a usual name, or is the only one beside the texts
 Fine soup,4.5
 
-Great tea\\t5          tables parted by tabs may lack a header, as PaddleHub's do
+Great tea\\t5          tables separated by tabs may lack a header, as PaddleHub's do
 {"text_a": "A man runs.", "text_b": "Someone runs.", "score": 4.2}
 """
 

@@ -65,7 +65,7 @@ def load(
 
     `labels` fixes the class list, for example to a module's; a label that is not in it becomes a problem of the
     dataset, and so does a label of valid or test that train does not have. `multi_label` None means: where a
-    sample has a list of labels. In a multi-label table a cell holds labels parted by `label_separator`, which is
+    sample has a list of labels. In a multi-label table a cell holds labels separated by `label_separator`, which is
     "|" unless it is given; an empty cell is a sample without labels.
 
     `kind` says what the data are: "pictures", "masks" (pictures with one each), "unlabelled" (pictures alone, for

@@ -36,7 +36,7 @@ def split(dataset: Dataset, fraction: float = 0.2, *, seed: int) -> tuple[Datase
     Classes are dealt out from the rarest to the most common: of those of its samples that no rarer class has
     dealt yet, a class sends as many to valid as its share still lacks. With one label per sample this is plain
     stratification; with several it is iterative stratification (Sechidis et al. 2011) for two parts. Samples without
-    classes, such as masks, are parted at random.
+    classes, such as masks, are split at random.
     scikit-learn's splitters do not fit here: they may leave a small class out of one side.
 
     Raises DataError for a class with a single sample, which cannot be on both sides.

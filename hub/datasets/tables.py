@@ -278,7 +278,7 @@ class _Cells:
             listed = list_in(value)
             if listed is None and self.separator is not None:
                 if is_bracketed(value):
-                    expected = f"labels parted by {self.separator!r}, or a list such as ['a', 'b']"
+                    expected = f"labels separated by {self.separator!r}, or a list such as ['a', 'b']"
                     self._refuse("bad label", column, f"{expected}; or save the table as .jsonl")
                     return None
                 listed = [part for part in value.split(self.separator) if part.strip()]
@@ -333,7 +333,7 @@ def _csv_lines(text: str, rows: Rows, delimiter: str) -> Iterator[tuple[int, lis
 
 
 def _plain_lines(text: str, rows: Rows, *, unquote: bool) -> Iterator[tuple[int, list[str]]]:
-    """Give the number and the cells of every line, parted by tabs; a cell over several lines is a problem.
+    """Give the number and the cells of every line, separated by tabs; a cell over several lines is a problem.
 
     Quotes belong to the text, as in PaddleHub's files and Common Voice's, where many a sentence begins with one: read
     as CSV it would swallow the rows up to the next. A cell that is wholly in quotes, as spreadsheets write it, is

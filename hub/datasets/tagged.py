@@ -1,4 +1,4 @@
-"""Tagged words for a run: checked, parted, and what is odd about the sequences of their tags counted.
+"""Tagged words for a run: checked, split, and what is odd about the sequences of their tags counted.
 
     prepare_tagged("msra_ner/")             # train.tsv, dev.tsv, test.tsv, or the same as .txt, .conll, .jsonl
     prepare_tagged("eng.train", valid="eng.testa")

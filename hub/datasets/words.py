@@ -253,7 +253,7 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
     cells = [
         line.split("\t") if "\t" in line else _SPACES.split(line.strip(" ")) if line else [] for line in lines
     ]
-    if cells and _is_header(cells[0]):  # of columns that are parted by blanks, else it is a table
+    if cells and _is_header(cells[0]):  # of columns that blanks separate, else it is a table
         cells[0] = []
     plain = [each for each in cells if each and not each[0].startswith(("#", DOCUMENT))]
     [(width, _)] = Counter(map(len, plain)).most_common(1) or [(2, 0)]
