@@ -191,15 +191,15 @@ class WriteHistory(Callback):
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         self._write(trainer)
 
-    def _write(self, trainer: Trainer) -> None:
-        write_text(self.folder / "history.json", dump_json(_finite(trainer.history)))
-
     def on_train_end(self, trainer: Trainer) -> None:
         self._write(trainer)  # a callback that raised at the end of the last epoch came before
         if trainer.history:
             chosen = f"valid_{self.keeper.metric}" in trainer.history[-1]
             picture = charts.picture(trainer.history, best=self.keeper.epoch if chosen else None)
             write_text(self.folder / "history.svg", picture)
+
+    def _write(self, trainer: Trainer) -> None:
+        write_text(self.folder / "history.json", dump_json(_finite(trainer.history)))
 
 
 def _finite(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Tags of words to spans and back: the schemes BIO, BIOES, IO and IOB1, and the best sequence that a scheme allows.
 
-A tag is a prefix and a type: B-PER begins an entity, I-PER goes on with it, E-PER ends one, S-PER is one of a single
+A tag is a prefix and a type: B-PER begins an entity, I-PER continues it, E-PER ends one, S-PER is one of a single
 word, O is outside of all. M counts as I, L as E and U as S (BMES, BILOU); a prefix alone has the type "_", as in the
 tags of word segmentation. In the scheme IO neighbouring words of the same type are one entity; its tags may be types
 without prefixes, as parts of speech are. In IOB1 (CoNLL 2003 as published) I begins an entity, and B only one that

@@ -159,7 +159,7 @@ class Trainer:
             collate_fn: makes a batch of a list of samples; None stacks each field.
             seed: of the order of the samples.
 
-        A run that is gone on with keeps the learning rate that it had come to, unless the script has another one now.
+        A resumed run keeps the learning rate that it had come to, unless the script has another one now.
         Where epoch `epochs` is reached already, nothing is trained and a line says so.
 
         Raises UsageError before the first step for what cannot be meant, also for a run in `checkpoint_dir`, or an
