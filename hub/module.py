@@ -452,11 +452,11 @@ class Module(PaddleHubFace):
         job = training.prepare(
             self._base, config, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, options=options,
             early_stop=early_stop, store=store, ranks=group.size,
-            progress=progress and group.first,
+            without=training.lost(self.run, output_dir, resuming=resume), progress=progress and group.first,
         )  # fmt: skip
         say(job.data)
         features = Features(
-            store, about=about, network=f"{self.spec.arch} {config.drop_groups}", variants=str(self.spec.augment),
+            store, about=about, network=f"{self.spec.arch} {job.dropped}", variants=str(self.spec.augment),
             group=group, progress=progress and sys.stderr.isatty(), say=say,
         )  # fmt: skip
         answers, taught = None, ""
@@ -609,7 +609,7 @@ class Module(PaddleHubFace):
     def _becoming(self, job: training.Job, run: Run | None = None) -> Iterator[None]:
         """Be the module that the job trains; without a run, and where nothing came of it, be as before afterwards."""
         before = self._base, self._task, self.network, self.run, self._unnamed
-        self._retask(job.task, job.backbone, job.plan.config)
+        self._retask(job.task, job.backbone, job.plan.config, dropped=job.dropped)
         self.run = run
         try:
             with freezing.unmarked_after(self.network):
@@ -619,8 +619,11 @@ class Module(PaddleHubFace):
                 self._base, self._task, self.network, self.run, self._unnamed = before
             devices.release_memory()
 
-    def _retask(self, task: Task, backbone: Backbone, config: Config) -> None:
-        """Put a fresh head for other labels on the backbone that `task` is attached to."""
+    def _retask(self, task: Task, backbone: Backbone, config: Config, *, dropped: int = 0) -> None:
+        """Put a fresh head for other labels on the backbone that `task` is attached to.
+
+        `dropped` is how many groups of layers it has lost since it was this module's.
+        """
         paddle.seed(config.seed)
         task.begin()
         head = task.build_head(backbone.feature_spec)
@@ -629,13 +632,12 @@ class Module(PaddleHubFace):
         with_labels = f" with {len(task.labels)} labels" if len(task.labels) > 1 else ""
         origin = self.spec.source.get("finetuned_from") or f"{self.name} {self.version}"
         arch = self.spec.arch
-        if config.drop_groups:
-            before = arch.arguments.get("drop_groups", 0)
-            dropped = {
-                "drop_groups": before + config.drop_groups,
+        if dropped:
+            without = {
+                "drop_groups": arch.arguments.get("drop_groups", 0) + dropped,
                 "drop_channels": backbone.feature_spec.channels,
             }
-            arch = Named(arch.name, {**arch.arguments, **dropped})
+            arch = Named(arch.name, {**arch.arguments, **without})
         spec = replace(
             self.spec,
             arch=arch,

@@ -83,6 +83,8 @@ class Job:
     """The table of classes and counts, for a person."""
     reading: str
     """A digest of how inputs are read and varied."""
+    dropped: int
+    """How many groups of layers the backbone has lost here."""
 
 
 def prepare(
@@ -98,13 +100,15 @@ def prepare(
     early_stop: Any = None,
     store: FeatureStore | None = None,
     ranks: int = 1,
+    without: int = 0,
     progress: bool = True,
 ) -> Job:
     """Read and check the data, and fit settings, task and network to it.
 
     `options` are those of the task; what a `store` of features knows was read before without a complaint, and is not
-    read again; `progress` shows how a published set is fetched. Raises DataError for bad data and UsageError for a
-    setting that cannot be meant.
+    read again; `without` is how many of the groups that are to be dropped `base` has lost before, in the run that is
+    to be gone on with; `progress` shows how a published set is fetched. Raises DataError for bad data and UsageError
+    for a setting that cannot be meant.
     """
     name = task_for(base.spec.task, train)
     kind = tasks.kind(name)
@@ -131,7 +135,8 @@ def prepare(
         labels=task.labels,
         counts=parts.train.counts(),
     )
-    backbone = archs.shortened(base.backbone, config.drop_groups)
+    dropped = max(0, config.drop_groups - without)
+    backbone = archs.shortened(base.backbone, dropped)
     task.attach(backbone)
     plan = planning.plan(config, task, backbone, sets, options=options, early_stop=early_stop, ranks=ranks)
     varied = hashlib.sha256(f"{_steps(base.spec)} {base.spec.augment}".encode()).hexdigest()
@@ -143,7 +148,16 @@ def prepare(
         *_unknown(sets),
         *(_repeated(parts) if of_texts else ()),
     ]
-    return Job(task, backbone, sets, plan, "\n".join(said), varied[:16])
+    return Job(task, backbone, sets, plan, "\n".join(said), varied[:16], dropped)
+
+
+def lost(last: Run | None, chosen: str | Path | None, *, resuming: bool) -> int:
+    """Give how many groups of layers a module has lost already for the run that it is to go on with.
+
+    `last` is what it was trained in last, `chosen` the folder of the run to go on with.
+    """
+    same = resuming and last is not None and chosen is not None and last.folder == _place(chosen)
+    return last.config["drop_groups"] if last and same else 0
 
 
 def _cut(sets: Sets) -> Iterator[str]:
@@ -347,6 +361,10 @@ def _require_finished(folder: Path, checkpoints: Checkpoints, say: Callable[[str
     (folder / "metrics.json").unlink(missing_ok=True)
 
 
+def _place(chosen: str | Path) -> Path:
+    return Path(os.path.expanduser(chosen)).absolute()
+
+
 def _folder(chosen: str | Path | None, name: str, *, ranks: int) -> Path:
     """Make the folder of a run: the one that was asked for, or a new one in ./runs that nobody has."""
     if chosen == "":  # which to pathlib is the working directory
@@ -354,7 +372,7 @@ def _folder(chosen: str | Path | None, name: str, *, ranks: int) -> Path:
             "output_dir: expected a path, found an empty text", hint="leave it out for a new folder"
         )
     if chosen is not None:
-        folder = Path(os.path.expanduser(chosen)).absolute()
+        folder = _place(chosen)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder

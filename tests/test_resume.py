@@ -363,7 +363,9 @@ def test_f43_another_module_is_told_from_the_one_that_the_run_began_with(
     tiny_module().finetune(samples(6), resume=True, **settings)
 
 
-@pytest.mark.parametrize("options", [{}, {"anchor": 1.0}, {"freeze": 2}, {"strategy": "probe"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"anchor": 1.0}, {"freeze": 2}, {"strategy": "probe"}, {"drop_groups": 1}], ids=str
+)
 def test_the_module_that_a_run_was_broken_off_with_goes_on_as_a_fresh_one_does(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
@@ -376,6 +378,8 @@ def test_the_module_that_a_run_was_broken_off_with_goes_on_as_a_fresh_one_does(
         with pytest.raises(ZeroDivisionError):
             module.finetune(samples(6), callbacks=[Break(step)], resume=True, **settings)
     assert equal(module.finetune(samples(6), resume=True, **settings), unbroken)
+    assert equal(hub.Module(module.run.best), unbroken)
+    assert equal(module.finetune(samples(6), resume=True, **settings), unbroken), "finished already"
     assert "\nhub.Module.create('tiny', …).finetune(" in module.run.command, "what it began with"
 
 
