@@ -295,7 +295,8 @@ def run_folder(
 
     Raises UsageError for a run that was broken off and is not to be gone on with, that was another one, or that is to
     be gone on with and not named, and for files of another kind that have the names of a run's; StorageError where
-    best/ is no module. What is in the folder then stays as it is. What a finished run left there is removed.
+    best/ is no module. What is in the folder then stays as it is. What a finished run left there is removed, but for
+    its module: this run may begin with it, and it is replaced by the first that this one has.
     """
     if resuming and chosen is None:
         raise UsageError("resume: expected the folder of a run as output_dir, found none", hint=_unfinished())
@@ -358,7 +359,8 @@ def _require_finished(folder: Path, checkpoints: Checkpoints, say: Callable[[str
     if (folder / "metrics.json").is_file():
         say(f"{folder}: the finished run that is there is replaced")
     checkpoints.clear()
-    (folder / "metrics.json").unlink(missing_ok=True)
+    for name in ("metrics.json", "history.json", "history.svg"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _place(chosen: str | Path) -> Path:

@@ -569,6 +569,30 @@ def test_a_finished_run_is_replaced_in_a_line(tmp_path: Path, capsys: pytest.Cap
     assert f"{tmp_path}: the finished run that is there is replaced" in capsys.readouterr().err
 
 
+def test_a_finished_run_that_is_replaced_leaves_its_module_until_there_is_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The new run may begin with that module, and go on from it in another process."""
+    place, best = tmp_path / "run", tmp_path / "run" / "best"
+    first = state(run(place, epochs=1))
+
+    def again(module: Any, **options: Any) -> Any:
+        settings = {"epochs": 2, "batch_size": 5, "strategy": "full", "learning_rate": 0.01}
+        return module.finetune(samples(6), output_dir=place, **settings, **options)
+
+    with pytest.raises(ZeroDivisionError):
+        again(hub.Module(best), callbacks=[Break(2)])
+    assert {path.name for path in place.iterdir()} == {"best", "checkpoints", "config.json"}
+    assert {name: array.tolist() for name, array in state(hub.Module(best)).items()} == {
+        name: array.tolist() for name, array in first.items()
+    }
+    assert f"no best epoch yet: {best} stays as it was" in capsys.readouterr().err
+    resumed = again(hub.Module(best), resume=True)
+    assert len(json.loads((place / "history.json").read_text(encoding="utf-8"))) == 2
+    assert equal(hub.Module(best), resumed)
+    assert not all(np.array_equal(array, first[name]) for name, array in state(resumed).items())
+
+
 def test_a_folder_of_somebody_else_in_the_place_of_the_module_is_refused_before_the_first_step(
     tmp_path: Path,
 ) -> None:

@@ -172,6 +172,8 @@ def _ending(
         if not finished and keeper.weights and trainer.group.first:
             keeper.save()
             say(f"stopped early; the best so far, of epoch {run.best_epoch}, is {run.best}")
+        elif not (finished or keeper.weights) and run.best.exists():  # the module of a run before
+            say(f"no best epoch yet: {run.best} stays as it was")
         if stopped:  # the end of one process is the end of all, and the first may still be writing
             trainer.group.wait()
 
