@@ -415,7 +415,8 @@ class Module(PaddleHubFace):
             seed: makes two runs on a CPU equal bit for bit, in any process and with any number of `workers`.
             device: "cpu", "gpu" or "gpu:N", to move to before training; None stays where the module is.
             workers: threads that read and prepare samples ahead.
-            output_dir: where history, settings, checkpoints and the best module go; None makes a folder in ./runs.
+            output_dir: where history, settings, checkpoints and the best module go, outside the data; None makes a
+                folder in ./runs.
             resume: go on from the newest checkpoint in output_dir, to the same result as without a break; starts
                 where there is none.
             callbacks: hub.finetune.callbacks.Callback, whose hooks the loop calls. One that raises ends the run.
@@ -469,8 +470,9 @@ class Module(PaddleHubFace):
             "on_bad": None if on_bad == "raise" else on_bad,
         }
         with training.run_folder(
-            output_dir, self.name, job, resuming=resume, last=self.run, teacher=taught, group=group, say=say
-        ) as (folder, kept):
+            output_dir, self.name, job, data=(train, valid, test), resuming=resume, last=self.run, teacher=taught,
+            group=group, say=say,
+        ) as (folder, kept):  # fmt: skip
             going_on = kept.start and self.run and self.run.folder == folder
             origin = self.run.origin if self.run and going_on else self._loaded_by(folder / "best")
             command = training.command(

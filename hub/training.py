@@ -9,7 +9,7 @@ import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ import numpy as np
 from hub import tasks
 from hub.datasets import Dataset, Sample
 from hub.datasets.by_task import prepare_for
+from hub.datasets.folders import require_outside
 from hub.datasets.grouped import is_grouped
 from hub.datasets.kinds import KINDS
 from hub.datasets.prepare import Prepared
@@ -282,6 +283,7 @@ def run_folder(
     name: str,
     job: Job,
     *,
+    data: Sequence[Any],
     resuming: bool,
     last: Run | None,
     teacher: str,
@@ -290,16 +292,19 @@ def run_folder(
 ) -> Iterator[tuple[Path, Store]]:
     """Give the folder of a run, for this process alone, and what it goes on from.
 
-    `last` is what the module was trained in last: where that is the run to go on with, the module has weights of its
-    middle, and those that it began with are the ones to compare. `teacher` is its `teacher_digest`, "" for none.
+    `data` is what was given as data: no run is kept in a folder of it. `last` is what the module was trained in last:
+    where that is the run to go on with, the module has weights of its middle, and those that it began with are the ones
+    to compare. `teacher` is its `teacher_digest`, "" for none.
 
-    Raises UsageError for a run that was broken off and is not to be gone on with, that was another one, or that is to
-    be gone on with and not named, and for files of another kind that have the names of a run's; StorageError where
-    best/ is no module. What is in the folder then stays as it is. What a finished run left there is removed, but for
-    its module: this run may begin with it, and it is replaced by the first that this one has.
+    Raises UsageError for a folder in the data, for a run that was broken off and is not to be gone on with, that was
+    another one, or that is to be gone on with and not named, and for files of another kind that have the names of a
+    run's; StorageError where best/ is no module. What is in the folder then stays as it is. What a finished run left
+    there is removed, but for its module: this run may begin with it, and it is replaced by the first that this one has.
     """
     if resuming and chosen is None:
         raise UsageError("resume: expected the folder of a run as output_dir, found none", hint=_unfinished())
+    if chosen:
+        require_outside(_place(chosen), *data)
     folder = _folder(chosen, name, ranks=group.size)
     if group.first:
         _require_own(folder)

@@ -175,6 +175,11 @@ def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) 
         (["--nnodes", "2", "--master", "10.0.0.1:6170"], "--nnodes needs --output"),
         (["--nproc", "2", "--resume"], "--resume: expected the folder of a run as --output, found none"),
         (["--nproc", "2", "--output", ""], "--output: expected a path, found an empty text"),
+        (["--nproc", "2", "--output", "run"], "run: expected a folder outside the data, found one in"),
+        (
+            ["--nproc", "2", "--valid", "none", "--test", "..", "--output", "../run"],
+            "outside the data, found one in",
+        ),
     ],
 )
 def test_several_machines_need_to_know_of_each_other(
@@ -192,14 +197,14 @@ def test_several_machines_need_to_know_of_each_other(
 
 def test_a_file_in_the_place_of_the_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").write_text("mine", encoding="utf-8")
-    assert main(["finetune", "tiny", str(tmp_path), "--nproc", "2", "--output", str(tmp_path / "run")]) == 1
+    assert main(["finetune", "tiny", "data", "--nproc", "2", "--output", str(tmp_path / "run")]) == 1
     assert f"error: {tmp_path / 'run'}: Not a directory" in capsys.readouterr().err
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run" / "logs" / "launch.log").mkdir(parents=True)
     before = signal.getsignal(signal.SIGTERM)
-    assert main(["finetune", "tiny", str(tmp_path), "--nproc", "2", "--output", str(tmp_path / "run")]) == 1
+    assert main(["finetune", "tiny", "data", "--nproc", "2", "--output", str(tmp_path / "run")]) == 1
     assert f"error: {tmp_path / 'run'}: Is a directory" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == before
 

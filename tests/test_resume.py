@@ -562,6 +562,37 @@ def test_files_that_are_no_runs_are_not_replaced(tmp_path: Path, name: str, text
     assert not (tmp_path / "best").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "role"),
+    [
+        ("data", "train"),
+        ("data/run", "train"),
+        ("link/run", "train"),
+        ("seen/dot/a/run", "valid"),
+        ("seen", "test"),
+    ],
+)
+def test_no_run_is_kept_in_the_data_where_the_next_one_would_take_it_for_a_class(
+    tmp_path: Path, place: str, role: str
+) -> None:
+    data, seen = folder(tmp_path / "data", 4), folder(tmp_path / "seen", 2, seed=1)
+    (tmp_path / "link").symlink_to(data)
+    before = sorted(tmp_path.rglob("*"))
+    given = {"train": data, **({} if role == "train" else {role: str(seen)})}
+    with pytest.raises(UsageError, match="expected a folder outside the data, found one in") as caught:
+        tiny_module().finetune(**given, output_dir=tmp_path / place, progress=False)
+    assert "choose another output_dir" in caught.value.hint
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_may_be_kept_beside_the_data_and_in_a_folder_around_it(tmp_path: Path) -> None:
+    data = folder(tmp_path / "run" / "data", 4)
+    for place in (tmp_path / "run", tmp_path / "run" / "data2"):
+        settings = {"strategy": "probe", "epochs": 1, "progress": False}
+        tiny_module().finetune(data, output_dir=place, **settings)
+        assert (place / "metrics.json").is_file()
+
+
 def test_a_finished_run_is_replaced_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, epochs=1, progress=True)
     assert "replaced" not in capsys.readouterr().err

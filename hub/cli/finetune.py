@@ -23,6 +23,7 @@ from hub.cli.evaluate import metric_table
 from hub.cli.loading import load_paddle
 from hub.cli.output import say, write, write_json
 from hub.cli.parser import add_data, add_options, choice, data_of, options_for
+from hub.datasets.folders import require_outside
 from hub.errors import TrainingError, UsageError
 from hub.files import read_text, storage_errors
 
@@ -232,7 +233,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _launch(arguments: argparse.Namespace) -> Path:
-    """Run the same command in several processes and give the folder of the run. Raises TrainingError when one fails.
+    """Run the same command in several processes and give the folder of the run.
+
+    Raises UsageError for a folder that the processes could not share or that is in the data, and TrainingError when one
+    of them fails.
 
     What the processes print goes to stderr; their logs are kept in the run's folder. SIGINT and SIGTERM are handed to
     each of them once, and awaited; a second one ends them at once.
@@ -253,6 +257,8 @@ def _launch(arguments: argparse.Namespace) -> Path:
             "--output: expected a path, found an empty text", hint="leave it out for a new folder"
         )
     folder = Path(os.path.expanduser(output)).absolute()
+    given = [data_of(some) for role in ("train", "valid", "test") if (some := getattr(arguments, role, None))]
+    require_outside(folder, *given)
     command = [
         sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(arguments.nproc),
         "--log_dir", str(folder / "logs"),
