@@ -398,6 +398,20 @@ def test_a_checkpoint_that_says_nothing_of_weights_and_reading_is_gone_on_from(t
             resume.require_same(newest, {**now, name: "another"})
 
 
+def test_a_setting_that_a_checkpoint_does_not_know_was_the_usual_one(tmp_path: Path) -> None:
+    """It came with a later version."""
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=[Break(4)])
+    newest = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert newest is not None
+    now = newest.record["identity"]
+    before = {name: value for name, value in now["config"].items() if name != "views"}
+    old = replace(newest, record={**newest.record, "identity": {**now, "config": before}})
+    assert resume.require_same(old, now) == []
+    with pytest.raises(UsageError, match="views was 1 and is 4"):
+        resume.require_same(old, {**now, "config": {**now["config"], "views": 4}})
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()

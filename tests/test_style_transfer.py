@@ -427,6 +427,32 @@ def test_another_picture_or_network_in_the_same_place_is_noticed(tmp_path: Path)
             train()
 
 
+def test_the_same_picture_and_network_in_another_place_are_gone_on_with(tmp_path: Path) -> None:
+    def train(place: Path, **more: Any) -> Any:
+        place.mkdir()
+        Image.fromarray(stripes()).save(place / "style.png")
+        measure = pictures.tiny_module().save(place / "measure")
+        return hub.Module("textures_stylizer").finetune(
+            [picture(n) for n in range(4)], epochs=1, batch_size=2, output_dir=tmp_path / "run", progress=False,
+            style=[place / "style.png"], features=measure, **more,
+        )  # fmt: skip
+
+    first = train(tmp_path / "here")
+    again = train(tmp_path / "there", resume=True)
+    assert again.run.history == first.run.history
+    with pytest.raises(UsageError, match="style_weight was None and is 1") as caught:
+        train(tmp_path / "elsewhere", resume=True, style_weight=1)
+    assert "elsewhere" not in str(caught.value)
+
+
+def test_a_style_that_is_left_out_is_named(tmp_path: Path) -> None:
+    settings = {"epochs": 1, "batch_size": 2, "output_dir": tmp_path / "run", "progress": False}
+    content = [picture(n) for n in range(4)]
+    hub.Module("textures_stylizer").finetune(content, style=stripes(), **settings)
+    with pytest.raises(UsageError, match=r"beside the data changed: style: [0-9a-f]{16} then, None now"):
+        hub.Module("textures_stylizer").finetune(content, resume=True, **settings)
+
+
 def test_a_run_with_features_of_a_module_in_memory_is_gone_on_with(tmp_path: Path) -> None:
     saved = pictures.tiny_module().save(tmp_path / "measure")
     for resume in (False, True):

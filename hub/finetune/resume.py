@@ -18,12 +18,12 @@ from hub.errors import StorageError, TrainingError, UsageError
 from hub.finetune import optimizer_state, random_state
 from hub.finetune.callbacks import Callback, KeepBest
 from hub.finetune.checkpoint import Checkpoint, Checkpoints
+from hub.finetune.config import Config
 from hub.finetune.trainer import Trainer
 from hub.modules import weights
 
-# What may differ between a run and its continuation: it changes how fast the result comes, never the result. A teacher
-# is compared by what it is, wherever it may be by now.
-FREE = {"workers", "checkpoint_minutes", "teacher"}
+# What may differ between a run and its continuation: it changes how fast the result comes, never the result.
+FREE = {"workers", "checkpoint_minutes"}
 COMPARED = {
     "labels": "the labels",
     "data": "the data",
@@ -168,10 +168,16 @@ def require_same(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> list[st
 
 
 def require_equal(place: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raise UsageError that names every setting that is not the one the run in `place` began with."""
-    differences = []
-    for name in sorted({*before["config"], *identity["config"]} - FREE):
-        was, now = before["config"].get(name), identity["config"].get(name)
+    """Raise UsageError that names every setting that is not the one the run in `place` began with.
+
+    A source, such as a teacher or a style, is compared by what it is, wherever it may be by now. A setting that a
+    later version has added was what it is by default.
+    """
+    differences, usual = [], Config().to_dict()
+    sources, old = identity.get("sources", {}), before.get("sources", {})
+    moved = {name for name in sources if sources[name] == old.get(name)}
+    for name in sorted({*before["config"], *identity["config"]} - FREE - moved):
+        was, now = before["config"].get(name, usual.get(name)), identity["config"].get(name)
         if was != now:
             differences.append(f"{name} was {was!r} and is {now!r}")
     for name, what in COMPARED.items():
@@ -195,7 +201,9 @@ def _difference(was: object, now: object) -> str:
         return "; ".join(parts) or "another order"
     if isinstance(was, Mapping) and isinstance(now, Mapping):
         return ", ".join(
-            f"{key}: {was.get(key)} then, {now.get(key)} now" for key in now if was.get(key) != now[key]
+            f"{key}: {was.get(key)} then, {now.get(key)} now"
+            for key in {**now, **was}
+            if was.get(key) != now.get(key)
         )
     return f"{was} then, {now} now"
 
