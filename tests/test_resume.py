@@ -299,6 +299,27 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert again.run.metrics == first.run.metrics
 
 
+@pytest.mark.parametrize("early_stop", [1, 5, None])
+def test_a_run_that_ended_early_says_so_again_and_is_not_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], early_stop: int | None
+) -> None:
+    settings = {"epochs": 8, "learning_rate": 1e-9, "progress": True}
+    first = run(tmp_path / "run", early_stop=1, **settings)
+    assert first.run.steps < 8 * 3
+    (reason,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("ended early: "))
+    again = run(tmp_path / "run", early_stop=early_stop, resume=True, **settings)
+    assert (again.run.steps, again.run.history) == (first.run.steps, first.run.history)
+    said = capsys.readouterr().err
+    last = first.run.history[-1]["epoch"]
+    assert (
+        f"the run ended early, after epoch {last} of 8: nothing is left to train, whatever early_stop is"
+        in said
+    )
+    assert "going on" not in said
+    assert "any more" not in said
+    assert (reason in said) == (early_stop is not None)
+
+
 def test_resume_starts_where_there_is_nothing_to_resume(tmp_path: Path) -> None:
     assert equal(run(tmp_path / "a", resume=True), run(tmp_path / "b"))
 

@@ -24,7 +24,8 @@ class EarlyStop(Callback):
     named; "loss" is the validation loss. Whether larger is better is known of each metric; `mode`, "max" or "min",
     overrules it. The best weights are kept and put back by the run itself.
 
-    It counts anew from the trainer's history at each epoch, so a resumed run goes on counting where it stood.
+    It counts anew from the trainer's history at each epoch, so a resumed run goes on counting where it stood. One that
+    it has ended stays at its end, also with another patience.
     """
 
     def __init__(
@@ -101,8 +102,15 @@ class EarlyStop(Callback):
             )
         return watched, directions[watched] if self.mode is None else LARGER_IS_BETTER[self.mode]
 
+    def state(self) -> dict[str, Any]:
+        return {"reason": self.reason} if self.reason else {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.reason = state.get("reason", "")
+
     def on_train_begin(self, trainer: Trainer) -> None:
-        self.reason = ""
+        if not trainer.stop:  # else it was restored, and says why that run has ended
+            self.reason = ""
         self.watched, self.larger = self.check(
             metric=trainer.metric, metrics=trainer.metrics, has_valid=trainer.has_valid
         )

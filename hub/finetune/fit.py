@@ -99,9 +99,7 @@ def fit(
     tracing = failed_traces_forgotten() if config.to_static else nullcontext()
     with tracing, _ending(trainer, keeper, checkpointer, run, network, say):
         if store.start is not None:
-            for name in resume.go_on(trainer, keeper, store.start):
-                say(f"callbacks has no {name} any more: what it had counted is not taken up")
-            say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
+            _say_where(trainer, config, resume.go_on(trainer, keeper, store.start), say)
         elif fit_head:
             _offer_start(trainer, keeper, valid)
         trainer.fit(train, valid, epochs=config.epochs)
@@ -117,6 +115,19 @@ def fit(
     if group.first:
         save_best()  # its card has the metrics
         run.write_metrics()  # the mark of a finished run comes last
+
+
+def _say_where(trainer: Trainer, config: Config, gone: list[str], say: Callable[[str], None]) -> None:
+    """Say where a run is gone on with, and which callbacks had counted something and are not there any more."""
+    if trainer.stop and trainer.between_epochs() and trainer.epoch != config.epochs:
+        say(
+            f"the run ended early, after epoch {trainer.epoch} of {config.epochs}: nothing is left to train, "
+            "whatever early_stop is"
+        )
+        return
+    for name in gone:
+        say(f"callbacks has no {name} any more: what it had counted is not taken up")
+    say(f"going on after step {trainer.step} (epoch {trainer.epoch} of {config.epochs})")
 
 
 def _planned(network: Network, plan: Plan, fit_head: bool) -> Iterator[Callback]:
