@@ -7,7 +7,8 @@
         files.json          the digests of files of samples, by their times
 
 An entry appears whole by a rename, is checked before it is used, and the least recently used ones go when all of
-them together are larger than a bound. What cannot be kept is computed again: nothing depends on what is here.
+them together are larger than a bound. What cannot be kept is computed again: nothing depends on what is here, but for
+the last digits of texts, whose batches are as long as the longest text of those that were not kept.
 """
 
 from __future__ import annotations
