@@ -138,7 +138,7 @@ lines, names = json.load(sys.stdin)
 import hub, hub.module, hub.cli.main
 from hub.cli.main import main
 from hub.errors import HubError
-from hub.registry import client
+from hub.registry import client, listing
 allowed = (os.environ["HUB_HOME"] + "/", os.getcwd() + "/", "/dev/null/")
 ACTS = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "socket.getaddrinfo", "os.fork")
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.link", "os.symlink", "os.truncate",
@@ -188,7 +188,7 @@ for what, line in lines.items():
             if not shown.replace("\\n", "").isprintable(): note(what, name, f"unprintable: {shown!r}")
 
 for what in ("locate", "install", "show", "uninstall", "Module"):
-    act = hub.module.Module if what == "Module" else getattr(client, what)
+    act = hub.module.Module if what == "Module" else getattr(listing if what == "show" else client, what)
     for name in names:
         events.clear()
         try:
