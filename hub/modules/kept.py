@@ -6,7 +6,9 @@ What is kept of a network is good as long as its `mark` is the same.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import weakref
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +60,10 @@ class Kept:
     """
 
     def __init__(self) -> None:
+        self._begin()
+        _ALL.add(self)
+
+    def _begin(self) -> None:
         self._one_at_a_time = threading.Lock()
         self._forward: compiled.Forward | None = None
         self._mark: object = None
@@ -120,6 +126,19 @@ class Kept:
                 )
             self._forward = found
             return found
+
+
+_ALL: weakref.WeakSet[Kept] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    """Forget all that was compiled, in the child of a fork: other threads may have been at it, and are not there."""
+    for each in list(_ALL):
+        each._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _enough(layer: nn.Layer, of_maps: bool) -> float:
