@@ -38,6 +38,7 @@ from hub.finetune.run import Run
 from hub.finetune.trainer import measure
 from hub.modules import archs, bundle, card, devices, golden, preprocessor, weights
 from hub.modules.archs import Backbone
+from hub.modules.building import building
 from hub.modules.bundle import Bundle
 from hub.modules.kept import Kept, mark
 from hub.modules.network import Network
@@ -58,6 +59,9 @@ class Module(PaddleHubFace):
 
     `name`, `version`, `task` and `labels` say what it is; `spec` is the whole of its module.yaml; `folder` is where
     it was loaded from; `run` is what the last `finetune` did.
+
+    Many threads may predict with it. While one of them fine-tunes it the others must not: let them have a
+    `copy.deepcopy` of it.
     """
 
     run: Run | None = None
@@ -161,13 +165,14 @@ class Module(PaddleHubFace):
             name=name, task=task, arch=arch, preprocess=preprocess, augment=augment, license=license, files=content,
             summary=summary, head=Head(bundle.LABELS_FILE, multi_label) if has_head else None,
         )  # fmt: skip
-        paddle.seed(seed)
-        backbone = archs.build(spec.arch.name, **spec.arch.arguments)
         head_state: weights.State = {}
-        if has_head:
-            fresh = tasks.create(task, labels, multi_label=multi_label)
-            fresh.attach(backbone)
-            head_state = weights.state_of(fresh.build_head(backbone.feature_spec))
+        with building():
+            paddle.seed(seed)
+            backbone = archs.build(spec.arch.name, **spec.arch.arguments)
+            if has_head:
+                fresh = tasks.create(task, labels, multi_label=multi_label)
+                fresh.attach(backbone)
+                head_state = weights.state_of(fresh.build_head(backbone.feature_spec))
         steps = preprocessor.build(spec.preprocess, spec.augment, content)
         bundle.require_fit(backbone, steps)
         module._set(Bundle(spec, tuple(labels), backbone, head_state, steps, files=content))
@@ -184,7 +189,8 @@ class Module(PaddleHubFace):
             many = spec.head is not None and spec.head.multi_label
             self._task = tasks.create(spec.task, loaded.labels, multi_label=many)
             self._task.attach(loaded.backbone)
-            head = self._task.build_head(loaded.backbone.feature_spec)
+            with building():
+                head = self._task.build_head(loaded.backbone.feature_spec)
             what = f"{spec.name}, head for {len(loaded.labels)} labels"
             weights.give(head, loaded.head_state, what=what)
         self.network = Network(loaded.backbone, head)
@@ -626,9 +632,10 @@ class Module(PaddleHubFace):
 
         `dropped` is how many groups of layers it has lost since it was this module's.
         """
-        paddle.seed(config.seed)
-        task.begin()
-        head = task.build_head(backbone.feature_spec)
+        with building():
+            paddle.seed(config.seed)
+            task.begin()
+            head = task.build_head(backbone.feature_spec)
         self.network = Network(backbone, head, dropout=config.dropout)
         many = task.multi_label
         with_labels = f" with {len(task.labels)} labels" if len(task.labels) > 1 else ""

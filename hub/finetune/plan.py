@@ -20,6 +20,7 @@ from hub.finetune.early_stop import EarlyStop
 from hub.finetune.freezing import Frozen
 from hub.finetune.precision import Precision
 from hub.modules.archs import Backbone
+from hub.modules.building import building
 from hub.modules.network import Network
 from hub.tasks import Task
 from hub.tasks.base import Loss, Sum, WeightedMean
@@ -130,7 +131,8 @@ def plan(
     _refuse_others(config, task, sets)
     if task.of_numbers:
         task.scale_to(sets.train.targets)  # type: ignore[attr-defined]
-    network = Network(backbone, task.build_head(backbone.feature_spec))
+    with building():
+        network = Network(backbone, task.build_head(backbone.feature_spec))
     if strategy == "probe" and not network.head.parameters():
         raise UsageError(
             f"strategy='probe' trains the head alone, and {task.name} has no head to train",

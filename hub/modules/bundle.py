@@ -15,6 +15,7 @@ from hub.errors import IntegrityError, SpecError, StorageError, UsageError, Weig
 from hub.files import is_line, read_text, sha256_of, staged_folder, write_text
 from hub.modules import archs, huggingface, preprocessor, weights
 from hub.modules.archs import Backbone
+from hub.modules.building import building
 from hub.modules.preprocessor import Preprocessor
 from hub.modules.spec import FILE_NAME, File, Golden, Head, ModuleSpec
 
@@ -61,10 +62,12 @@ def load(folder: Path, *, check_digests: bool = True) -> Bundle:
     state: dict[str, np.ndarray] = {}
     for file in spec.weights:
         state.update(weights.load(folder / file.file))
-    with paddle.LazyGuard():  # skips the random initialisation that the weights would overwrite
+    with building(), paddle.LazyGuard():  # skips the random initialisation that the weights would overwrite
         backbone = archs.build(spec.arch.name, **spec.arch.arguments)
     backbone_state, head_state = _split(state, spec, backbone, folder)
     weights.give(backbone, backbone_state, what=str(folder / spec.weights[0].file))
+    for parameter in backbone.parameters():  # what would have made it, and cannot be sent to another process
+        parameter._init_func = parameter._init_op_creator = None
     labels = _read_labels(folder, spec.head) if spec.head else ()
     steps = preprocessor.build(spec.preprocess, spec.augment, files)
     require_fit(backbone, steps)

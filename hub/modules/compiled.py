@@ -25,6 +25,7 @@ import paddle
 from paddle import inference, nn
 from paddle.static import InputSpec
 
+from hub.modules.building import building
 from hub.modules.network import infer, predicting
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.15}
@@ -87,7 +88,7 @@ def forward(
         form = _form(example, varies)
         try:
             ways = _on_gpu if paddle.get_device() != "cpu" else partial(_on_cpu, precision=precision)
-            with failed_traces_forgotten():
+            with building(), failed_traces_forgotten():
                 for compiled in ways(layer, form, by_source):
                     problem = _problem(layer, compiled, trials, TOLERANCE[precision])
                     if not problem:

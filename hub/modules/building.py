@@ -1,0 +1,44 @@
+"""Making layers and tracing them, which paddle can do for one thread at a time: how they are made is global in it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import paddle
+
+from hub.errors import UsageError
+
+_alone = threading.RLock()
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Have the block to this thread alone, with new layers in float32 whatever the default of the process is.
+
+    Raises UsageError where paddle's static mode is on, in which no layer has values.
+    """
+    if not paddle.in_dynamic_mode():
+        raise UsageError(
+            "paddle is in its static mode, in which no module can be loaded",
+            hint="call paddle.disable_static() first",
+        )
+    with _alone:
+        before = paddle.get_default_dtype()
+        paddle.set_default_dtype("float32")
+        try:
+            yield
+        finally:
+            paddle.set_default_dtype(before)
+
+
+def _renew() -> None:
+    """Take a new lock in the child of a fork: a thread that held the old one is not there to let go of it."""
+    global _alone
+    _alone = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

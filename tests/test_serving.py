@@ -1,0 +1,163 @@
+"""Modules in a process that does more: several threads, forks, workers, another state of paddle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+import hub
+from hub.errors import UsageError
+from hub.modules import weights
+from tests.pictures import samples, tiny_module
+
+ROOT = Path(__file__).parents[1]
+PICTURES = [array for array, _ in samples(3)]
+TOGETHER = """
+import os, sys, threading
+import numpy as np
+import hub
+from hub.modules import compiled
+from tests.pictures import tiny_module
+
+before = [os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)]
+layers = [tiny_module(seed).network.backbone for seed in range(3)]
+example = np.random.default_rng(0).random((4, 1, 12, 12), np.float32)
+start, found = threading.Barrier(3), []
+
+def work(layer):
+    start.wait()
+    found.append(compiled.forward(layer, example, say=print).compiled is not None)
+
+threads = [threading.Thread(target=work, args=[layer]) for layer in layers]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert found == [True] * 3, found
+assert before == [os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)]
+print("both are there")
+"""
+FORK = """
+import os, threading
+import numpy as np
+import hub
+from hub.modules import kept
+from tests.pictures import samples, tiny_module
+
+kept.MUCH = 1
+module = tiny_module()
+pictures = [array for array, _ in samples(30)]
+expected = [answer["label"] for answer in module.predict(pictures)]
+assert module._answers_by._forward is not None
+over = threading.Event()
+
+def work():
+    while not over.is_set():
+        module.predict(pictures)
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+[thread.start() for thread in threads]
+children = []
+for _ in range(8):
+    child = os.fork()
+    if not child:
+        os._exit(0 if [answer["label"] for answer in module.predict(pictures)] == expected else 3)
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children], flush=True)
+over.set()
+[thread.join() for thread in threads]
+"""
+
+
+def said_by(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_networks_compiled_at_once_are_all_compiled_and_output_is_where_it_was() -> None:
+    assert said_by(TOGETHER).splitlines()[-1] == "both are there"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_children_of_a_process_whose_threads_predict_answer_as_it_does() -> None:
+    assert said_by(FORK).splitlines()[-1] == str([0] * 8)
+
+
+def test_modules_are_loaded_while_another_one_is_trained(tmp_path: Path) -> None:
+    folder = tiny_module().save(tmp_path / "tiny")
+
+    def trained(name: str) -> dict[str, np.ndarray]:
+        module = tiny_module()
+        module.finetune(
+            samples(12), valid=False, epochs=4, batch_size=6, strategy="full", output_dir=tmp_path / name,
+            progress=False, cache=False,
+        )  # fmt: skip
+        return weights.state_of(module.network)
+
+    expected = trained("alone")
+    over, begun = threading.Event(), threading.Event()
+
+    def load() -> int:
+        count = 0
+        while not over.is_set():
+            hub.Module(folder)
+            count += 1
+            begun.set()
+        return count
+
+    with ThreadPoolExecutor(1) as pool:
+        loaded = pool.submit(load)
+        assert begun.wait(60)
+        try:
+            found = trained("beside")
+        finally:
+            over.set()
+        assert loaded.result() > 1
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        assert array.shape == found[name].shape, name
+        assert np.isfinite(found[name]).all(), name
+
+
+def test_a_module_can_be_sent_to_a_worker(tmp_path: Path) -> None:
+    module = hub.Module(tiny_module().save(tmp_path / "tiny"))
+    other = ForkingPickler.loads(ForkingPickler.dumps(module))
+    assert other.predict(PICTURES) == module.predict(PICTURES)
+
+
+def test_a_module_is_in_float32_whatever_the_default_of_the_process(tmp_path: Path) -> None:
+    folder = tiny_module().save(tmp_path / "tiny")
+    expected = hub.Module(folder).predict(PICTURES)
+    before = paddle.get_default_dtype()
+    paddle.set_default_dtype("float64")
+    try:
+        module = hub.Module(folder)
+        assert module.predict(PICTURES) == expected
+        module.finetune(samples(4), valid=False, epochs=1, output_dir=tmp_path / "run", progress=False)
+        assert {array.dtype for array in weights.state_of(module.network).values()} == {np.dtype("float32")}
+        assert paddle.get_default_dtype() == "float64"
+    finally:
+        paddle.set_default_dtype(before)
+
+
+def test_in_static_mode_loading_says_how_to_leave_it(tmp_path: Path) -> None:
+    folder = tiny_module().save(tmp_path / "tiny")
+    paddle.enable_static()
+    try:
+        with pytest.raises(UsageError, match="static mode") as caught:
+            hub.Module(folder)
+    finally:
+        paddle.disable_static()
+    assert "disable_static" in caught.value.hint
