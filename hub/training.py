@@ -21,12 +21,11 @@ import numpy as np
 from hub import tasks
 from hub.datasets import Dataset, Sample
 from hub.datasets.by_task import prepare_for
-from hub.datasets.folders import require_outside
 from hub.datasets.grouped import is_grouped
 from hub.datasets.kinds import KINDS
 from hub.datasets.prepare import Prepared
 from hub.errors import SpecError, UsageError
-from hub.files import read_text, storage_errors
+from hub.files import read_text, require_outside, storage_errors
 from hub.finetune import plan as planning
 from hub.finetune import resume
 from hub.finetune.batches import ItemCache, Read

@@ -46,6 +46,10 @@ def run(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             "from hub.cli.main import main; main(['run', '--help'])",
             ("paddle", "requests", "PIL", "sklearn", "numpy"),
         ),
+        (
+            "from hub.cli.main import main; main(['finetune', '--help'])",
+            ("paddle", "requests", "PIL", "sklearn", "numpy"),
+        ),
         ("from hub.cli.main import main; main(['doctor'])", ("paddle", "PIL", "sklearn", "numpy")),
     ],
 )

@@ -23,9 +23,8 @@ from hub.cli.evaluate import metric_table
 from hub.cli.loading import load_paddle
 from hub.cli.output import say, write, write_json
 from hub.cli.parser import add_data, add_options, choice, data_of, options_for
-from hub.datasets.folders import require_outside
 from hub.errors import TrainingError, UsageError
-from hub.files import read_text, storage_errors
+from hub.files import read_text, require_outside, storage_errors
 
 
 def class_weight(text: str) -> str | dict[str, float]:
@@ -257,8 +256,8 @@ def _launch(arguments: argparse.Namespace) -> Path:
             "--output: expected a path, found an empty text", hint="leave it out for a new folder"
         )
     folder = Path(os.path.expanduser(output)).absolute()
-    given = [data_of(some) for role in ("train", "valid", "test") if (some := getattr(arguments, role, None))]
-    require_outside(folder, *given)
+    roles = [getattr(arguments, role, None) for role in ("train", "valid", "test")]
+    require_outside(folder, *(data_of(given) for given in roles if given and given != ["none"]))
     command = [
         sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(arguments.nproc),
         "--log_dir", str(folder / "logs"),

@@ -6,13 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from hub.datasets.base import Origin, Problem, Rows
 from hub.datasets.kinds import PICTURES, SOUNDS, Kind
 from hub.datasets.summary import list_suffixes, several
 from hub.datasets.textfiles import read_text
-from hub.errors import DataError, UsageError
+from hub.errors import DataError
 
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 """What macOS, Windows and network disks leave in folders, besides hidden files."""
@@ -65,23 +64,6 @@ def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
         detail = f"expected the {kind.word} inside a folder named after its class"
         rows.problems += [Problem("no class", Origin(path), detail=detail) for path in loose]
     return rows
-
-
-def require_outside(place: Path, *sources: Any) -> None:
-    """Raise UsageError for a place to write to that is a folder of data, or in one.
-
-    What is written there would be a class of the data when it is read again. `sources` are what data is given as.
-    """
-    for source in sources:
-        if isinstance(source, Mapping):
-            require_outside(place, *source.values())
-        elif isinstance(source, str | os.PathLike) and source and os.path.isdir(os.path.expanduser(source)):
-            data = Path(os.path.realpath(os.path.expanduser(source)))
-            if Path(os.path.realpath(place)).is_relative_to(data):
-                raise UsageError(
-                    f"{place}: expected a folder outside the data, found one in {data}",
-                    hint="choose another output_dir (--output): the next run would take it for a class",
-                )
 
 
 def part_by_lists(rows: Rows, lists: Mapping[str, Path]) -> dict[str, Rows]:
