@@ -456,10 +456,11 @@ class Module(PaddleHubFace):
         keeps = config.cache and archs.is_ours(self.spec.arch.name, self._base.backbone)
         store = FeatureStore(settings.home() / "features" if keeps else None)
         about = training.reading(self.spec)
+        last = training.continued(self.run, output_dir, resuming=resume)
         job = training.prepare(
             self._base, config, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, options=options,
-            early_stop=early_stop, store=store, ranks=group.size,
-            without=training.lost(self.run, output_dir, resuming=resume), progress=progress and group.first,
+            early_stop=early_stop, store=store, ranks=group.size, without=last.config["drop_groups"] if last else 0,
+            progress=progress and group.first,
         )  # fmt: skip
         say(job.data)
         features = Features(
@@ -476,11 +477,10 @@ class Module(PaddleHubFace):
             "on_bad": None if on_bad == "raise" else on_bad,
         }
         with training.run_folder(
-            output_dir, self.name, job, data=(train, valid, test), resuming=resume, last=self.run, teacher=taught,
+            output_dir, self.name, job, data=(train, valid, test), resuming=resume, last=last, teacher=taught,
             group=group, say=say,
         ) as (folder, kept):  # fmt: skip
-            going_on = kept.start and self.run and self.run.folder == folder
-            origin = self.run.origin if self.run and going_on else self._loaded_by(folder / "best")
+            origin = last.origin if last and kept.start else self._loaded_by(folder / "best")
             command = training.command(
                 origin, train, valid, test, config,
                 {**job.plan.options, **{name: value for name, value in others.items() if value is not None}},

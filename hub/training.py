@@ -151,13 +151,13 @@ def prepare(
     return Job(task, backbone, sets, plan, "\n".join(said), varied[:16], dropped)
 
 
-def lost(last: Run | None, chosen: str | Path | None, *, resuming: bool) -> int:
-    """Give how many groups of layers a module has lost already for the run that it is to go on with.
+def continued(last: Run | None, chosen: str | Path | None, *, resuming: bool) -> Run | None:
+    """Give the run that a module was trained in `last` where that is the one to be resumed, in the folder `chosen`.
 
-    `last` is what it was trained in last, `chosen` the folder of the run to go on with.
+    The module then has the weights, and lacks the layers, of the middle of that run and not of its beginning.
     """
     same = resuming and last is not None and chosen is not None and last.folder == _place(chosen)
-    return last.config["drop_groups"] if last and same else 0
+    return last if same else None
 
 
 def _cut(sets: Sets) -> Iterator[str]:
@@ -291,9 +291,8 @@ def run_folder(
 ) -> Iterator[tuple[Path, Store]]:
     """Give the folder of a run, for this process alone, and what it goes on from.
 
-    `data` is what was given as data: no run is kept in a folder of it. `last` is what the module was trained in last:
-    where that is the run to go on with, the module has weights of its middle, and those that it began with are the ones
-    to compare. `teacher` is its `teacher_digest`, "" for none.
+    `data` is what was given as data: no run is kept in a folder of it. `last` is what `continued` gives: the weights
+    that it began with are the ones to compare. `teacher` is its `teacher_digest`, "" for none.
 
     Raises UsageError for a folder in the data, for a run that was broken off and is not to be gone on with, that was
     another one, or that is to be gone on with and not named, and for files of another kind that have the names of a
@@ -313,10 +312,9 @@ def run_folder(
         if group.first and not resuming:
             _require_finished(folder, checkpoints, say)
         start = checkpoints.newest() if resuming else None
-        same = start is not None and last is not None and last.folder == folder
         identity = job.plan.identity(
             job.sets, ranks=group.size, reading=job.reading,
-            start=last.start if last and same else weights.digest(job.backbone), teacher=teacher,
+            start=last.start if last and start else weights.digest(job.backbone), teacher=teacher,
         )  # fmt: skip
         for warning in resume.require_same(start, identity) if start else ():
             say(warning)
