@@ -38,7 +38,7 @@ from hub.finetune.run import Run
 from hub.finetune.trainer import measure
 from hub.modules import archs, bundle, card, devices, golden, preprocessor, weights
 from hub.modules.archs import Backbone
-from hub.modules.building import building
+from hub.modules.building import building, leave_static_mode_of_traces
 from hub.modules.bundle import Bundle
 from hub.modules.kept import Kept, mark
 from hub.modules.network import Network
@@ -193,8 +193,8 @@ class Module(PaddleHubFace):
                 head = self._task.build_head(loaded.backbone.feature_spec)
             what = f"{spec.name}, head for {len(loaded.labels)} labels"
             weights.give(head, loaded.head_state, what=what)
-        self.network = Network(loaded.backbone, head)
-        self.network.eval()
+        self._network = Network(loaded.backbone, head)
+        self._network.eval()
 
     def _answers(self) -> Callable[..., object] | None:
         return None if self._task is None else self._task.answers
@@ -210,6 +210,12 @@ class Module(PaddleHubFace):
                 hint="finetune() gives it your labels; embed() gives its features",
             )
         return self._task
+
+    @property
+    def network(self) -> Network:
+        """The backbone with its head: a paddle layer, with parameters that may be changed."""
+        leave_static_mode_of_traces()
+        return self._network
 
     @property
     def spec(self) -> ModuleSpec:
@@ -616,7 +622,7 @@ class Module(PaddleHubFace):
     @contextmanager
     def _becoming(self, job: training.Job, run: Run | None = None) -> Iterator[None]:
         """Be the module that the job trains; without a run, and where nothing came of it, be as before afterwards."""
-        before = self._base, self._task, self.network, self.run, self._unnamed
+        before = self._base, self._task, self._network, self.run, self._unnamed
         self._retask(job.task, job.backbone, job.plan.config, dropped=job.dropped)
         self.run = run
         try:
@@ -624,7 +630,7 @@ class Module(PaddleHubFace):
                 yield
         finally:
             if run is None or not run.begun:
-                self._base, self._task, self.network, self.run, self._unnamed = before
+                self._base, self._task, self._network, self.run, self._unnamed = before
             devices.release_memory()
 
     def _retask(self, task: Task, backbone: Backbone, config: Config, *, dropped: int = 0) -> None:
@@ -636,7 +642,7 @@ class Module(PaddleHubFace):
             paddle.seed(config.seed)
             task.begin()
             head = task.build_head(backbone.feature_spec)
-        self.network = Network(backbone, head, dropout=config.dropout)
+        self._network = Network(backbone, head, dropout=config.dropout)
         many = task.multi_label
         with_labels = f" with {len(task.labels)} labels" if len(task.labels) > 1 else ""
         origin = self.spec.source.get("finetuned_from") or f"{self.name} {self.version}"

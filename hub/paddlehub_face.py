@@ -58,10 +58,12 @@ MEANINGLESS = {
 class PaddleHubFace:
     """The methods of PaddleHub's fine-tunable modules, on our network and task."""
 
-    network: Network
     _base: Bundle
 
     if TYPE_CHECKING:
+
+        @property
+        def network(self) -> Network: ...
 
         def _answering(self) -> Task: ...
 

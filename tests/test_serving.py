@@ -9,14 +9,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 import pytest
+from paddle import nn
 
 import hub
 from hub.errors import UsageError
-from hub.modules import weights
+from hub.modules import compiled, weights
 from tests.pictures import samples, tiny_module
 
 ROOT = Path(__file__).parents[1]
@@ -31,16 +33,16 @@ from tests.pictures import tiny_module
 before = [os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)]
 layers = [tiny_module(seed).network.backbone for seed in range(3)]
 example = np.random.default_rng(0).random((4, 1, 12, 12), np.float32)
-start, found = threading.Barrier(3), []
+start, found, problems = threading.Barrier(3), [], []
 
 def work(layer):
     start.wait()
-    found.append(compiled.forward(layer, example, say=print).compiled is not None)
+    found.append(compiled.forward(layer, example, say=problems.append).compiled is not None)
 
 threads = [threading.Thread(target=work, args=[layer]) for layer in layers]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
-assert found == [True] * 3, found
+assert found == [True] * 3, problems
 assert before == [os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)]
 print("both are there")
 """
@@ -93,6 +95,33 @@ def test_networks_compiled_at_once_are_all_compiled_and_output_is_where_it_was()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_children_of_a_process_whose_threads_predict_answer_as_it_does() -> None:
     assert said_by(FORK).splitlines()[-1] == str([0] * 8)
+
+
+class Meeting(nn.Layer):
+    """A layer beside whose first trace another thread begins, which looks for paddle's mode then."""
+
+    def __init__(self, inner: nn.Layer) -> None:
+        super().__init__()
+        self.inner = inner
+        self.modes: list[bool] = []
+
+    def forward(self, x: Any) -> Any:
+        if not (paddle.in_dynamic_mode() or self.modes):
+            self.later = ThreadPoolExecutor(1)
+            self.later.submit(lambda: self.modes.append(paddle.in_dynamic_mode())).result(60)
+        return self.inner(x)
+
+
+def test_a_thread_that_begins_while_another_one_compiles_does_what_others_do(tmp_path: Path) -> None:
+    module = tiny_module()
+    expected = module.predict(PICTURES)
+    layer = Meeting(module.network.backbone)
+    example = np.random.default_rng(0).random((4, 1, 12, 12), np.float32)
+    assert compiled.forward(layer, example, say=print).compiled is not None
+    assert layer.modes == [False]  # paddle's own way: it would stay so
+    with layer.later as thread:
+        assert thread.submit(module.predict, PICTURES).result(60) == expected
+        thread.submit(tiny_module().finetune, samples(12), output_dir=tmp_path, progress=False).result(60)
 
 
 def test_modules_are_loaded_while_another_one_is_trained(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import paddle
+from paddle.base import framework
 
 from hub.errors import UsageError
 
@@ -20,18 +21,32 @@ def building() -> Iterator[None]:
 
     Raises UsageError where paddle's static mode is on, in which no layer has values.
     """
-    if not paddle.in_dynamic_mode():
-        raise UsageError(
-            "paddle is in its static mode, in which no module can be loaded",
-            hint="call paddle.disable_static() first",
-        )
     with _alone:
+        leave_static_mode_of_traces()
         before = paddle.get_default_dtype()
         paddle.set_default_dtype("float32")
         try:
             yield
         finally:
             paddle.set_default_dtype(before)
+
+
+def leave_static_mode_of_traces() -> None:
+    """Put this thread into dynamic mode, where it is in static mode only because another one traced when it began.
+
+    paddle keeps the mode for each thread; one that first looks for its mode finds that of the thread which last changed
+    its own, which a trace does. Raises UsageError where static mode was asked for.
+    """
+    if paddle.in_dynamic_mode():
+        return
+    with _alone:  # none of ours traces now
+        tracer = framework._dygraph_tracer_
+        if tracer is None:
+            raise UsageError(
+                "paddle is in its static mode, in which no module can be loaded or asked",
+                hint="call paddle.disable_static() first",
+            )
+        framework.global_var._dygraph_tracer_ = tracer
 
 
 def _renew() -> None:
