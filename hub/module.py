@@ -20,7 +20,7 @@ import paddle
 from paddle import nn
 from PIL import Image
 
-from hub import answering, settings, tasks, training
+from hub import answering, run_folder, settings, tasks, training
 from hub.datasets.by_task import prepare_evaluation_for
 from hub.datasets.summary import several
 from hub.datasets.texts import several_texts
@@ -462,7 +462,7 @@ class Module(PaddleHubFace):
         keeps = config.cache and archs.is_ours(self.spec.arch.name, self._base.backbone)
         store = FeatureStore(settings.home() / "features" if keeps else None)
         about = training.reading(self.spec)
-        last = training.continued(self.run, output_dir, resuming=resume)
+        last = run_folder.continued(self.run, output_dir, resuming=resume)
         job = training.prepare(
             self._base, config, train, valid=valid, test=test, multi_label=multi_label, on_bad=on_bad, options=options,
             early_stop=early_stop, store=store, ranks=group.size, without=last.config["drop_groups"] if last else 0,
@@ -482,7 +482,7 @@ class Module(PaddleHubFace):
             "multi_label": multi_label,
             "on_bad": None if on_bad == "raise" else on_bad,
         }
-        with training.run_folder(
+        with run_folder.opened(
             output_dir, self.name, job, data=(train, valid, test), resuming=resume, last=last, teacher=taught,
             group=group, say=say,
         ) as (folder, kept):  # fmt: skip

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import json
-import os
-import shlex
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,21 +18,15 @@ from hub.datasets.by_task import prepare_for
 from hub.datasets.grouped import is_grouped
 from hub.datasets.kinds import KINDS
 from hub.datasets.prepare import Prepared
-from hub.errors import SpecError, UsageError
-from hub.files import read_text, require_outside, storage_errors
+from hub.errors import UsageError
 from hub.finetune import plan as planning
-from hub.finetune import resume
 from hub.finetune.batches import ItemCache, Read
-from hub.finetune.checkpoint import Checkpoints
 from hub.finetune.config import Config
-from hub.finetune.distributed import Group
 from hub.finetune.feature_store import FeatureStore
-from hub.finetune.fit import Store
 from hub.finetune.plan import Plan, Sets
-from hub.finetune.run import Run
 from hub.modules import archs, weights
 from hub.modules.archs import Backbone
-from hub.modules.bundle import Bundle, require_replaceable
+from hub.modules.bundle import Bundle
 from hub.modules.network import infer
 from hub.modules.spec import ModuleSpec
 from hub.modules.text_preprocessor import TextPreprocessor
@@ -149,15 +137,6 @@ def prepare(
         *(_repeated(parts) if of_texts else ()),
     ]
     return Job(task, backbone, sets, plan, "\n".join(said), varied[:16], dropped)
-
-
-def continued(last: Run | None, chosen: str | Path | None, *, resuming: bool) -> Run | None:
-    """Give the run that a module was trained in `last` where that is the one to be resumed, in the folder `chosen`.
-
-    The module then has the weights, and lacks the layers, of the middle of that run and not of its beginning.
-    """
-    same = resuming and last is not None and chosen is not None and last.folder == _place(chosen)
-    return last if same else None
 
 
 def _cut(sets: Sets) -> Iterator[str]:
@@ -274,121 +253,3 @@ def _shown(given: Any) -> str:
     if isinstance(given, Mapping):
         return "{" + ", ".join(f"{name!r}: {_shown(part)}" for name, part in given.items()) + "}"
     return repr(str(given)) if isinstance(given, str | Path) else "False" if given is False else "…"
-
-
-@contextmanager
-def run_folder(
-    chosen: str | Path | None,
-    name: str,
-    job: Job,
-    *,
-    data: Sequence[Any],
-    resuming: bool,
-    last: Run | None,
-    teacher: str,
-    group: Group,
-    say: Callable[[str], None],
-) -> Iterator[tuple[Path, Store]]:
-    """Give the folder of a run, for this process alone, and what it goes on from.
-
-    `data` is what was given as data: no run is kept in a folder of it. `last` is what `continued` gives: the weights
-    that it began with are the ones to compare. `teacher` is its `teacher_digest`, "" for none.
-
-    Raises UsageError for a folder in the data, for a run that was broken off and is not to be gone on with, that was
-    another one, or that is to be gone on with and not named, and for files of another kind that have the names of a
-    run's; StorageError where best/ is no module. What is in the folder then stays as it is. What a finished run left
-    there is removed, but for its module: this run may begin with it, and it is replaced by the first that this one has.
-    """
-    if resuming and chosen is None:
-        raise UsageError("resume: expected the folder of a run as output_dir, found none", hint=_unfinished())
-    if chosen:
-        require_outside(_place(chosen), *data)
-    folder = _folder(chosen, name, ranks=group.size)
-    if group.first:
-        _require_own(folder)
-    require_replaceable(folder / "best")  # where the module is to be, in the end
-    checkpoints = Checkpoints(folder / "checkpoints", say=say)
-    with checkpoints.owned() if group.first else nullcontext():
-        if group.first and not resuming:
-            _require_finished(folder, checkpoints, say)
-        start = checkpoints.newest() if resuming else None
-        identity = job.plan.identity(
-            job.sets, ranks=group.size, reading=job.reading,
-            start=last.start if last and start else weights.digest(job.backbone), teacher=teacher,
-        )  # fmt: skip
-        for warning in resume.require_same(start, identity) if start else ():
-            say(warning)
-        yield folder, Store(checkpoints, start, identity)
-
-
-def _require_own(folder: Path) -> None:
-    """Raise UsageError where files have the names of a run's and are none, since they would be replaced."""
-    found = [name for name in ("config.json", "metrics.json", "history.json") if (folder / name).exists()]
-    if not found:
-        return
-    try:  # a run begins with writing config.json, so that the others are never without it
-        config = json.loads(read_text(folder / "config.json"))
-    except (SpecError, ValueError, RecursionError):
-        config = None
-    if not isinstance(config, dict) or not {"environment", "command"} <= set(config):
-        raise UsageError(
-            f"{folder / found[0]}: expected {found[0]} of a run, found another file, which would be replaced",
-            hint="choose another output_dir, or move the file away",
-        )
-
-
-def _unfinished() -> str:
-    """Give a hint at the newest run in ./runs that was broken off."""
-    broken = [
-        path.parent
-        for path in Path("runs").glob("*/checkpoints")
-        if not (path.parent / "metrics.json").is_file()
-    ]
-    if not broken:
-        return "without resume=True it begins anew, in a new folder in runs"
-    newest = max(broken, key=lambda folder: folder.stat().st_mtime)
-    return (
-        f"the newest run in runs that was broken off is {str(newest)!r} (--output {shlex.quote(str(newest))})"
-    )
-
-
-def _require_finished(folder: Path, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:
-    if checkpoints.newest() is not None and not (folder / "metrics.json").is_file():
-        raise UsageError(
-            f"{folder} holds a run that was broken off",
-            hint="go on with resume=True, or choose another output_dir, or remove it",
-        )
-    if (folder / "metrics.json").is_file():
-        say(f"{folder}: the finished run that is there is replaced")
-    checkpoints.clear()
-    for name in ("metrics.json", "history.json", "history.svg"):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _place(chosen: str | Path) -> Path:
-    return Path(os.path.expanduser(chosen)).absolute()
-
-
-def _folder(chosen: str | Path | None, name: str, *, ranks: int) -> Path:
-    """Make the folder of a run: the one that was asked for, or a new one in ./runs that nobody has."""
-    if chosen == "":  # which to pathlib is the working directory
-        raise UsageError(
-            "output_dir: expected a path, found an empty text", hint="leave it out for a new folder"
-        )
-    if chosen is not None:
-        folder = _place(chosen)
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    if ranks > 1:
-        raise UsageError("output_dir: expected a folder that all processes share, found none")
-    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in itertools.count(1):
-        folder = Path("runs").absolute() / (stem if number == 1 else f"{stem}-{number}")
-        with storage_errors(folder):
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:
-                continue
-    raise AssertionError("count never ends")
