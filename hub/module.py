@@ -7,7 +7,6 @@ This is where the two arms of the library meet: names become verified folders (r
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,11 +42,12 @@ from hub.modules.bundle import Bundle
 from hub.modules.kept import Kept, mark
 from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
-from hub.modules.spec import Head, ModuleSpec, Named
+from hub.modules.spec import Head, ModuleSpec
 from hub.naming import A_NAME, is_module_name, name_from
 from hub.paddlehub_face import PaddleHubFace, our_arguments, turned
 from hub.registry import client, sources
-from hub.registry.reference import Reference
+from hub.registry.reference import with_version
+from hub.reproduce import Found, finetuning, loading
 from hub.tasks import Task
 
 FINETUNED = "_finetuned"
@@ -65,8 +65,7 @@ class Module(PaddleHubFace):
     """
 
     run: Run | None = None
-    _loaded_as: tuple[str, Mapping[str, Any]] | None = None
-    """The name that it was loaded by, and what else `hub.Module` has to be told to load it so again."""
+    _loaded: Found | None = None
     _unnamed: bool = False
     """Whether its name was made when it learned something else in this process, and nobody's choice."""
     _corpus: tuple[object, list[str], np.ndarray] | None = None
@@ -110,15 +109,19 @@ class Module(PaddleHubFace):
         )  # fmt: skip
         self.device, self._why_device = devices.choose(device)
         paddle.set_device(self.device)
-        located = client.locate(_reference(asked["name"], version))
+        if asked["name"] is None:
+            raise UsageError(
+                "name: expected a module's name or folder, found none", hint="hub list shows the names"
+            )
+        located = client.locate(with_version(asked["name"], version))
         loaded = bundle.load(located.folder, check_digests=not located.verified)
         self._set(turned(loaded, task))
         told = {} if self.task == loaded.spec.task else {"task": self.task}
         if asked["load_checkpoint"] is not None:  # it fits the head of these labels alone
             told |= {word: asked[word] for word in ("label_list", "label_map", "num_classes")}
             told["load_checkpoint"] = str(asked["load_checkpoint"])
-        self._loaded_as = self.name, told
         self.folder: Path | None = located.folder
+        self._loaded = Found(_place(self.name, located.folder), told)
         self._become(
             task=task,
             label_list=label_list,
@@ -447,7 +450,8 @@ class Module(PaddleHubFace):
         options = {name: more.pop(name) for name in takes if name in more}
         teacher = more.get("teacher")
         if isinstance(teacher, Module):
-            more["teacher"] = teacher._place()
+            found = teacher._found_by()
+            more["teacher"] = found.place if found else teacher.name
         config = Config.of(
             takes, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, strategy=strategy, freeze=freeze,
             class_weight=class_weight, metric=metric, seed=seed, workers=workers, **more,
@@ -486,8 +490,12 @@ class Module(PaddleHubFace):
             output_dir, self.name, job, data=(train, valid, test), resuming=resume, last=last, teacher=taught,
             group=group, say=say,
         ) as (folder, kept):  # fmt: skip
-            origin = last.origin if last and kept.start else self._loaded_by(folder / "best")
-            command = training.command(
+            origin = (
+                last.origin
+                if last and kept.start
+                else loading(self._found_by(), self.name, replaced=folder / "best")
+            )
+            command = finetuning(
                 origin, train, valid, test, config,
                 {**job.plan.options, **{name: value for name, value in others.items() if value is not None}},
             )  # fmt: skip
@@ -594,25 +602,9 @@ class Module(PaddleHubFace):
         found = golden.answer(self.network, self.preprocessor, given, self._answers())
         return golden.compare(found, expected, tolerance=self.spec.golden.rtol)
 
-    def _place(self) -> str:
-        """Give by what `hub.Module` finds this module: the best of its last run, its folder, or its name."""
-        if self.run:
-            return str(self.run.best)
-        # A name is found again wherever that is done; a folder of the user's own only by its path.
-        known = (settings.home(), sources.BUNDLED_FOLDER)
-        own = self.folder is not None and not any(map(self.folder.is_relative_to, known))
-        return str(self.folder) if own else self._loaded_as[0] if self._loaded_as else self.name
-
-    def _loaded_by(self, replaced: Path) -> str:
-        """Give the Python that loads this module again, "…" where that is what is going to be `replaced`."""
-        if not (self.run or self._loaded_as):
-            return f"hub.Module.create({self.name!r}, …)"
-        place = self._place()
-        if Path(place) == replaced:
-            return "hub.Module(…)"
-        told = {} if self.run or not self._loaded_as else self._loaded_as[1]
-        words = [repr(place), *(f"{word}={value!r}" for word, value in told.items() if value is not None)]
-        return f"hub.Module({', '.join(words)})"
+    def _found_by(self) -> Found | None:
+        """Give what `hub.Module` finds this module by: the best of its last run, or as it was loaded; None for none."""
+        return Found(str(self.run.best)) if self.run else self._loaded
 
     def _move(self, device: str) -> None:
         self.device, self._why_device = devices.choose(device)
@@ -643,54 +635,19 @@ class Module(PaddleHubFace):
             task.begin()
             head = task.build_head(backbone.feature_spec)
         self._network = Network(backbone, head, dropout=config.dropout)
-        many = task.multi_label
-        with_labels = f" with {len(task.labels)} labels" if len(task.labels) > 1 else ""
-        origin = self.spec.source.get("finetuned_from") or f"{self.name} {self.version}"
-        arch = self.spec.arch
-        if dropped:
-            without = {
-                "drop_groups": arch.arguments.get("drop_groups", 0) + dropped,
-                "drop_channels": backbone.feature_spec.channels,
-            }
-            arch = Named(arch.name, {**arch.arguments, **without})
-        spec = replace(
-            self.spec,
-            arch=arch,
-            task=task.name,
-            name=self.name if self._unnamed else f"{self.name[:54]}{FINETUNED}",
-            version="1.0.0",
-            head=Head(bundle.LABELS_FILE, many) if task.labels else None,
-            golden=None,
-            summary=f"{task.name.replace('_', ' ')}{with_labels}, fine-tuned from {origin}",
-            source={"finetuned_from": origin},
-        )
-        self._task, self._unnamed = task, True
         self._answers_by, self._vectors_by = Kept(), Kept()
-        # The card tells of what was trained before: of a run `save` writes another one.
-        self._base = replace(
-            self._base, spec=spec, backbone=backbone, labels=task.labels, head_state={}, card=""
-        )
+        name = self.name if self._unnamed else f"{self.name[:54]}{FINETUNED}"
+        self._base = bundle.relearned(
+            self._base, backbone, name=name, task=task.name, labels=task.labels, multi_label=task.multi_label,
+            dropped=dropped,
+        )  # fmt: skip
+        self._task, self._unnamed = task, True
 
 
-def _reference(name: str | Path | None, version: str | None) -> str | Path:
-    """Give a name with its version as one reference. Raises UsageError for what has no versions, or one already."""
-    if name is None:
-        raise UsageError(
-            "name: expected a module's name or folder, found none", hint="hub list shows the names"
-        )
-    if version is None or version == "":
-        return name
-    if not isinstance(version, str):
-        raise UsageError(f"version: expected a text such as '1.0.0', found {version!r}")
-    reference = Reference.parse(str(name.absolute()) if isinstance(name, Path) else name)
-    if reference.kind not in ("name", "paddlehub"):
-        raise UsageError(
-            f"version: expected a name with it, found the {reference.kind} {name}", hint="leave version out"
-        )
-    if reference.versions:
-        raise UsageError(f"version: expected it once, found {name} and {version!r}")
-    found = re.fullmatch(r"={0,2}\s*([^<>=!~].*)", version.strip())
-    return f"{name}=={found[1]}" if found else f"{name}{version.strip()}"
+def _place(name: str, folder: Path) -> str:
+    """Give a name where that is found again wherever a run is done, and of a folder of the user's own its path."""
+    known = (settings.home(), sources.BUNDLED_FOLDER)
+    return name if any(map(folder.is_relative_to, known)) else str(folder)
 
 
 def _say(text: str) -> None:

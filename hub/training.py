@@ -233,23 +233,3 @@ def teacher_digest(teacher: Any) -> str:
 
 def _has_several(module: Any) -> bool:
     return module.spec.head is not None and bool(module.spec.head.multi_label)
-
-
-def command(
-    loaded: str, train: Any, valid: Any, test: Any, config: Config, options: Mapping[str, Any]
-) -> str:
-    """Give the lines of Python that do a run again with the module that `loaded` gives; data that is no path is "…"."""
-    words = []
-    for role, given in (("", train), ("valid=", valid), ("test=", test)):
-        if given is not None:
-            words.append(role + _shown(given))
-    usual = Config().to_dict()
-    words += [f"{key}={value!r}" for key, value in config.to_dict().items() if value != usual[key]]
-    words += [f"{key}={value!r}" for key, value in options.items()]
-    return f"import hub\n\n{loaded}.finetune({', '.join(words)})"
-
-
-def _shown(given: Any) -> str:
-    if isinstance(given, Mapping):
-        return "{" + ", ".join(f"{name!r}: {_shown(part)}" for name, part in given.items()) + "}"
-    return repr(str(given)) if isinstance(given, str | Path) else "False" if given is False else "…"

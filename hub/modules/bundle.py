@@ -17,7 +17,7 @@ from hub.modules import archs, huggingface, preprocessor, weights
 from hub.modules.archs import Backbone
 from hub.modules.building import building
 from hub.modules.preprocessor import Preprocessor
-from hub.modules.spec import FILE_NAME, File, Golden, Head, ModuleSpec
+from hub.modules.spec import FILE_NAME, File, Golden, Head, ModuleSpec, Named
 
 WEIGHTS_FILE = "weights.safetensors"
 LABELS_FILE = "labels.txt"
@@ -98,6 +98,44 @@ def require_fit(backbone: Backbone, steps: Preprocessor) -> None:
             raise SpecError(
                 f"tokenizer: {what}: the network has {most:,} {of}, the tokenizer gives up to {found:,}"
             )
+
+
+def relearned(
+    bundle: Bundle,
+    backbone: Backbone,
+    *,
+    name: str,
+    task: str,
+    labels: tuple[str, ...],
+    multi_label: bool,
+    dropped: int,
+) -> Bundle:
+    """Give the bundle as it is with a fresh head, which learns: without the golden values and the card it had.
+
+    `dropped` is how many groups of layers the backbone has lost since it was the bundle's.
+    """
+    spec = bundle.spec
+    with_labels = f" with {len(labels)} labels" if len(labels) > 1 else ""
+    origin = spec.source.get("finetuned_from") or f"{spec.name} {spec.version}"
+    arch = spec.arch
+    if dropped:
+        without = {
+            "drop_groups": arch.arguments.get("drop_groups", 0) + dropped,
+            "drop_channels": backbone.feature_spec.channels,
+        }
+        arch = Named(arch.name, {**arch.arguments, **without})
+    spec = replace(
+        spec,
+        arch=arch,
+        task=task,
+        name=name,
+        version="1.0.0",
+        head=Head(LABELS_FILE, multi_label) if labels else None,
+        golden=None,
+        summary=f"{task.replace('_', ' ')}{with_labels}, fine-tuned from {origin}",
+        source={"finetuned_from": origin},
+    )
+    return replace(bundle, spec=spec, backbone=backbone, labels=labels, head_state={}, card="")
 
 
 def check_file(folder: Path, file: File) -> None:

@@ -19,10 +19,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from hub.errors import BadReferenceError
+from hub.errors import BadReferenceError, UsageError
 from hub.naming import A_NAME, VERSION, is_module_name, is_safe_path
 
 Kind = Literal["name", "folder", "archive", "url", "hf", "git", "paddlehub"]
@@ -88,6 +89,26 @@ class Reference:
         """The one version that will do, or None when there is a range or no wish."""
         exact = self.versions.removeprefix("==")
         return exact if exact != self.versions and VERSION.fullmatch(exact) else None
+
+
+def with_version(name: str | Path, version: str | None) -> str | Path:
+    """Give a name with its version as one reference, "resnet50==1.2.0"; without a version give back the name.
+
+    Raises UsageError for what has no versions, or one already.
+    """
+    if version is None or version == "":
+        return name
+    if not isinstance(version, str):
+        raise UsageError(f"version: expected a text such as '1.0.0', found {version!r}")
+    reference = Reference.parse(str(name.absolute()) if isinstance(name, Path) else name)
+    if reference.kind not in ("name", "paddlehub"):
+        raise UsageError(
+            f"version: expected a name with it, found the {reference.kind} {name}", hint="leave version out"
+        )
+    if reference.versions:
+        raise UsageError(f"version: expected it once, found {name} and {version!r}")
+    found = re.fullmatch(r"={0,2}\s*([^<>=!~].*)", version.strip())
+    return f"{name}=={found[1]}" if found else f"{name}{version.strip()}"
 
 
 def newest_first(versions: Iterable[str], *, within: str = "", prereleases: bool | None = None) -> list[str]:
