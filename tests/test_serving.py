@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from paddle import nn
 
 import hub
 from hub.errors import UsageError
+from hub.finetune.callbacks import Callback
 from hub.modules import compiled, weights
 from tests.pictures import samples, tiny_module
 
@@ -76,6 +77,45 @@ print([os.waitpid(child, 0)[1] for child in children], flush=True)
 over.set()
 [thread.join() for thread in threads]
 """
+FORK_IN_A_TRACE = """
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np, paddle
+from paddle import nn
+from hub.modules import compiled
+from tests.pictures import samples, tiny_module
+
+class Slow(nn.Layer):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+    def forward(self, x):
+        if not paddle.in_dynamic_mode():
+            tracing.set()
+            forked.wait()
+        return self.inner(x)
+
+module, tracing, forked = tiny_module(), threading.Event(), threading.Event()
+pictures = [array for array, _ in samples(3)]
+expected = module.predict(pictures)
+example = np.random.default_rng(0).random((4, 1, 12, 12), np.float32)
+layer = Slow(tiny_module().network.backbone)
+other = threading.Thread(target=compiled.forward, args=[layer, example], kwargs={"say": print})
+other.start()
+tracing.wait()
+child = os.fork()
+if not child:
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            same = thread.submit(module.predict, pictures).result(60) == expected
+        os._exit(0 if same else 3)
+    finally:
+        os._exit(4)
+status = os.waitpid(child, 0)[1]
+forked.set()
+other.join()
+print(status)
+"""
 
 
 def said_by(code: str) -> str:
@@ -97,6 +137,20 @@ def test_children_of_a_process_whose_threads_predict_answer_as_it_does() -> None
     assert said_by(FORK).splitlines()[-1] == str([0] * 8)
 
 
+class Pictures(paddle.io.Dataset):  # type: ignore[misc]
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, n: int) -> tuple[np.ndarray, int]:
+        return np.full((1, 12, 12), n / 12, np.float32), n % 2
+
+
+class Broken(Callback):
+    def on_step_end(self, trainer: Any, step: Any) -> None:
+        if trainer.step == 1:
+            raise ZeroDivisionError
+
+
 class Meeting(nn.Layer):
     """A layer beside whose first trace another thread begins, which looks for paddle's mode then."""
 
@@ -112,6 +166,11 @@ class Meeting(nn.Layer):
         return self.inner(x)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_threads_of_a_child_answer_where_another_one_compiled_when_it_was_made() -> None:
+    assert said_by(FORK_IN_A_TRACE).splitlines()[-1] == "0"
+
+
 def test_a_thread_that_begins_while_another_one_compiles_does_what_others_do(tmp_path: Path) -> None:
     module = tiny_module()
     expected = module.predict(PICTURES)
@@ -122,6 +181,55 @@ def test_a_thread_that_begins_while_another_one_compiles_does_what_others_do(tmp
     with layer.later as thread:
         assert thread.submit(module.predict, PICTURES).result(60) == expected
         thread.submit(tiny_module().finetune, samples(12), output_dir=tmp_path, progress=False).result(60)
+
+
+def test_what_a_thread_makes_has_values_while_another_one_makes_layers_without(tmp_path: Path) -> None:
+    def train() -> None:
+        module = tiny_module()
+        rate = paddle.optimizer.Adam(0.01, parameters=module.parameters())
+        hub.Trainer(module, rate, checkpoint_dir=tmp_path / "trainer").train(
+            Pictures(), epochs=1, batch_size=6
+        )
+        options: dict[str, Any] = {"epochs": 2, "strategy": "full", "average": 0.9, "progress": False}
+        with pytest.raises(ZeroDivisionError):
+            tiny_module().finetune(samples(12), output_dir=tmp_path / "run", callbacks=[Broken()], **options)
+        tiny_module().finetune(samples(12), output_dir=tmp_path / "run", resume=True, **options)
+
+    with ThreadPoolExecutor(1) as thread, paddle.LazyGuard():  # as loading a module does
+        thread.submit(train).result(120)
+
+
+def test_predicting_goes_on_while_another_thread_compiles_for_training(tmp_path: Path) -> None:
+    module = tiny_module()
+    expected = module.predict(PICTURES)
+    training = tiny_module()
+    layer = next(each for each in training.network.sublayers() if isinstance(each, nn.Conv2D))
+    plain, asked = layer.forward, []
+
+    def forward(x: Any) -> Any:
+        if not paddle.in_dynamic_mode() and not asked:
+            asked.append(thread.submit(module.predict, PICTURES))
+            wait(asked, timeout=1)  # that it could fail while this is traced
+        return plain(x)
+
+    layer.forward = paddle.jit.not_to_static(forward)
+    with ThreadPoolExecutor(1) as thread:
+        training.finetune(
+            samples(12), valid=False, epochs=1, strategy="full", to_static=True, cache=False, output_dir=tmp_path,
+            progress=False,
+        )  # fmt: skip
+        assert asked[0].result(60) == expected
+
+
+def test_a_module_is_a_layer_of_a_program_that_compiles() -> None:
+    module = tiny_module()
+
+    @paddle.jit.to_static(full_graph=True)
+    def scores(x: Any) -> Any:
+        return nn.functional.softmax(module.network(x))
+
+    expected = nn.functional.softmax(module.network(paddle.ones([2, 1, 12, 12])))
+    assert np.allclose(scores(paddle.ones([2, 1, 12, 12])).numpy(), expected.numpy(), atol=1e-6)
 
 
 def test_modules_are_loaded_while_another_one_is_trained(tmp_path: Path) -> None:

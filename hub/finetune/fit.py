@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from hub.finetune.run import Run, environment
 from hub.finetune.trainer import Interrupted, Trainer
 from hub.finetune.worst import Worst
 from hub.modules import weights
+from hub.modules.building import building
 from hub.modules.compiled import failed_traces_forgotten
 from hub.modules.network import Network
 
@@ -96,8 +97,7 @@ def fit(
     trainer.callbacks = [*own, *callbacks, *writers, checkpointer]
     run.history = trainer.history
     keeper.before = weights.state_of(trainer.model)
-    tracing = failed_traces_forgotten() if config.to_static else nullcontext()
-    with tracing, _ending(trainer, keeper, checkpointer, run, network, say):
+    with _ending(trainer, keeper, checkpointer, run, network, say):
         if store.start is not None:
             _say_where(trainer, config, resume.go_on(trainer, keeper, store.start), say)
         elif fit_head:
@@ -306,9 +306,25 @@ def _compiling(model: nn.Layer) -> Callable[[int], None]:
             if compiled_for:
                 model.forward.rollback()
             paddle.jit.to_static(model, full_graph=True)
+            model.forward = _Alone(model.forward)
             compiled_for[:] = modes
 
     return begin
+
+
+class _Alone:
+    """What `to_static` makes of a model's forward, for one thread at a time: it traces when it is first called.
+
+    It does so again for a batch of another form. The backward pass is made with it, and traces nothing.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self.rollback = compiled.rollback
+
+    def __call__(self, *args: Any) -> Any:
+        with building(), failed_traces_forgotten():
+            return self._compiled(*args)
 
 
 def _training_batches(

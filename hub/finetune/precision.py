@@ -12,7 +12,6 @@ import paddle
 from paddle import Tensor
 
 from hub.errors import UsageError, one_of
-from hub.modules.building import building
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
@@ -44,12 +43,11 @@ class Precision:
 
     def step(self, optimizer: paddle.optimizer.Optimizer) -> None:
         """Take the step; float16 leaves it out, and scales less, where a gradient is not finite."""
-        with building():  # the first one makes the optimizer's own tensors
-            if self.scaler:
-                self.scaler.step(optimizer)
-                self.scaler.update()
-            else:
-                optimizer.step()
+        if self.scaler:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        else:
+            optimizer.step()
 
     def state(self) -> dict[str, float]:
         """Give the scaler's numbers, for a checkpoint."""

@@ -9,10 +9,21 @@ from contextlib import contextmanager
 
 import paddle
 from paddle.base import framework
+from paddle.nn.initializer import lazy_init
 
 from hub.errors import UsageError
 
 _alone = threading.RLock()
+
+
+class _LazyInThisThread(threading.local, lazy_init.LazyInitHelper):
+    """Whether new layers go without values, for each thread: paddle has one answer for all of them.
+
+    While one thread loads a module, the layers and the optimizers that others make would break.
+    """
+
+
+lazy_init._lazy_init_helper = _LazyInThisThread()
 
 
 @contextmanager
@@ -37,7 +48,7 @@ def leave_static_mode_of_traces() -> None:
     paddle keeps the mode for each thread; one that first looks for its mode finds that of the thread which last changed
     its own, which a trace does. Raises UsageError where static mode was asked for.
     """
-    if paddle.in_dynamic_mode():
+    if paddle.in_dynamic_mode() or framework.global_var._in_to_static_mode_:  # a trace of this thread's own
         return
     with _alone:  # none of ours traces now
         tracer = framework._dygraph_tracer_
@@ -50,9 +61,13 @@ def leave_static_mode_of_traces() -> None:
 
 
 def _renew() -> None:
-    """Take a new lock in the child of a fork: a thread that held the old one is not there to let go of it."""
+    """Take a new lock in the child of a fork: a thread that held the old one is not there to let go of it.
+
+    Nor does it end its trace: new threads of the child find the mode of the one that is left.
+    """
     global _alone
     _alone = threading.RLock()
+    framework._dygraph_tracer_ = framework.global_var._dygraph_tracer_
 
 
 if hasattr(os, "register_at_fork"):
