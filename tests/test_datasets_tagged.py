@@ -250,6 +250,16 @@ def test_a_frame_with_a_word_in_each_row_is_put_together() -> None:
     assert problems(train)[0].startswith("item 0: bad words ")
 
 
+def test_rows_may_repeat_the_list_of_words_that_they_are_of(tmp_path: Path) -> None:
+    lines = [
+        {"sentence": words, "word": word, "tag": tag}
+        for words, tags in (EU, PETER)
+        for word, tag in zip(words, tags, strict=True)
+    ]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
+    assert sentences(load(path, TAGGED).train) == [EU, PETER]
+
+
 def test_a_word_in_every_row_and_nothing_between_sentences_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "words,labels\n" + "".join(f"{w},{t}\n" for w, t in WORD_ROWS))
     assert problems(load(path, TAGGED).train) == [
@@ -381,6 +391,19 @@ def test_frames_give_words_and_tags() -> None:
         assert sentences(train) == sentences(test) == [PETER, (["x"], ["O"])]
         assert train.labels == ("O", "B-PER", "I-PER")
         assert sentences(load(paddle.io.Subset(made, [1]), TAGGED).train) == [(["x"], ["O"])]
+
+
+def test_cells_of_frames_may_be_arrays() -> None:
+    pandas = pytest.importorskip("pandas")
+    datasets = pytest.importorskip("datasets")
+    cells = {"tokens": [PETER[0], ["x", "y"]], "ner_tags": [[1, 2], [0, 0]]}
+    wanted = [(PETER[0], ["1", "2"]), (["x", "y"], ["0", "0"])]
+    arrays = {name: [np.array(cell) for cell in column] for name, column in cells.items()}
+    arrays["tokens"] = [cell.astype(object) for cell in arrays["tokens"]]
+    assert sentences(load(pandas.DataFrame(arrays), TAGGED).train) == wanted
+    made = datasets.Dataset.from_dict(cells)
+    for form in ("numpy", "pandas"):
+        assert sentences(load(made.with_format(form), TAGGED).train) == wanted, form
 
 
 # ---- what is wrong, with file, row and value ----

@@ -45,11 +45,11 @@ def join_rows(
     rows.problems = [problem for problem in rows.problems if problem.kind != "empty line"]
     gaps = sorted(empty)
     parts: list[list[Record]] = []
-    places: list[tuple[int, Any]] = []
-    named: Any = None
+    places: list[tuple[int, str]] = []
+    named = ""
     for number, record in full:
         found = record.get(column)
-        named = named if _is_blank(found) else found
+        named = named if _is_blank(found) else str(found)  # it may be the list of the sentence's words
         if not places or places[-1] != (bisect(gaps, number), named):
             places.append((bisect(gaps, number), named))
             parts.append([])
@@ -76,7 +76,8 @@ def _is_blank(cell: Any) -> bool:
 
 def _is_between(record: Any, words: str, tags: str) -> bool:
     """Say whether a row stands between two sentences."""
-    return record.get(words) == DOCUMENT or (_is_blank(record.get(words)) and _is_blank(record.get(tags)))
+    word = record.get(words)  # a list or an array, where the row is a whole sentence
+    return (isinstance(word, str) and word == DOCUMENT) or (_is_blank(word) and _is_blank(record.get(tags)))
 
 
 def _is_one(cell: Any) -> bool:
