@@ -279,6 +279,7 @@ GOOD_TABLES = {
     "semicolons.csv": "path;label\na.png;cat\nb.png;dog\n",
     "tabs.tsv": "label\timg\ncat\ta.png\ndog\tb.png\n",
     "open_quotes.tsv": 'path\tsentence\tlabel\na.png\t"I am going.\tcat\nb.png\tSo are you."\tdog\n',
+    "tab_in_quotes.tsv": 'path\tcaption\tlabel\tnote\na.png\t"a\tb"\tcat\t\nb.png\t"Say ""b"""\tdog\t""\n',
     "quoted.tsv": '"path"\t"label"\r\n"a.png"\t"cat"\r\n"b.png"\t"dog"\r\n',
     "lines.jsonl": '{"image": "a.png", "label": "cat"}\n{"label": "dog", "image": "b.png", "extra": null}\n',
     "upper.CSV": "FILENAME,TARGET\na.png,cat\nb.png,dog\n",
@@ -293,6 +294,14 @@ def test_tables_find_their_columns(tmp_path: Path, name: str) -> None:
     assert table(train) == [("a.png", "cat"), ("b.png", "dog")]
     assert train[0].input == tmp_path / "a.png", "paths count from the table's folder"
     assert train.origin(1).row == (2 if name == "lines.jsonl" else 3), "the line that an editor shows"
+
+
+def test_a_caption_of_several_lines_is_one_cell_of_a_tsv(tmp_path: Path) -> None:
+    content = 'caption\tpath\tlabel\r\n"two\n\nlines"\ta.png\tcat\r\n"I am\tb.png\tdog\r\n'
+    train = load(write(tmp_path / "a.tsv", content)).train
+    assert problems(train) == []
+    assert table(train) == [("a.png", "cat"), ("b.png", "dog")]
+    assert [train.origin(n).row for n in range(2)] == [2, 5]
 
 
 def test_columns_can_be_named_and_paths_can_be_absolute_or_chinese(tmp_path: Path) -> None:

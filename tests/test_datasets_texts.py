@@ -131,6 +131,13 @@ def test_a_quote_in_a_review_swallows_nothing(tmp_path: Path) -> None:
     assert problems(train) == []
 
 
+def test_a_tab_in_quotes_parts_no_cells(tmp_path: Path) -> None:
+    content = 'text\tlabel\tnote\n"a\tb ""c"""\tx\t\n"open\ty\t\nshut"\tz\t\n"d\te\tf\tx\n'
+    train = load(write(tmp_path / "a.tsv", content), TEXTS).train
+    assert rows(train) == [('a\tb "c"', "x"), ('"open', "y"), ('shut"', "z")]
+    assert [line.partition(": ")[2][:15] for line in problems(train)] == ["too many fields"]
+
+
 @given(
     st.lists(
         st.text(st.characters(exclude_characters="\0\t\n\r\x02\ufeff", exclude_categories=["Cs"])).filter(

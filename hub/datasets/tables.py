@@ -333,23 +333,41 @@ def _csv_lines(text: str, rows: Rows, delimiter: str) -> Iterator[tuple[int, lis
 
 
 def _plain_lines(text: str, rows: Rows, *, unquote: bool) -> Iterator[tuple[int, list[str]]]:
-    """Give the number and the cells of every line, separated by tabs; a cell over several lines is a problem.
+    """Give the number and the cells of every line, separated by tabs.
 
     Quotes belong to the text, as in PaddleHub's files and Common Voice's, where many a sentence begins with one: read
     as CSV it would swallow the rows up to the next. A cell that is wholly in quotes, as spreadsheets write it, is
-    taken out of them.
+    taken out of them. One over several lines is a problem, but for a caption or the like that nobody learns from.
     """
     lines = text.split("\n")
-    full = lines[0].count("\t")
+    full = lines[0].count("\t") + 1
     past = 0
     for number, line in enumerate(lines, start=1):
         if number <= past:
             continue
-        if unquote and full and (past := _closing(lines, number, full)):
-            rows.problems.append(Problem("broken cell", Origin(rows.file, number), line.strip(), BROKEN_CELL))
+        if unquote and full > 1 and (past := _closing(lines, number, full - 1)):
+            whole = [] if rows.kind.is_text else _quoted_cells("\n".join(lines[number - 1 : past]))
+            if len(whole) == full:
+                yield number, whole
+            else:
+                rows.problems.append(
+                    Problem("broken cell", Origin(rows.file, number), line.strip(), BROKEN_CELL)
+                )
             continue
         cells = line.rstrip("\r").split("\t")
-        yield number, list(map(_unquoted, cells)) if unquote else cells
+        if unquote:
+            whole = _quoted_cells(line) if len(cells) > full else []  # tabs in quotes are none between cells
+            cells = whole if len(whole) == full else list(map(_unquoted, cells))
+        yield number, cells
+
+
+def _quoted_cells(row: str) -> list[str]:
+    """Give the cells of a row that tabs separate, as CSV; [] where it is none."""
+    try:
+        found = list(csv.reader(io.StringIO(row, newline=""), delimiter="\t", strict=True))
+    except csv.Error:
+        return []
+    return found[0] if len(found) == 1 else []
 
 
 def _closing(lines: Sequence[str], number: int, full: int) -> int:
