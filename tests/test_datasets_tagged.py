@@ -197,6 +197,13 @@ def test_lists_as_text_are_lists(tmp_path: Path, name: str) -> None:
     assert sentences(train) == [(["EU", "it's"], ["B-ORG", "O"])]
 
 
+def test_a_quote_in_a_list_of_a_tsv_is_a_word(tmp_path: Path) -> None:
+    wanted = [(['"', "it's", '"'], ["O", "B-X", "O"]), (["a", "b"], ["O", "O"])]
+    with (tmp_path / "a.tsv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([("tokens", "tags"), *wanted])
+    assert sentences(load(tmp_path / "a.tsv", TAGGED).train) == wanted
+
+
 @pytest.mark.parametrize("tags", ["['O' 'B", "[0. 1.]", "[0 1 ... 0]", "[O, B]", "['O''B']", "['O' B]"])
 def test_a_list_as_text_that_cannot_be_read_is_a_problem(tmp_path: Path, tags: str) -> None:
     content = f'tokens,tags\na b,O B\nc d,"{tags.rstrip("]")}]"\n'

@@ -338,6 +338,7 @@ def _plain_lines(text: str, rows: Rows, *, unquote: bool) -> Iterator[tuple[int,
     Quotes belong to the text, as in PaddleHub's files and Common Voice's, where many a sentence begins with one: read
     as CSV it would swallow the rows up to the next. A cell that is wholly in quotes, as spreadsheets write it, is
     taken out of them. One over several lines is a problem, but for a caption or the like that nobody learns from.
+    Where words may be quotes, `unquote` is False, and only lists are taken out of them.
     """
     lines = text.split("\n")
     full = lines[0].count("\t") + 1
@@ -358,6 +359,8 @@ def _plain_lines(text: str, rows: Rows, *, unquote: bool) -> Iterator[tuple[int,
         if unquote:
             whole = _quoted_cells(line) if len(cells) > full else []  # tabs in quotes are none between cells
             cells = whole if len(whole) == full else list(map(_unquoted, cells))
+        else:
+            cells = list(map(_unquoted_list, cells))
         yield number, cells
 
 
@@ -393,6 +396,11 @@ def _unquoted(cell: str) -> str:
     inside = cell[1:-1].replace('""', "")
     whole = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inside
     return cell[1:-1].replace('""', '"') if whole else cell
+
+
+def _unquoted_list(cell: str) -> str:
+    inside = _unquoted(cell)
+    return inside if inside != cell and list_in(inside) is not None else cell
 
 
 def _json_records(text: str, rows: Rows) -> Iterator[Record]:
