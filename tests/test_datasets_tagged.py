@@ -109,6 +109,15 @@ def test_a_last_column_that_says_nothing_is_no_tag(tmp_path: Path, last: str) ->
     assert "missing column 'tag' (expected the tag in the last column, found " in problem
 
 
+def _ten(*sentences: tuple[tuple[str, str], ...]) -> str:
+    """Lines of ten columns: a running number, the word, a part of speech in the fourth, and a tag in the last."""
+    lines = [
+        "".join(f"{n}\t{word}\t_\tX\t_\t_\t_\t_\t_\t{tag}\n" for n, (word, tag) in enumerate(each, start=1))
+        for each in sentences
+    ]
+    return "\n".join(lines)
+
+
 UPOS = "# text = EU wo\n1-2\tEUwo\t_\t_\t_\t_\t_\t_\t_\t_\n"
 UPOS += "1\tEU\tEU\tPROPN\tNNP\t_\t0\troot\t_\tSpaceAfter=No\n2\two\twill\tAUX\tMD\t_\t1\taux\t_\tCorrectForm=wo\n"
 NAMES_IN_NAMES = "#\thttp://…\t[2009]\n1\tFC\tB-ORG\tO\n2\tBayern\tI-ORG\tB-LOC\n3\tkam\tO\tO\n"
@@ -122,6 +131,13 @@ ONTONOTES = (
     [
         (UPOS, [(["EU", "wo"], ["PROPN", "AUX"])]),
         (UPOS.replace("SpaceAfter=No", "B-ORG").replace("CorrectForm=wo", "O"), [(["EU", "wo"], ["B-ORG", "O"])]),
+        (_ten((("EU", "U-ORG"), ("came", "O")), (("Dam", "L-PER"),)),
+         [(["EU", "came"], ["U-ORG", "O"]), (["Dam"], ["L-PER"])]),
+        (_ten((("EU", "B"), ("came", "O"))), [(["EU", "came"], ["B", "O"])]),
+        (_ten((("EU", "ORG"), ("came", "_"))), [(["EU", "came"], ["ORG", "_"])]),
+        (_ten((("EU", "_"), ("came", "A=b|C"))), [(["EU", "came"], ["X", "X"])]),
+        (NAMES_IN_NAMES.replace("B-ORG", "U-ORG").replace("I-ORG", "L-ORG"),
+         [(["FC", "Bayern", "kam"], ["U-ORG", "L-ORG", "O"])]),
         (NAMES_IN_NAMES, [(["FC", "Bayern", "kam"], ["B-ORG", "I-ORG", "O"])]),
         (NAMES_IN_NAMES.replace("ORG\t", "ORG\tX\t").replace("kam\tO", "kam\tO\tX"),
          [(["FC", "Bayern", "kam"], ["O", "B-LOC", "O"])]),

@@ -191,7 +191,7 @@ def _pair(item: Any) -> tuple[Any, Any] | None:
 
 _NO_TAGS = {"_", "SpaceAfter=No"}
 """What the last column of CoNLL-U has, which are no tags."""
-_IOB = re.compile("O|[BIES]-.+")
+_IOB = re.compile("O|[BIMELSU]-.+")
 _PART = re.compile(r"\d+[-.]\d+")
 """The number of several words that are written as one, or of one that is not written at all, in CoNLL-U."""
 
@@ -304,17 +304,15 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
 def _tag_place(full: Sequence[Sequence[str]], *, numbered: bool) -> int:
     """Give the number of the column of tags: the last, but for two forms whose words are numbered.
 
-    CoNLL-U has the part of speech in the fourth of ten columns, and notes in the last. GermEval has the names inside of
-    names in the last of four, and the names themselves before it.
+    CoNLL-U has the part of speech in the fourth of ten columns, and notes such as SpaceAfter=No in the last. GermEval
+    has the names inside of names in the last of four, and the names themselves before it.
     """
     last = len(full[0]) - 1 if full else 1
-
-    def is_iob(place: int) -> bool:
-        return all(_IOB.fullmatch(each[place]) for each in full if not _PART.fullmatch(each[0]))
-
-    if numbered and last == 9 and not is_iob(9):
+    cells = [each for each in full if not _PART.fullmatch(each[0])]
+    if numbered and last == 9 and all(each[9] == "_" or "=" in each[9] or "|" in each[9] for each in cells):
         return 3
-    return 2 if numbered and last == 3 and is_iob(2) and is_iob(3) else last
+    names = numbered and last == 3 and all(_IOB.fullmatch(each[n]) for each in cells for n in (2, 3))
+    return 2 if names else last
 
 
 def _name_for_word(sentences: Sequence[Sentence]) -> str:
