@@ -245,6 +245,16 @@ WORD_TABLES = {
     "tabs of a spreadsheet": ("a.tsv", "token\ttag\n" + TABS.replace("\n\n\n", "\n\t\n\t\n") + "\n\t\n"),
     "semicolons": ("a.csv", "token;tag\n" + TABS.replace("\t", ";").replace("\n\n\n", "\n;\n")),
     "no header": ("a.conll", TABS.replace("\n\n\n", "\n\t\n")),
+    "numbers that begin anew in every document": ("a.csv", "doc_id,sent_id,word,tag\n" + "".join(
+        f"{n},0,{w},{t}\n" for n, (w, t) in zip(OF_SENTENCE, WORD_ROWS, strict=True))),
+    "a document named in the first row": ("a.csv", "Document,sent_id,word,tag\n" + "".join(
+        f"{FIRST.get(w, '')},7,{w},{t}\n" for w, t in WORD_ROWS)),
+    "words with numbers": ("a.tsv", "token_id\tword\ttag\n" + "".join(
+        f"{n}\t{w}\t{t}\n" for n, (w, t) in zip([1, 2, 3, 4, 1, 2], WORD_ROWS, strict=True))),
+    "words with numbers in sentences": ("a.csv", "sent_id,Word #,word,tag\n" + "".join(
+        f"0,{n},{w},{t}\n" for n, (w, t) in zip([0, 1, 2, 3, 0, 1], WORD_ROWS, strict=True))),
+    "words with numbers of a vocabulary": ("a.csv", "sent_id,word_id,word,tag\n" + "".join(
+        f"{n},{i},{w},{t}\n" for n, i, (w, t) in zip(OF_SENTENCE, [7, 2, 5, 2, 9, 1], WORD_ROWS, strict=True))),
 }  # fmt: skip
 
 
@@ -254,6 +264,30 @@ def test_rows_with_a_word_each_are_put_together(tmp_path: Path, name: str) -> No
     train = load(write(tmp_path / file, content), TAGGED).train
     assert problems(train) == []
     assert sentences(train) == [EU, PETER]
+
+
+@pytest.mark.parametrize("words", [["Yes", "."], ["A", "dog"], ["7"]])
+def test_equal_sentences_behind_each_other_are_several(tmp_path: Path, words: list[str]) -> None:
+    text = " ".join(words[:-1]) + words[-1]
+    rows = [{"sentence": text, "word": word, "tag": "O"} for word in words]
+    lines = [
+        *rows,
+        *rows,
+        {"sentence": "A", "word": "A", "tag": "O"},
+        {"sentence": "A", "word": "b", "tag": "O"},
+    ]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
+    train = load(path, TAGGED).train
+    assert [each for each, _ in sentences(train)] == [words, words, ["A", "b"]]
+    assert train.taken == "", "the column of sentences is no other column of words"
+
+
+def test_texts_with_a_class_are_no_words(tmp_path: Path) -> None:
+    for rows in ("0,I like it,pos\n1,bad,neg\n2,so,pos\n", "0,I like it,pos\n0,not at all,neg\n0,so,pos\n"):
+        said = problems(load(write(tmp_path / "a.csv", "sentence_id,text,label\n" + rows), TAGGED).train)
+        assert "row 2: length mismatch 'I like it' (3 words, 1 tag)" in said[0]
+    of_one = "sentence_id,text,label\n0,New York,LOC\n0,is,O\n0,big,O\n"
+    assert sentences(load(write(tmp_path / "b.csv", of_one), TAGGED).train)[0][0] == ["New York", "is", "big"]
 
 
 def test_a_frame_with_a_word_in_each_row_is_put_together() -> None:

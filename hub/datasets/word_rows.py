@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Sequence
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 from hub.datasets.base import Origin, Problem, Rows
@@ -14,6 +16,16 @@ SENTENCE_COLUMNS = (
     "sentence_id", "sentence_#", "sentence_idx", "sentence_index", "sentence_number", "sent_id", "sentence", "sent",
 )  # fmt: skip
 """The names by which the column is found that says which sentence a word is of, the likelier first."""
+DOCUMENT_COLUMNS = (
+    "document_id", "doc_id", "document_#", "doc_#", "document_idx", "doc_idx", "document_index", "doc_index",
+    "document_number", "document", "doc",
+)  # fmt: skip
+"""And by which the one that says which document it is of: the sentences of each may be numbered anew."""
+NUMBER_COLUMNS = (
+    "token_id", "word_id", "token_#", "word_#", "token_idx", "word_idx", "token_index", "word_index", "token_number",
+    "word_number",
+)  # fmt: skip
+"""And by which the one that numbers the words of a sentence."""
 DOCUMENT = "-DOCSTART-"
 """What stands for a word between the documents of CoNLL's files."""
 EXPECTED = (
@@ -24,44 +36,103 @@ Sentence = tuple[int, Any, Any]
 """The number of a row or an item, its words and its tags, as they were found."""
 
 
+def sentence_column(header: Sequence[str], words: str, tags: str) -> Any:
+    """Give the column that says which sentence a word is of, None where there is none."""
+    return find_column(SENTENCE_COLUMNS, (name for name in header if name not in (words, tags)))
+
+
 def join_rows(
     header: Sequence[str], records: Sequence[Record], words: str, tags: str, rows: Rows
 ) -> list[Sentence] | None:
     """Give the sentences of a table with one tag in every row, None for any other table.
 
-    A sentence begins behind an empty row, and where the column of sentences says another; only the first row of one
-    need say it. A sentence with a bad row is none. Where nothing says how sentences begin, that is a problem.
+    A sentence begins behind an empty row, where the column of sentences or that of documents says another, and where
+    the words are numbered anew; only its first row need say of which sentence and document it is. A sentence with a
+    bad row is none. Where nothing says how sentences begin, that is a problem.
     """
     full = [each for each in records if not _is_between(each[1], words, tags)]
     if len(full) < 2 or not all(_is_one_tag(record.get(tags)) for _, record in full):
         return None
-    column = find_column(SENTENCE_COLUMNS, (name for name in header if name not in (words, tags)))
-    if column is None and not all(_is_one(record.get(words)) for _, record in full):
+    sentence = sentence_column(header, words, tags)
+    texts = sum(not _is_one(record.get(words)) for _, record in full)
+    if texts and (sentence is None or 2 * texts > len(full)):
         return None
     empty = {problem.origin.row or 0 for problem in rows.problems if problem.kind == "empty line"}
     empty |= {number for number, _ in records} - {number for number, _ in full}
-    if column is None and not empty:
+    others = [name for name in header if name not in (words, tags)]
+    begun = _begun(full, find_column(NUMBER_COLUMNS, others))
+    if sentence is None and not empty and not begun[-1]:
         return _refused(rows, f"found one word in every row; {EXPECTED}")
-    rows.problems = [problem for problem in rows.problems if problem.kind != "empty line"]
+    document = find_column(DOCUMENT_COLUMNS, others)
     gaps = sorted(empty)
-    parts: list[list[Record]] = []
-    places: list[tuple[int, str]] = []
-    named = ""
-    for number, record in full:
-        found = record.get(column)
-        named = named if _is_blank(found) else str(found)  # it may be the list of the sentence's words
-        if not places or places[-1] != (bisect(gaps, number), named):
-            places.append((bisect(gaps, number), named))
-            parts.append([])
-        parts[-1].append((number, record))
-    if len(set(places)) < len(places) and 2 * sum(len(part) == 1 for part in parts) > len(parts):
-        return _refused(rows, f"found rows in any order; expected those of one {column!r} together")
+    between = [bisect(gaps, number) for number, _ in full]
+    places = list(zip(between, _filled(full, document), _filled(full, sentence), begun, strict=True))
+    together = [
+        [row for _, row in each] for _, each in groupby(zip(places, full, strict=True), itemgetter(0))
+    ]
+    if texts and len(together) == len(full):  # of which each has a class
+        return None
+    rows.problems = [problem for problem in rows.problems if problem.kind != "empty line"]
+    alone = sum(len(part) == 1 for part in together)
+    if len(set(places)) < len(together) and 2 * alone > len(together):
+        return _refused(rows, f"found rows in any order; expected those of one {sentence!r} together")
     bad = {problem.origin.row or 0 for problem in rows.problems}
     return [
         (part[0][0], [_word(each.get(words)) for _, each in part], [each.get(tags) for _, each in part])
-        for part in parts
+        for several in together
+        for part in _apart(several, words, sentence)
         if not bad.intersection(range(part[0][0] - 1, part[-1][0] + 2))
     ]
+
+
+def _filled(full: Sequence[Record], column: Any) -> list[str]:
+    """Give the cells of a column as text, an empty one as that above it."""
+    filled: list[str] = []
+    for _, record in full:
+        cell = _text(record.get(column))
+        filled.append(cell if cell.strip() or not filled else filled[-1])
+    return filled
+
+
+def _begun(full: Sequence[Record], column: Any) -> list[int]:
+    """Give for every word how often the numbers of words have begun anew; 0 where they count nothing.
+
+    Numbers of a vocabulary fall too, but not always to the smallest.
+    """
+    cells = [_text(record.get(column)).strip() for _, record in full]
+    numbers = [int(cell) if cell.isdecimal() and len(cell) < 10 else -1 for cell in cells]
+    falls = [after <= before for before, after in pairwise(numbers)]
+    smallest = min(numbers)
+    counts = smallest >= 0 and all(n == smallest for n, fell in zip(numbers[1:], falls, strict=True) if fell)
+    return list(accumulate([0, *falls])) if counts else [0] * len(full)
+
+
+def _apart(part: list[Record], words: str, sentence: Any) -> list[list[Record]]:
+    """Give the rows of each sentence, where those of equal ones follow each other and their column holds the text."""
+    text = _letters(part[0][1].get(sentence))
+    written = [_letters(record.get(words)) for _, record in part]
+    whole = "".join(written)
+    if not text or len(whole) == len(text) or whole != text * (len(whole) // len(text)):
+        return [part]
+    parts: list[list[Record]] = []
+    made = text
+    for row, letters in zip(part, written, strict=True):
+        if made == text:
+            parts.append([])
+            made = ""
+        parts[-1].append(row)
+        made += letters
+    return parts
+
+
+def _letters(cell: Any) -> str:
+    return "".join(_text(cell).split())
+
+
+def _text(cell: Any) -> str:
+    """Give a cell as text; it may be the list of a sentence's words."""
+    cell = cell.tolist() if hasattr(cell, "tolist") else cell
+    return "".join(map(str, cell)) if isinstance(cell, list | tuple) else "" if cell is None else str(cell)
 
 
 def _refused(rows: Rows, detail: str) -> list[Sentence]:

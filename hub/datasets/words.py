@@ -40,7 +40,7 @@ from hub.datasets.tables import (
 )
 from hub.datasets.textfiles import read_text
 from hub.datasets.texts import class_names, frame_records, is_frame
-from hub.datasets.word_rows import DOCUMENT, Sentence, join_rows
+from hub.datasets.word_rows import DOCUMENT, Sentence, join_rows, sentence_column
 from hub.errors import UsageError
 from hub.files import is_line
 
@@ -214,8 +214,10 @@ def _from_table(
     tags = require_label(columns.label, TAG_COLUMNS, header, rows)
     if not words or tags is None:
         return []
-    note_columns(rows, header, TAG_COLUMNS, columns, (words[0], tags))
     joined = join_rows(header, records, words[0], tags, rows)
+    used = None if joined is None else sentence_column(header, words[0], tags)
+    others = [name for name in header if name != used]
+    note_columns(rows, others, TAG_COLUMNS, columns, (words[0], tags))
     if joined is not None:
         return joined
     return [
