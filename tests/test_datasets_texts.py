@@ -188,6 +188,35 @@ def test_a_label_in_brackets_is_a_name_but_no_list_of_labels(tmp_path: Path) -> 
     assert "it looks like a one-hot vector: pass the class index" in one_hot[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "multi_label", "wanted"),
+    [
+        ("a.csv", "text,label\na,x\nb,[2]\nc,x\nd,[2]\n", None, [("a", "x"), ("b", "[2]"), ("c", "x"), ("d", "[2]")]),
+        ("a.jsonl", '{"text": "a", "label": "[1]"}\n{"text": "b", "label": "[2]"}\n', None,
+         [("a", "[1]"), ("b", "[2]")]),
+        ("a.csv", "text,label\na,[x]|[y]\nb,[y]\n", True, [("a", "[x] [y]"), ("b", "[y]")]),
+        ("a.csv", "text,label\na,['x']\nb,\n", True, [("a", "x"), ("b", "")]),
+        ("a.csv", "text,label\na,['x' 'y']\nb,\"['y']\"\n", None, [("a", "x y"), ("b", "y")]),
+    ],
+)  # fmt: skip
+def test_labels_are_lists_where_the_whole_column_holds_lists(
+    tmp_path: Path, name: str, content: str, multi_label: bool | None, wanted: list[tuple[str, str]]
+) -> None:
+    train = load(write(tmp_path / name, content), TEXTS, multi_label=multi_label).train
+    assert problems(train) == []
+    given = [each.label if train.multi_label else [each.label] for each in train]
+    found = [" ".join(train.labels[n] for n in each) for each in given]  # type: ignore[union-attr]
+    assert [(each.input, names) for each, names in zip(train, found, strict=True)] == wanted
+
+
+def test_a_list_of_labels_that_cannot_be_read_is_a_problem_among_others(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "text,label\na,['x']\nb,[0 ... 1]\nc,\"['x', 'y']\"\nd,['y']\n")
+    train = load(path, TEXTS).train
+    assert (train.multi_label, train.labels, len(train)) == (True, ("x", "y"), 3)
+    [problem] = problems(train)
+    assert "row 3: bad label '[0 ... 1]' (column 'label': expected a list such as ['a', 'b']" in problem
+
+
 def test_a_header_with_unknown_names_is_no_row(tmp_path: Path) -> None:
     train = load(write(tmp_path / "a.tsv", "etikett\tsatz\ngut\tx\nschlecht\ty\ngut\tz\n"), TEXTS).train
     assert len(train) == 0

@@ -19,7 +19,8 @@ from hub.datasets.kinds import PAIRS, PICTURES, TAGGED, Kind
 from hub.datasets.textfiles import read_text
 from hub.errors import did_you_mean
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+JSON_LINES = (".jsonl", ".ndjson")
+SUFFIXES = (".csv", ".tsv", *JSON_LINES)
 LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "class_name", "stance", "target", "category", "tag", "tags",
     "sentiment", "intent", "emotion", "topic", "gold_label", "is_duplicate", "similarity", "relevance",
@@ -63,7 +64,8 @@ def read_table(
     rows = Rows(name=str(path), file=str(path), kind=kind)
     header, records = read_records(path, columns, kind, rows, LABEL_COLUMNS)
     if header is not None:
-        take(rows, header, records, columns, folder=folder or path.parent, extra=extra)
+        lists = path.suffix.lower() not in JSON_LINES  # which have lists of their own
+        take(rows, header, records, columns, folder=folder or path.parent, extra=extra, lists=lists)
     return rows
 
 
@@ -80,7 +82,7 @@ def read_records(
     suffix = path.suffix.lower()
     if not text:
         return None, []
-    if suffix in (".jsonl", ".ndjson"):
+    if suffix in JSON_LINES:
         found = list(_json_records(text, rows))
         return list(dict.fromkeys(name for _, record in found for name in record)) or None, found
     first = text.partition("\n")[0]
@@ -115,13 +117,17 @@ def read_records(
 def take(
     rows: Rows,
     header: Sequence[str],
-    records: Iterable[Record],
+    records: Sequence[Record],
     columns: Columns,
     *,
     folder: Path | None = None,
     extra: Sequence[str] = (),
+    lists: bool = True,
 ) -> None:
-    """Put the samples of a table into `rows`, and a problem for every row that makes none."""
+    """Put the samples of a table into `rows`, and a problem for every row that makes none.
+
+    `lists` says whether labels may be lists as text, as they are where the whole column holds them.
+    """
     kind = rows.kind
     input_columns = require_input(columns.input, kind, header, rows)
     label_column = require_label(columns.label, LABEL_COLUMNS, header, rows)
@@ -130,8 +136,9 @@ def take(
     if not input_columns or label_column is None:
         return
     note_columns(rows, header, LABEL_COLUMNS, columns, (*input_columns, label_column))
+    form = _form([record.get(label_column) for _, record in records] if lists else [], columns.separator)
     for number, record in records:
-        cells = _Cells(record, Origin(rows.file, number), columns.separator)
+        cells = _Cells(record, Origin(rows.file, number), form)
         given, label = [cells.text(column, kind) for column in input_columns], cells.label(label_column)
         rows.problems += cells.problems
         if cells.problems or label is None:
@@ -255,11 +262,35 @@ def _names_without_header(lines: Sequence[tuple[int, list[str]]], kind: Kind) ->
 # ---- rows ----
 
 
+_LIST = "a list such as ['a', 'b']"
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a column has several labels in a cell."""
+
+    separator: str | None
+    are_lists: bool
+    """Whether each cell is a list as text."""
+    refuse_brackets: bool
+    """Whether what is in brackets is rather a list that cannot be read than a name."""
+
+
+def _form(cells: Iterable[Any], separator: str | None) -> _Form:
+    """Say how the `cells` that may hold lists as text are to be read: one in brackets makes no column of lists."""
+    texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+    joined = [cell.split(separator) for cell in texts if separator and separator in cell]
+    if not texts or any(all(map(is_bracketed, parts)) for parts in joined):  # [Action]|[Drama]
+        return _Form(separator, are_lists=False, refuse_brackets=False)
+    are_lists = all(map(is_bracketed, texts)) and any(list_in(cell) is not None for cell in texts)
+    return _Form(separator, are_lists, refuse_brackets=True)
+
+
 class _Cells:
     """One row of a table, with the problems of its cells."""
 
-    def __init__(self, record: Mapping[str, Any], origin: Origin, separator: str | None) -> None:
-        self.record, self.origin, self.separator = record, origin, separator
+    def __init__(self, record: Mapping[str, Any], origin: Origin, form: _Form) -> None:
+        self.record, self.origin, self.form = record, origin, form
         self.problems: list[Problem] = []
 
     def text(self, column: str, kind: Kind) -> str | None:
@@ -274,15 +305,18 @@ class _Cells:
 
     def label(self, column: str) -> RawLabel | None:
         value = self.record.get(column)
-        if isinstance(value, str):
-            listed = list_in(value)
-            if listed is None and self.separator is not None:
-                if is_bracketed(value):
-                    expected = f"labels separated by {self.separator!r}, or a list such as ['a', 'b']"
-                    self._refuse("bad label", column, f"{expected}; or save the table as .jsonl")
-                    return None
-                listed = [part for part in value.split(self.separator) if part.strip()]
-            value = value if listed is None else listed
+        separator = self.form.separator
+        if isinstance(value, str) and value.strip() and self.form.are_lists:
+            value = list_in(value)
+            if value is None:
+                self._refuse("bad label", column, f"{_LIST}; or save the table as .jsonl")
+                return None
+        elif isinstance(value, str) and separator is not None:
+            if self.form.refuse_brackets and is_bracketed(value):
+                expected = f"labels separated by {separator!r}, or {_LIST} in every row"
+                self._refuse("bad label", column, f"{expected}; or save the table as .jsonl")
+                return None
+            value = [part for part in value.split(separator) if part.strip()]
         label = clean_label(value)
         if label is None:
             self._refuse("bad label", column, "a name, a class index, or a list of them without repeats")
