@@ -344,6 +344,11 @@ def test_an_empty_row_between_whole_sentences_is_a_problem(tmp_path: Path) -> No
     assert problems(train) == [f"{path}, row 3: empty line"]
 
 
+def test_an_empty_list_is_an_empty_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "tokens,tags\n['a'],['O']\n[],[]\n")
+    assert problems(load(path, TAGGED).train) == [f"{path}, row 3: empty sentence"]
+
+
 def test_words_in_brackets_are_words(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "tokens,tags\n[ 1 ],O O O\n[CLS] a [SEP],O B O\n")
     assert [words for words, _ in sentences(load(path, TAGGED).train)] == [

@@ -228,7 +228,7 @@ def _from_table(
 def _words_in(cell: Any) -> Any:
     listed = list_in(cell) if isinstance(cell, str) else None
     # "[ 1 ]" is a sentence of three words
-    return listed if listed and all(isinstance(word, str) for word in listed) else _parted(cell)
+    return listed if listed is not None and all(isinstance(word, str) for word in listed) else _parted(cell)
 
 
 def _tags_in(cell: Any) -> Any:
