@@ -77,6 +77,12 @@ FILES = {
     "PaddleHub's without header": ("a.tsv", joined(*EU) + joined(*PETER), (1, 2)),
     "label first": ("a.tsv", "label\ttext_a\n" + joined(*EU[::-1]) + joined(*PETER[::-1]), (2, 3)),
     "spaces in cells": ("a.csv", "tokens,tags\n" + (joined(*EU, " ") + joined(*PETER, " ")).replace("\t", ","), (2, 3)),
+    "all in quotes": ("a.csv", '"tokens","tags"\n' + "".join(
+        f'"{" ".join(words)}","{" ".join(tags)}"\n' for words, tags in (EU, PETER)), (2, 3)),
+    "tabs and all in quotes": ("a.tsv", '"tokens"\t"tags"\r\n' + "".join(
+        f'"{" ".join(words)}"\t"{" ".join(tags)}"\r\n' for words, tags in (EU, PETER)), (2, 3)),
+    "lists in a text": ("a.txt", "tokens;tags\n" + "".join(
+        f'"{json.dumps(words).replace(chr(34), chr(34) * 2)}";{tags}\n' for words, tags in (EU, PETER)), (2, 3)),
     "jsonl": ("a.jsonl", "".join(json.dumps(each) + "\n" for each in OBJECTS), (1, 2)),
 }  # fmt: skip
 
@@ -130,6 +136,7 @@ ONTONOTES = (
     ("content", "wanted"),
     [
         (UPOS, [(["EU", "wo"], ["PROPN", "AUX"])]),
+        (UPOS.replace("# text = EU wo", "# text = a word and its tag"), [(["EU", "wo"], ["PROPN", "AUX"])]),
         (UPOS.replace("SpaceAfter=No", "B-ORG").replace("CorrectForm=wo", "O"), [(["EU", "wo"], ["B-ORG", "O"])]),
         (_ten((("EU", "U-ORG"), ("came", "O")), (("Dam", "L-PER"),)),
          [(["EU", "came"], ["U-ORG", "O"]), (["Dam"], ["L-PER"])]),
@@ -253,6 +260,14 @@ WORD_TABLES = {
         f"{n}\t{w}\t{t}\n" for n, (w, t) in zip([1, 2, 3, 4, 1, 2], WORD_ROWS, strict=True))),
     "words with numbers in sentences": ("a.csv", "sent_id,Word #,word,tag\n" + "".join(
         f"0,{n},{w},{t}\n" for n, (w, t) in zip([0, 1, 2, 3, 0, 1], WORD_ROWS, strict=True))),
+    "a header above blanks in another order": ("a.txt", "pos ner word\n" + "\n".join(
+        "".join(f"X {t} {w}\r\n" for w, t in zip(*each, strict=True)) for each in (EU, PETER))),
+    "a header above blanks and sentences": ("a.conll", "sentence_id  word  tag\n" + "".join(
+        f"{n} {w}  {t}\n" for n, (w, t) in zip(OF_SENTENCE, WORD_ROWS, strict=True))),
+    "a header above blanks and a bare document": ("a.txt", "word tag\n-DOCSTART-\n\n" + TABS.replace("\t", " ")),
+    "commas in a text": ("a.txt", "word,tag\n" + TABS.replace("\t", ",").replace("\n\n\n", "\n\n")),
+    "commas in quotes": ("a.conll", '"word","tag"\n' + "".join(
+        f'"{w}","{t}"\n' if w else "\n" for w, t in [*WORD_ROWS[:4], ("", ""), *WORD_ROWS[4:]])),
     "words with numbers of a vocabulary": ("a.csv", "sent_id,word_id,word,tag\n" + "".join(
         f"{n},{i},{w},{t}\n" for n, i, (w, t) in zip(OF_SENTENCE, [7, 2, 5, 2, 9, 1], WORD_ROWS, strict=True))),
 }  # fmt: skip
@@ -280,6 +295,13 @@ def test_equal_sentences_behind_each_other_are_several(tmp_path: Path, words: li
     train = load(path, TAGGED).train
     assert [each for each, _ in sentences(train)] == [words, words, ["A", "b"]]
     assert train.taken == "", "the column of sentences is no other column of words"
+
+
+def test_quotes_and_commas_may_be_words_beside_commas(tmp_path: Path) -> None:
+    """Whether or not they are written in quotes."""
+    content = 'word,tag\n",O\nEU,B-ORG\n",O\n"""",O\n",",O\n'
+    train = load(write(tmp_path / "a.conll", content + "\nx,O\n"), TAGGED).train
+    assert sentences(train) == [(['"', "EU", '"', '"', ","], ["O", "B-ORG", "O", "O", "O"]), (["x"], ["O"])]
 
 
 def test_texts_with_a_class_are_no_words(tmp_path: Path) -> None:
@@ -361,6 +383,7 @@ def test_words_may_be_quotes_hashes_and_blanks(tmp_path: Path) -> None:
     words, tags = ['"', "#", "a b", "\u3000", '"'], ["O", "O", "B-X", "O", "O"]
     for content in (
         "text_a\tlabel\n" + joined(words, tags),
+        joined(words, tags),
         "".join(f"{w}\t{t}\n" for w, t in zip(words, tags, strict=True)),
     ):
         assert sentences(load(write(tmp_path / "a.tsv", content), TAGGED).train) == [(words, tags)]

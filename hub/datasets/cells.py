@@ -8,6 +8,8 @@ import re
 
 SEPARATOR = "\x02"
 """What PaddleHub has between the words of a cell, and between their tags."""
+DOCUMENT = "-DOCSTART-"
+"""What stands for a word between the documents of CoNLL's files."""
 _ESCAPE = r"\\[\\'\"bfnrtuUx/]"
 _ITEM = re.compile(
     rf"\s*('(?:[^'\\]|{_ESCAPE})*'|\"(?:[^\"\\]|{_ESCAPE})*\"|-?[0-9]{{1,18}})(?:\s*,|(?=[\s\]]))"

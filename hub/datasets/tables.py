@@ -8,13 +8,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hub.datasets.base import Origin, Problem, RawLabel, Rows, clean_label
-from hub.datasets.cells import SEPARATOR, is_bracketed, list_in
+from hub.datasets.cells import DOCUMENT, SEPARATOR, is_bracketed, list_in
 from hub.datasets.kinds import PAIRS, PICTURES, TAGGED, Kind
 from hub.datasets.textfiles import read_text
 from hub.errors import did_you_mean
@@ -32,6 +33,8 @@ MOST_LINES = 1000
 """Lines in which the end of a cell in quotes is looked for."""
 MOST_CELL = 1 << 24
 """Characters of a cell: csv by itself gives up after 131,072, and any number would let one open quote fill memory."""
+
+_BLANKS = re.compile(" +")  # no other white space: some of it stands for words
 
 Record = tuple[int, Mapping[str, Any]]
 """The number of a row and its cells by the names of their columns."""
@@ -70,12 +73,12 @@ def read_table(
 
 
 def read_records(
-    path: Path, columns: Columns, kind: Kind, rows: Rows, usual: Sequence[str]
+    path: Path, columns: Columns, kind: Kind, rows: Rows, usual: Sequence[str], *, delimiter: str = ""
 ) -> tuple[list[str] | None, list[Record]]:
     """Give the header of a table and every row that has the right number of fields; the others become problems.
 
-    `usual` are the likely names of the label's column, by which a header is told from a first row. The header is None
-    where there is nothing to read.
+    `usual` are the likely names of the label's column, by which a header is told from a first row. Cells are separated
+    by `delimiter`, or else by what is usual. The header is None where there is nothing to read.
     """
     rows.numbers = []
     text = read_text(path, rows.problems, encoding=columns.encoding, offer=kind.is_text)
@@ -85,13 +88,9 @@ def read_records(
     if suffix in JSON_LINES:
         found = list(_json_records(text, rows))
         return list(dict.fromkeys(name for _, record in found for name in record)) or None, found
-    first = text.partition("\n")[0]
-    delimiter = "\t" if suffix != ".csv" else ";" if ";" in first and "," not in first else ","
-    lines = list(
-        _plain_lines(text, rows, unquote=kind is not TAGGED)
-        if delimiter == "\t"
-        else _csv_lines(text, rows, delimiter)
-    )
+    delimiter = delimiter or usual_delimiter(text.partition("\n")[0], suffix)
+    is_csv = suffix == ".csv" and delimiter in ",;"
+    lines = list((_csv_lines if is_csv else _plain_lines)(text, rows, delimiter))
     header = [name.strip() for name in lines[0][1]] if lines else []
     inputs, label = columns.input or find_input(kind, header), columns.label or find_column(usual, header)
     named = inputs or label
@@ -156,6 +155,19 @@ def take(
 
 
 # ---- columns ----
+
+
+def usual_delimiter(first: str, suffix: str) -> str:
+    """Give what separates the cells of a table with that first row, by how its file is called."""
+    if suffix.lower() != ".csv":
+        return "\t"
+    return ";" if ";" in first and "," not in first else ","
+
+
+def split_row(row: str, delimiter: str) -> list[str]:
+    """Give the cells of a row, without quotes; [] for what is none."""
+    cells = _parted(row, delimiter) if delimiter == " " else _quoted_cells(row, delimiter)
+    return [cell.strip() for cell in cells]
 
 
 def find_column(usual: Iterable[str], found: Iterable[Any]) -> Any:
@@ -366,22 +378,24 @@ def _csv_lines(text: str, rows: Rows, delimiter: str) -> Iterator[tuple[int, lis
         csv.field_size_limit(before)
 
 
-def _plain_lines(text: str, rows: Rows, *, unquote: bool) -> Iterator[tuple[int, list[str]]]:
-    """Give the number and the cells of every line, separated by tabs.
+def _plain_lines(text: str, rows: Rows, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Give the number and the cells of every line, mostly separated by tabs.
 
     Quotes belong to the text, as in PaddleHub's files and Common Voice's, where many a sentence begins with one: read
     as CSV it would swallow the rows up to the next. A cell that is wholly in quotes, as spreadsheets write it, is
     taken out of them. One over several lines is a problem, but for a caption or the like that nobody learns from.
-    Where words may be quotes, `unquote` is False, and only lists are taken out of them.
+    Words with tabs or blanks between them may be quotes: only lists are taken out of them, unless the header is too.
     """
     lines = text.split("\n")
-    full = lines[0].count("\t") + 1
+    header = _parted(lines[0], delimiter)
+    full = len(header)
+    is_csv = rows.kind is not TAGGED or delimiter in ",;" or all(cell != _unquoted(cell) for cell in header)
     past = 0
     for number, line in enumerate(lines, start=1):
         if number <= past:
             continue
-        if unquote and full > 1 and (past := _closing(lines, number, full - 1)):
-            whole = [] if rows.kind.is_text else _quoted_cells("\n".join(lines[number - 1 : past]))
+        if is_csv and full > 1 and (past := _closing(lines, number, full - 1, delimiter)):
+            whole = [] if rows.kind.is_text else _quoted_cells("\n".join(lines[number - 1 : past]), delimiter)
             if len(whole) == full:
                 yield number, whole
             else:
@@ -389,39 +403,45 @@ def _plain_lines(text: str, rows: Rows, *, unquote: bool) -> Iterator[tuple[int,
                     Problem("broken cell", Origin(rows.file, number), line.strip(), BROKEN_CELL)
                 )
             continue
-        cells = line.rstrip("\r").split("\t")
-        if unquote:
-            whole = _quoted_cells(line) if len(cells) > full else []  # tabs in quotes are none between cells
+        cells = _parted(line, delimiter)
+        if rows.kind is TAGGED and cells[0].startswith(DOCUMENT):
+            cells = []
+        elif is_csv:
+            whole = _quoted_cells(line, delimiter) if len(cells) > full else []  # with one inside of quotes
             cells = whole if len(whole) == full else list(map(_unquoted, cells))
         else:
             cells = list(map(_unquoted_list, cells))
         yield number, cells
 
 
-def _quoted_cells(row: str) -> list[str]:
-    """Give the cells of a row that tabs separate, as CSV; [] where it is none."""
+def _parted(line: str, delimiter: str) -> list[str]:
+    return _BLANKS.split(line.strip(" \r")) if delimiter == " " else line.rstrip("\r").split(delimiter)
+
+
+def _quoted_cells(row: str, delimiter: str) -> list[str]:
+    """Give the cells of a row as CSV has them; [] where it is none."""
     try:
-        found = list(csv.reader(io.StringIO(row, newline=""), delimiter="\t", strict=True))
+        found = list(csv.reader(io.StringIO(row, newline=""), delimiter=delimiter, strict=True))
     except csv.Error:
         return []
     return found[0] if len(found) == 1 else []
 
 
-def _closing(lines: Sequence[str], number: int, full: int) -> int:
+def _closing(lines: Sequence[str], number: int, full: int, delimiter: str) -> int:
     """Give the number of the line that ends the row which begins in this one with a cell in quotes, or 0.
 
     It is one if the lines between them have no cells of their own and both have together as many as a row.
     """
-    last = lines[number - 1].rstrip("\r").rpartition("\t")[2]
+    last = lines[number - 1].rstrip("\r").rpartition(delimiter)[2]
     if not last.startswith('"') or last.count('"') % 2 == 0:
         return 0
-    have = lines[number - 1].count("\t")
+    have = lines[number - 1].count(delimiter)
     for there in range(number, min(len(lines), number + MOST_LINES)):
         line = lines[there].rstrip("\r")
         if line.count('"') % 2:
-            closes = line.partition("\t")[0].endswith('"') and have + line.count("\t") == full
+            closes = line.partition(delimiter)[0].endswith('"') and have + line.count(delimiter) == full
             return there + 1 if closes else 0
-        if "\t" in line:
+        if delimiter in line:
             return 0
     return 0
 

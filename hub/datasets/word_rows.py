@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from hub.datasets.base import Origin, Problem, Rows
-from hub.datasets.cells import SEPARATOR, is_bracketed
+from hub.datasets.cells import DOCUMENT, SEPARATOR, is_bracketed
 from hub.datasets.tables import Record, find_column
 
 SENTENCE_COLUMNS = (
@@ -26,8 +26,6 @@ NUMBER_COLUMNS = (
     "word_number",
 )  # fmt: skip
 """And by which the one that numbers the words of a sentence."""
-DOCUMENT = "-DOCSTART-"
-"""What stands for a word between the documents of CoNLL's files."""
 EXPECTED = (
     "expected a column such as sentence_id, or an empty row between sentences, or whole sentences in rows"
 )

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from hub.datasets.base import ONE_LINE, Dataset, Origin, Problem, Rows, Sample, broken_names
-from hub.datasets.cells import SEPARATOR, is_bracketed, list_in
+from hub.datasets.cells import DOCUMENT, SEPARATOR, is_bracketed, list_in
 from hub.datasets.kinds import TAGGED
 from hub.datasets.lists import read_names
 from hub.datasets.objects import item_of, names_of
 from hub.datasets.summary import several
 from hub.datasets.tables import (
+    JSON_LINES,
     Columns,
     Record,
     find_column,
@@ -37,10 +38,12 @@ from hub.datasets.tables import (
     read_records,
     require_input,
     require_label,
+    split_row,
+    usual_delimiter,
 )
 from hub.datasets.textfiles import read_text
 from hub.datasets.texts import class_names, frame_records, is_frame
-from hub.datasets.word_rows import DOCUMENT, Sentence, join_rows, sentence_column
+from hub.datasets.word_rows import Sentence, join_rows, sentence_column
 from hub.errors import UsageError
 from hub.files import is_line
 
@@ -146,8 +149,10 @@ class TaggedDataset(Dataset):
 def read_tagged(path: Path, columns: Columns) -> Rows:
     """Give the sentences of a file; rows are the lines at which they begin."""
     rows = Rows(name=str(path), file=str(path), kind=TAGGED)
-    if path.suffix.lower() in (".jsonl", ".ndjson") or _is_table(path, columns):
-        header, records = read_records(path, columns, TAGGED, rows, TAG_COLUMNS)
+    is_json = path.suffix.lower() in JSON_LINES
+    delimiter = "" if is_json else _delimiter(path, columns)
+    if is_json or delimiter:
+        header, records = read_records(path, columns, TAGGED, rows, TAG_COLUMNS, delimiter=delimiter)
         sentences = [] if header is None else _from_table(header, records, columns, rows)
     else:
         text = read_text(path, rows.problems, encoding=columns.encoding, offer=True)
@@ -196,15 +201,20 @@ _PART = re.compile(r"\d+[-.]\d+")
 """The number of several words that are written as one, or of one that is not written at all, in CoNLL-U."""
 
 
-def _is_table(path: Path, columns: Columns) -> bool:
-    """Say whether the columns of a file have names, or its words are joined."""
+def _delimiter(path: Path, columns: Columns) -> str:
+    """Give what separates the columns of a file if they have names, or if its words are joined; else ""."""
     text = read_text(path, [], encoding=columns.encoding)
-    header = re.split("[\t,;]", text.partition("\n")[0].strip())
-    return SEPARATOR in text or bool(columns.input or columns.label) or _is_header(header)
+    first = text.partition("\n")[0]
+    delimiters = "\t,;" if first.startswith("#") else "\t,; "  # "# text = …" is a comment of CoNLL-U
+    found = next((each for each in delimiters if _is_header(split_row(first, each), columns)), "")
+    is_table = SEPARATOR in text or columns.input or columns.label
+    return found or (usual_delimiter(first, path.suffix) if is_table else "")
 
 
-def _is_header(cells: Sequence[str]) -> bool:
-    return bool(find_input(TAGGED, cells)) and find_column(TAG_COLUMNS, cells) is not None
+def _is_header(cells: Sequence[str], columns: Columns) -> bool:
+    words = (columns.input,) if isinstance(columns.input, str) else columns.input or find_input(TAGGED, cells)
+    tags = columns.label or find_column(TAG_COLUMNS, cells)
+    return bool(words) and {*words, tags} <= set(cells)
 
 
 def _from_table(
@@ -255,8 +265,6 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
     cells = [
         line.split("\t") if "\t" in line else _SPACES.split(line.strip(" ")) if line else [] for line in lines
     ]
-    if cells and _is_header(cells[0]):  # of columns that blanks separate, else it is a table
-        cells[0] = []
     plain = [each for each in cells if each and not each[0].startswith(("#", DOCUMENT))]
     [(width, _)] = Counter(map(len, plain)).most_common(1) or [(2, 0)]
     if width < 2:
