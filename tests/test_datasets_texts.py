@@ -338,7 +338,12 @@ GUESSES = [
     ("text,label\nCa, c’est très bien aimé,1\nÀ éviter,0\n", "cp1252", "it looks like cp1252; "),
     ("text,label\n房间很大,1\n不好,0\n", "gb18030", "it looks like GBK; "),
     ("text,label\n朱镕基,1\n不好 ok,0\n", "gbk", "it looks like GBK; "),
+    ("text,label\n20 °C,warm\n« 5 £ »,cheap\n", "cp1252", "it looks like cp1252; "),
     ("text,label\nпривет вам,1\nмир,0\n", "cp1251", ""),
+    ("text,label\n你好,1\n不好,0\n", "big5", ""),
+    ("text,label\n房間很大,1\n服務也不錯 ok,0\n", "big5", ""),
+    (GERMAN, "mac_roman", ""),
+    ("text,label\nCafé au goût amer,1\nétait bon,0\n", "mac_roman", ""),
 ]
 
 

@@ -14,6 +14,9 @@ MOST_PER_NUL = 10
 SEEN = 1 << 16
 """Bytes by which an encoding is guessed."""
 
+WESTERN = bytes(range(0xC0, 0x100)) + "€…‘’“”•–—\u00a0£«°»".encode("cp1252")
+"""What texts in cp1252 have beyond ASCII: its letters, and a few signs."""
+
 
 def read_text(
     path: Path, problems: list[Problem], *, encoding: str | None = None, offer: bool = False
@@ -62,14 +65,16 @@ def _advice(data: bytes, error: UnicodeDecodeError, encoding: str | None, offer:
 def _guess(data: bytes, start: int) -> str:
     """Name what the text from `start` on looks like, or give ""; nearly any bytes can be decoded as either of two.
 
-    In Western languages letters beyond ASCII stand alone between others. In GBK each character has two such bytes, but
-    for rare ones.
+    In Western languages letters beyond ASCII stand alone between others; those of Mac OS Roman are mostly other bytes
+    than cp1252's. In GBK each character has two such bytes, but for rare ones; in Big5 many have only one.
     """
     runs = re.findall(rb"[\x80-\xff]+", data[start : start + SEEN])
-    alone = 2 * sum(len(run) == 1 for run in runs) > len(runs)
-    if alone and not data[:start].isascii():
-        return ""  # UTF-8 with a few letters of something else
-    name, codec = ("cp1252", "cp1252") if alone else ("GBK", "gb18030")
+    if 2 * sum(len(run) % 2 == 0 for run in runs) > len(runs):
+        name, codec = "GBK", "gb18030"
+    elif 2 * sum(run in WESTERN for run in runs if len(run) == 1) >= len(runs) and data[:start].isascii():
+        name, codec = "cp1252", "cp1252"
+    else:
+        return ""  # another encoding, or UTF-8 with a few letters of something else
     try:
         data.decode(codec)
     except UnicodeDecodeError:
