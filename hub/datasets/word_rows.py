@@ -77,8 +77,7 @@ def join_rows(
     bad = {problem.origin.row or 0 for problem in rows.problems}
     return [
         (part[0][0], [_word(each.get(words)) for _, each in part], [each.get(tags) for _, each in part])
-        for several in together
-        for part in _apart(several, words, sentence)
+        for part in together
         if not bad.intersection(range(part[0][0] - 1, part[-1][0] + 2))
     ]
 
@@ -103,28 +102,6 @@ def _begun(full: Sequence[Record], column: Any) -> list[int]:
     smallest = min(numbers)
     counts = smallest >= 0 and all(n == smallest for n, fell in zip(numbers[1:], falls, strict=True) if fell)
     return list(accumulate([0, *falls])) if counts else [0] * len(full)
-
-
-def _apart(part: list[Record], words: str, sentence: Any) -> list[list[Record]]:
-    """Give the rows of each sentence, where those of equal ones follow each other and their column holds the text."""
-    text = _letters(part[0][1].get(sentence))
-    written = [_letters(record.get(words)) for _, record in part]
-    whole = "".join(written)
-    if not text or len(whole) == len(text) or whole != text * (len(whole) // len(text)):
-        return [part]
-    parts: list[list[Record]] = []
-    made = text
-    for row, letters in zip(part, written, strict=True):
-        if made == text:
-            parts.append([])
-            made = ""
-        parts[-1].append(row)
-        made += letters
-    return parts
-
-
-def _letters(cell: Any) -> str:
-    return "".join(_text(cell).split())
 
 
 def _text(cell: Any) -> str:

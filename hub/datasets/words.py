@@ -319,7 +319,11 @@ def _tag_place(full: Sequence[Sequence[str]], *, numbered: bool) -> int:
     """
     last = len(full[0]) - 1 if full else 1
     cells = [each for each in full if not _PART.fullmatch(each[0])]
-    if numbered and last == 9 and all(each[9] == "_" or "=" in each[9] or "|" in each[9] for each in cells):
+    if (
+        numbered
+        and last == 9
+        and (any("=" in each[9] for each in cells) or all(each[9] == "_" for each in cells))
+    ):
         return 3
     names = numbered and last == 3 and all(_IOB.fullmatch(each[n]) for each in cells for n in (2, 3))
     return 2 if names else last
