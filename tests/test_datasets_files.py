@@ -119,6 +119,25 @@ def test_folders_named_train_valid_test_are_splits_that_share_labels(
     assert splits.valid.counts() == {"a": 0, "b": 1}
 
 
+@pytest.mark.parametrize("begun", ["config.json", "checkpoints/state.json", "logs/launch.log"])
+@pytest.mark.parametrize("top", ["", "train/"])
+@pytest.mark.parametrize("kind", ["pictures", "unlabelled"])
+def test_the_runs_of_who_trained_in_the_folder_of_the_data_are_none_of_it(
+    tmp_path: Path, kind: str, top: str, begun: str
+) -> None:
+    write_images(tmp_path, *(f"{top}{label}/1.png" for label in "ab"))
+    before = load(tmp_path, kind).describe()
+    write(tmp_path / "runs" / "glyphs-1" / begun, "{}")
+    write_images(tmp_path, "runs/glyphs-1/best/style.png")
+    assert load(tmp_path, kind).describe() == before
+
+
+def test_a_class_may_be_called_runs(tmp_path: Path) -> None:
+    write_images(tmp_path, "runs/1.png", "runs/more/2.png", "walks/1.png")
+    write(tmp_path / "runs" / "glyphs-1" / "config.json", "{}")
+    assert load(tmp_path).train.counts() == {"runs": 2, "walks": 1}
+
+
 @pytest.mark.parametrize(
     "names",
     [

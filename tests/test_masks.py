@@ -128,6 +128,15 @@ def test_pictures_beside_the_folders_of_parts_are_left_out_with_a_note(tmp_path:
     assert "were left out" not in prepare_masks(split_folders(tmp_path / "more")).describe()
 
 
+@pytest.mark.parametrize("layout", [folders, parts_of_two_names])
+def test_folders_of_masks_are_known_as_such_also_where_there_are_runs_in_them(
+    layout: Any, tmp_path: Path
+) -> None:
+    layout(tmp_path)
+    (tmp_path / "runs" / "signs-1" / "logs").mkdir(parents=True)
+    assert load(tmp_path).train.holds == "masks"
+
+
 @pytest.mark.parametrize("layout", ["images/test", "test/images", "test_list.txt"])
 def test_a_part_alone_is_measured_on_and_not_learnt_from(tmp_path: Path, layout: str) -> None:
     pictures = "images" if layout.endswith(".txt") else layout

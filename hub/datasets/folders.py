@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from hub.datasets.base import Origin, Problem, Rows
@@ -18,10 +19,30 @@ LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@ea
 NO_CLASS = "_background_noise_"
 """Of Speech Commands: minutes of noise to mix with its words."""
 
+RUNS = "runs"
+"""Where `finetune` keeps runs that are given no folder: in the working directory, which may be that of the data."""
+OF_A_RUN = ("config.json", "checkpoints", "logs")
+"""What the folder of a run begins with: the first two by one process, the last by several."""
+
 
 def is_litter(name: str) -> bool:
     """Say whether a file or folder is none of the user's: hidden, or left there by an operating system."""
     return name.startswith(".") or name.lower() in LITTER
+
+
+def entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
+    """Give what a folder of data holds, in no order: no litter, and not the folder of runs of who trained in it."""
+    return [entry for entry in os.scandir(folder) if not is_litter(entry.name) and not _holds_runs(entry)]
+
+
+def _holds_runs(entry: os.DirEntry[str]) -> bool:
+    """Say whether a folder is the one in which runs are kept by default, and holds nothing else."""
+    if entry.name != RUNS or not entry.is_dir():
+        return False
+    with suppress(OSError):  # whoever reads it says so
+        inside = [each for each in os.scandir(entry.path) if not is_litter(each.name)]
+        return all(any(os.path.exists(os.path.join(each, name)) for name in OF_A_RUN) for each in inside)
+    return False
 
 
 def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
@@ -33,9 +54,7 @@ def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
     loose: list[str] = []
     ignored: Counter[str] = Counter()
     classes = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if is_litter(entry.name):
-            continue
+    for entry in sorted(entries_of(folder), key=lambda entry: entry.name):
         if kind is SOUNDS and entry.name == NO_CLASS and entry.is_dir():
             ignored.update(f"{NO_CLASS} {_suffix(each.name)}" for each in files_below(entry.path, []))
         elif entry.is_dir():
@@ -109,13 +128,11 @@ def files_below(top: str | Path, problems: list[Problem]) -> Iterator[os.DirEntr
     while pending:
         folder = pending.pop()
         try:
-            entries = list(os.scandir(folder))
+            entries = entries_of(folder)
         except OSError as error:
             problems.append(Problem("unreadable", Origin(folder), detail=error.strerror or str(error)))
             continue
         for entry in entries:
-            if is_litter(entry.name):
-                continue
             if not entry.is_dir():
                 yield entry
                 continue

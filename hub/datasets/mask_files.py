@@ -12,7 +12,7 @@ import numpy as np
 
 from hub.datasets.base import Origin, Problem, Rows, Sample
 from hub.datasets.coco import read_coco
-from hub.datasets.folders import files_below, is_litter
+from hub.datasets.folders import entries_of, files_below
 from hub.datasets.images import SUFFIXES
 from hub.datasets.kinds import PICTURES as OF_PICTURES
 from hub.datasets.mask import Mask, MaskPart, require_names
@@ -154,8 +154,7 @@ def _is_pair(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    entries = [entry for entry in os.scandir(folder) if entry.is_dir() and not is_litter(entry.name)]
-    return {entry.name.lower(): Path(entry.path) for entry in entries}
+    return {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_dir()}
 
 
 def _voc_lists(folder: Path) -> dict[str, Path]:

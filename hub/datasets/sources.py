@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
-from hub.datasets.folders import is_litter, part_by_lists, read_folder
+from hub.datasets.folders import entries_of, is_litter, part_by_lists, read_folder
 from hub.datasets.kinds import PICTURES, RATED_TEXTS, SOUNDS, TAGGED, TEXTS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
@@ -280,8 +280,7 @@ def _form_of(path: Path, kind: Kind) -> str:
 
 def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     """Say how a folder is read and which of its entries are train, valid and test."""
-    entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name)]
-    files = {entry.name.lower(): Path(entry.path) for entry in entries if entry.is_file()}
+    files = {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_file()}
     if kind is SOUNDS and is_esc50(folder):
         return "folder of ESC-50", {}
     forms = {
@@ -311,8 +310,7 @@ def part_folders(folder: Path) -> dict[str, Path]:
     A single one named for a part may be a class among others: bus, car, train. Raises DataError where several are named
     for parts, but not so that it is clear which is which: train and test1.
     """
-    entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name) and entry.is_dir()]
-    folders = {entry.name.lower(): Path(entry.path) for entry in entries}
+    folders = {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_dir()}
     found = roles_among(folders, [""])
     alike = {name: role for name in folders if (role := _role_like(name)) is not None}
     if len(alike) == len(found) and (len(found) > 1 or (len(folders) == 1 and "train" in found)):
