@@ -6,12 +6,12 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hub.errors import HubError, SpecError, StorageError, UsageError
+from hub.errors import HubError, SpecError, StorageError
 
 MAX_TEXT_BYTES = 1_000_000
 SYNCS_AT_ONCE = 16
@@ -207,23 +207,6 @@ def license_of(folder: Path) -> str:
     front = re.match(r"---[ \t]*\n(.*?)\n---", read_text(path), re.DOTALL) if path.is_file() else None
     found = re.search(r"^license:[ \t]*[\"']?([\w.+-]{1,100})", front[1], re.MULTILINE) if front else None
     return found[1] if found else "unknown"
-
-
-def require_outside(place: Path, *sources: Any) -> None:
-    """Raise UsageError for a place to write to that is a folder of data, or in one.
-
-    What is written there would be a class of the data when it is read again. `sources` are what data is given as.
-    """
-    for source in sources:
-        if isinstance(source, Mapping):
-            require_outside(place, *source.values())
-        elif isinstance(source, str | os.PathLike) and source and os.path.isdir(os.path.expanduser(source)):
-            data = Path(os.path.realpath(os.path.expanduser(source)))
-            if Path(os.path.realpath(place)).is_relative_to(data):
-                raise UsageError(
-                    f"{place}: expected a folder outside the data, found one in {data}",
-                    hint="choose another output_dir (--output): the next run would take it for a class",
-                )
 
 
 @contextmanager

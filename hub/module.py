@@ -21,6 +21,7 @@ from PIL import Image
 
 from hub import answering, run_folder, settings, tasks, training
 from hub.datasets.by_task import prepare_evaluation_for
+from hub.datasets.places import require_outside
 from hub.datasets.summary import several
 from hub.datasets.texts import several_texts
 from hub.errors import SpecError, UsageError
@@ -430,8 +431,8 @@ class Module(PaddleHubFace):
             seed: makes two runs on a CPU equal bit for bit, in any process and with any number of `workers`.
             device: "cpu", "gpu" or "gpu:N", to move to before training; None stays where the module is.
             workers: threads that read and prepare samples ahead.
-            output_dir: where history, settings, checkpoints and the best module go, outside the data; None makes a
-                folder in ./runs.
+            output_dir: where history, settings, checkpoints and the best module go, outside the folders of data;
+                None makes a folder in ./runs, which may be in them.
             resume: go on from the newest checkpoint in output_dir, to the same result as without a break; starts
                 where there is none.
             callbacks: hub.finetune.callbacks.Callback, whose hooks the loop calls. One that raises ends the run.
@@ -458,6 +459,8 @@ class Module(PaddleHubFace):
         )  # fmt: skip
         if multi_label is not None:
             multi_label = flag("multi_label", multi_label)
+        if output_dir:
+            require_outside(output_dir, train, valid, test)
         group = distributed.group()
         say = _say if progress and group.first else _hush
         if device is not None:
@@ -487,9 +490,8 @@ class Module(PaddleHubFace):
             "on_bad": None if on_bad == "raise" else on_bad,
         }
         with run_folder.opened(
-            output_dir, self.name, job, data=(train, valid, test), resuming=resume, last=last, teacher=taught,
-            group=group, say=say,
-        ) as (folder, kept):  # fmt: skip
+            output_dir, self.name, job, resuming=resume, last=last, teacher=taught, group=group, say=say
+        ) as (folder, kept):
             origin = (
                 last.origin
                 if last and kept.start

@@ -7,13 +7,12 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from hub.errors import SpecError, UsageError
-from hub.files import read_text, require_outside, storage_errors
+from hub.files import read_text, storage_errors
 from hub.finetune import resume
 from hub.finetune.checkpoint import Checkpoints
 from hub.finetune.distributed import Group
@@ -39,7 +38,6 @@ def opened(
     name: str,
     job: Job,
     *,
-    data: Sequence[Any],
     resuming: bool,
     last: Run | None,
     teacher: str,
@@ -48,18 +46,16 @@ def opened(
 ) -> Iterator[tuple[Path, Store]]:
     """Give the folder of a run, for this process alone, and what it goes on from.
 
-    `data` is what was given as data: no run is kept in a folder of it. `last` is what `continued` gives: the weights
-    that it began with are the ones to compare. `teacher` is its `teacher_digest`, "" for none.
+    `last` is what `continued` gives: the weights that it began with are the ones to compare. `teacher` is its
+    `teacher_digest`, "" for none.
 
-    Raises UsageError for a folder in the data, for a run that was broken off and is not to be gone on with, that was
-    another one, or that is to be gone on with and not named, and for files of another kind that have the names of a
-    run's; StorageError where best/ is no module. What is in the folder then stays as it is. What a finished run left
-    there is removed, but for its module: this run may begin with it, and it is replaced by the first that this one has.
+    Raises UsageError for a run that was broken off and is not to be gone on with, that was another one, or that is to
+    be gone on with and not named, and for files of another kind that have the names of a run's; StorageError where
+    best/ is no module. What is in the folder then stays as it is. What a finished run left there is removed, but for
+    its module: this run may begin with it, and it is replaced by the first that this one has.
     """
     if resuming and chosen is None:
         raise UsageError("resume: expected the folder of a run as output_dir, found none", hint=_unfinished())
-    if chosen:
-        require_outside(_place(chosen), *data)
     folder = _folder(chosen, name, ranks=group.size)
     if group.first:
         _require_own(folder)

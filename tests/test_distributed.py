@@ -201,6 +201,15 @@ def test_a_file_in_the_place_of_the_run_is_named(tmp_path: Path, capsys: pytest.
     assert f"error: {tmp_path / 'run'}: Not a directory" in capsys.readouterr().err
 
 
+def test_the_place_of_a_run_may_be_beside_the_tables_of_the_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train.csv", "run"):
+        (tmp_path / name).write_text("mine", encoding="utf-8")
+    assert main(["finetune", "tiny", str(tmp_path), "--nproc", "2", "--output", str(tmp_path / "run")]) == 1
+    assert f"error: {tmp_path / 'run'}: Not a directory" in capsys.readouterr().err
+
+
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run" / "logs" / "launch.log").mkdir(parents=True)
     before = signal.getsignal(signal.SIGTERM)

@@ -612,6 +612,7 @@ def test_no_run_is_kept_in_the_data_where_the_next_one_would_take_it_for_a_class
 ) -> None:
     data, seen = folder(tmp_path / "data", 4), folder(tmp_path / "seen", 2, seed=1)
     (tmp_path / "link").symlink_to(data)
+    (data / "dot" / "broken.png").write_text("no picture: the place is looked at before the data")
     before = sorted(tmp_path.rglob("*"))
     given = {"train": data, **({} if role == "train" else {role: str(seen)})}
     with pytest.raises(UsageError, match="expected a folder outside the data, found one in") as caught:
@@ -626,6 +627,25 @@ def test_a_run_may_be_kept_beside_the_data_and_in_a_folder_around_it(tmp_path: P
         settings = {"strategy": "probe", "epochs": 1, "progress": False}
         tiny_module().finetune(data, output_dir=place, **settings)
         assert (place / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("layout", ["table", "parts", "runs"])
+def test_a_run_may_be_kept_in_the_data_where_the_next_one_does_not_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    data = tmp_path / "data"
+    for part, seed in (("train", 0), ("valid", 1)) if layout == "parts" else (("", 0),):
+        folder(data / part, 4, seed=seed)
+    if layout == "table":
+        rows = [f"{path.relative_to(data)},{path.parent.name}" for path in sorted(data.rglob("*.png"))]
+        (data / "train.csv").write_text("\n".join(["path,label", *rows]))
+    monkeypatch.chdir(data)
+    places = (None, None, "runs/third") if layout == "runs" else ("one", "two")
+    found = [
+        tiny_module().finetune(".", output_dir=place, strategy="probe", epochs=1, progress=False).run.data
+        for place in places
+    ]
+    assert len(set(found)) == 1
 
 
 def test_a_finished_run_is_replaced_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

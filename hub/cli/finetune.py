@@ -24,7 +24,7 @@ from hub.cli.loading import load_paddle
 from hub.cli.output import say, write, write_json
 from hub.cli.parser import add_data, add_options, choice, data_of, options_for
 from hub.errors import TrainingError, UsageError
-from hub.files import read_text, require_outside, storage_errors
+from hub.files import read_text, storage_errors
 
 
 def class_weight(text: str) -> str | dict[str, float]:
@@ -255,9 +255,12 @@ def _launch(arguments: argparse.Namespace) -> Path:
         raise UsageError(
             "--output: expected a path, found an empty text", hint="leave it out for a new folder"
         )
+    else:
+        from hub.datasets.places import require_outside  # numpy, which --help need not pay
+
+        roles = [getattr(arguments, role, None) for role in ("train", "valid", "test")]
+        require_outside(output, *(data_of(given) for given in roles if given and given != ["none"]))
     folder = Path(os.path.expanduser(output)).absolute()
-    roles = [getattr(arguments, role, None) for role in ("train", "valid", "test")]
-    require_outside(folder, *(data_of(given) for given in roles if given and given != ["none"]))
     command = [
         sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(arguments.nproc),
         "--log_dir", str(folder / "logs"),
