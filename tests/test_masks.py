@@ -137,6 +137,17 @@ def test_folders_of_masks_are_known_as_such_also_where_there_are_runs_in_them(
     assert load(tmp_path).train.holds == "masks"
 
 
+@pytest.mark.parametrize("name", ["val_list.txt", "val.txt"])
+def test_pairs_that_no_list_names_are_for_training(name: str, tmp_path: Path) -> None:
+    folders(tmp_path)
+    (tmp_path / name).write_text("images/p4.jpg masks/p4.png\n./images/p1.jpg masks/p1.png", encoding="utf-8")
+    (tmp_path / "test_list.txt").write_text("images/t.jpg far/t.png", encoding="utf-8")
+    write(tmp_path, "t", 6, "images", "far")
+    for found in (prepare_masks(tmp_path), load(tmp_path, "masks")):
+        names = [[sample.input.stem for sample in part] for part in (found.train, found.valid, found.test)]
+        assert names == [["p0", "p2", "p3"], ["p4", "p1"], ["t"]]
+
+
 @pytest.mark.parametrize("layout", ["images/test", "test/images", "test_list.txt"])
 def test_a_part_alone_is_measured_on_and_not_learnt_from(tmp_path: Path, layout: str) -> None:
     pictures = "images" if layout.endswith(".txt") else layout

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,8 @@ def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
             for end in ("_list.txt", ".txt") if (path / f"{name}{end}").is_file()
         }  # fmt: skip
         if lists:
-            return {role: _from_list(each) for role, each in lists.items()}, _names(path)
+            parts = {role: _from_list(each) for role, each in lists.items()}
+            return parts if "train" in parts else parts | _unlisted(path, parts.values()), _names(path)
         return _from_folder(path)
     if not os.path.isfile(path):
         siblings = [entry.name for entry in os.scandir(path.parent)] if os.path.isdir(path.parent) else []
@@ -94,6 +97,24 @@ def _from_list(path: Path) -> MaskPart:
         numbers.append(number)
         part.masks.append(Mask(mask))
     return part
+
+
+def _unlisted(folder: Path, listed: Iterable[MaskPart]) -> dict[str, MaskPart]:
+    """Give as train what is in the folders and in none of the lists; {} where that is nothing."""
+    parts: dict[str, MaskPart] = {}
+    with suppress(DataError):  # there are lists alone
+        parts, _ = _from_folder(folder)
+    if "train" not in parts:
+        return {}
+    whole = parts["train"]
+    named = {
+        os.path.normpath(each) for part in listed
+        for each in (*filter(None, part.rows.paths), *(mask.file for mask in part.masks))
+    }  # fmt: skip
+    kept = [k for k, path in enumerate(whole.rows.paths) if os.path.normpath(str(path)) not in named]
+    rows = whole.rows.part(kept)
+    rows.problems = [each for each in rows.problems if os.path.normpath(each.origin.file) not in named]
+    return {"train": replace(whole, rows=rows, masks=[whole.masks[k] for k in kept])} if kept else {}
 
 
 def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
