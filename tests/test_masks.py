@@ -765,6 +765,14 @@ def test_masks_of_0_and_255_say_what_to_do() -> None:
         prepare_masks(named, valid=False, on_bad="skip")
 
 
+@pytest.mark.parametrize("on_bad", ["raise", "skip"])
+def test_masks_of_one_class_can_be_measured_on(on_bad: str) -> None:
+    picture, mask = picture_and_mask(0)
+    pairs = [(picture, np.zeros_like(np.asarray(mask)))] * 2
+    found = prepare_masks_evaluation(pairs, labels=NAMES, on_bad=on_bad)
+    assert found.counts() == {NAMES[0]: 240, NAMES[1]: 0, NAMES[2]: 0}
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

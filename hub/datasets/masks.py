@@ -156,7 +156,7 @@ def prepare_masks(
             part = part_for(role, own, given)
             parts[role] = _renumbered(part, own_names, names) if own_names and names else part
     labels = names or _counted(parts["train"], workers)
-    checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe)
+    checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe, teaches=True)
     notes = [*parts["train"].notes, *_gaps(checked.values()), *_mixed_colours(checked.values()), *notes]
     whole, chosen = checked["train"], checked.get("valid")
     if chosen is None and valid is not False:
@@ -207,12 +207,16 @@ def _checked(
     on_bad: str,
     workers: int | None,
     probe: Probe | None,
+    teaches: bool = False,
 ) -> tuple[dict[str, Dataset], list[str]]:
-    """Give the parts without what cannot be used, and notes that say what that was."""
+    """Give the parts without what cannot be used, and notes that say what that was.
+
+    What `teaches` needs two classes at least.
+    """
     found = _examined(parts, labels, workers=workers)
     known = [problem for part in found.values() for problem in part.problems]
     present = [label for label, count in found["train"].counts().items() if count]
-    if len(present) == 1 and (not known or on_bad == "skip"):
+    if teaches and len(present) == 1 and (not known or on_bad == "skip"):
         raise DataError(
             f"{found['train'].name}: expected pixels of two classes at least, found only {present[0]!r}",
             hint="255 marks pixels without a class: a mask of 0 and 255 should be saved as 0 and 1",
