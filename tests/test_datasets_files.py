@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hub.datasets import Dataset, Origin, load
+from hub.datasets import Dataset, Origin, load, prepare
+from hub.datasets.unlabelled import prepare_unlabelled
 from hub.errors import DataError, UsageError
 
 
@@ -145,6 +146,7 @@ def test_a_class_may_be_called_runs(tmp_path: Path) -> None:
         ("bullet_train", "freight-train", "steam train"),
         ("beaker", "bus", "car", "test_tube", "train"),
         ("detrain", "latest", "training wheels"),
+        ("dev", "prod", "test"),
     ],
 )
 def test_a_class_may_be_called_train(tmp_path: Path, names: tuple[str, ...]) -> None:
@@ -157,6 +159,7 @@ def test_a_class_may_be_called_train(tmp_path: Path, names: tuple[str, ...]) -> 
     ("names", "said"),
     [
         (("train", "test1"), "test1 and train"),
+        (("train_images", "val", "test", "more"), "test, train_images and val"),
         (("seg_train", "seg_test", "seg_pred"), "seg_test and seg_train"),
         (("train", "val", "train_extra"), "train, train_extra and val"),
         (("Train", "train2"), "Train and train2"),
@@ -189,6 +192,24 @@ def test_parts_without_one_to_learn_from_are_refused(tmp_path: Path, kind: str) 
     write_images(tmp_path, *(f"{name}/{label}/1.png" for name in ("val", "testing") for label in "ab"))
     with pytest.raises(DataError, match="expected a part called train, found valid and test alone"):
         load(tmp_path, kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "prepared"), [("pictures", prepare), ("unlabelled", prepare_unlabelled)], ids=str
+)
+def test_folders_beside_train_and_test_are_left_out_with_a_note(
+    tmp_path: Path, kind: str, prepared: Any
+) -> None:
+    write_images(
+        tmp_path,
+        *(f"{name}/{label}/{name}{n}.png" for name in ("train", "test") for label in "ab" for n in range(3)),
+    )
+    assert "left out" not in prepared(tmp_path).describe()
+    write_images(tmp_path, "train_extra/a/x.png", "test_images/y.png", "more/a/z.png")
+    splits = load(tmp_path, kind)
+    assert [len(part) for part in (splits.train, splits.test)] == [6, 6]
+    said = "more, test_images, train_extra beside test, train: left out"
+    assert said in prepared(tmp_path).describe()
 
 
 def test_lists_beside_the_classes_say_what_is_not_for_training(tmp_path: Path) -> None:

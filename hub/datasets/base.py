@@ -133,7 +133,7 @@ class Rows:
     extra: dict[str, list[str]] = field(default_factory=dict)
     """Further columns of a table, by name, one entry per sample."""
     taken: str = ""
-    """The columns that were taken, where others could be meant."""
+    """The columns or folders that were taken, where others could be meant."""
 
     def part(self, chosen: Sequence[int]) -> Rows:
         """Give the entries at `chosen` alone, with the problems of all."""
@@ -221,7 +221,7 @@ class Dataset:
 
     @property
     def taken(self) -> str:
-        """The columns of a table that were taken, where others could be meant; else nothing."""
+        """The columns of a table, or the folders, that were taken, where others could be meant; else nothing."""
         return self._rows.taken
 
     def __repr__(self) -> str:

@@ -253,7 +253,10 @@ def _read_path(
             "table": lambda part: (read_rated_table if kind.is_rated else read_table)(part, columns, kind),
             "file of arrays": lambda part: read_arrays(part, rate=rate),
         }
-        return {role: readers[form](part) for role, part in parts.items()}
+        rows = {role: readers[form](part) for role, part in parts.items()}
+        if len(parts) > 1 and form == "folder":
+            next(iter(rows.values())).taken = left_out(path, parts)
+        return rows
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
@@ -307,14 +310,20 @@ def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
 def part_folders(folder: Path) -> dict[str, Path]:
     """Give the folders in a folder that are its parts, by role; {} where they are something else, such as classes.
 
-    A single one named for a part may be a class among others: bus, car, train. Raises DataError where several are named
-    for parts, but not so that it is clear which is which: train and test1.
+    A single one named for a part may be a class among others: bus, car, train; and so may several of which none is for
+    training: dev, prod, test. Beside train and test what has a like name is left out: train_extra. Raises DataError
+    where several are named for parts, but not so that it is clear which is which: train and test1.
     """
     folders = {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_dir()}
     found = roles_among(folders, [""])
     alike = {name: role for name in folders if (role := _role_like(name)) is not None}
-    if len(alike) == len(found) and (len(found) > 1 or (len(folders) == 1 and "train" in found)):
+    if {"train", "test"} <= found.keys():
         return found
+    if len(alike) == len(found):
+        if "train" not in found and len(folders) > len(found):
+            return {}
+        if len(found) > 1 or (len(folders) == 1 and "train" in found):
+            return found
     several = len(set(alike.values())) > 1 or (found and len(alike) == len(folders) > 1)
     if several and 2 * len(alike) >= len(folders):
         names = sorted(folders[name].name for name in alike)
@@ -324,6 +333,13 @@ def part_folders(folder: Path) -> dict[str, Path]:
             "classes of such names can be said in a list file or a table",
         )
     return {}
+
+
+def left_out(folder: Path, parts: Mapping[str, Path]) -> str:
+    """Give a note on the folders beside those of the parts, "" where there are none."""
+    names = {path.name for path in parts.values()}
+    others = sorted(entry.name for entry in entries_of(folder) if entry.is_dir() and entry.name not in names)
+    return f"{', '.join(others)} beside {', '.join(sorted(names))}: left out" if others else ""
 
 
 def _role_like(name: str) -> str | None:

@@ -19,7 +19,7 @@ from hub.datasets.kinds import PICTURES
 from hub.datasets.objects import item_of
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
-from hub.datasets.sources import ROLES, part_folders, part_for, parts_in, records_of, require_train
+from hub.datasets.sources import ROLES, left_out, part_folders, part_for, parts_in, records_of, require_train
 from hub.datasets.splits import Splits, split_at_random
 from hub.datasets.summary import list_suffixes, several
 from hub.datasets.tables import find_input
@@ -91,6 +91,7 @@ def prepare_unlabelled(
         elif given is not None:
             parts[role] = part_for(role, _parts(given), given)
     checked, notes = _checked(parts, on_bad=on_bad, workers=workers, probe=probe)
+    notes = [*filter(None, [parts["train"].taken]), *notes]
     whole: Dataset = checked["train"]
     chosen: Dataset | None = checked.get("valid")
     if chosen is None and valid is not False:
@@ -150,7 +151,9 @@ def _parts(source: Any) -> dict[str, Pictures]:
     is_path = isinstance(source, str | os.PathLike)
     found = part_folders(path) if is_path and os.path.isdir(path := Path(os.path.expanduser(source))) else {}
     if len(found) > 1:
-        return {role: load_pictures(part) for role, part in found.items()}
+        parts = {role: load_pictures(part) for role, part in found.items()}
+        next(iter(parts.values()))._rows.taken = left_out(path, found)
+        return parts
     return {role: load_pictures(part) for role, part in parts_in(source).items()}
 
 
