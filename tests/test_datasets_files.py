@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hub.datasets import Dataset, Origin, load, prepare
+from hub.datasets import Dataset, Origin, load, prepare, prepare_evaluation
 from hub.datasets.unlabelled import prepare_unlabelled
 from hub.errors import DataError, UsageError
 
@@ -194,6 +194,23 @@ def test_parts_without_one_to_learn_from_are_refused(tmp_path: Path, kind: str) 
         load(tmp_path, kind)
 
 
+def test_parts_of_which_none_is_for_training_can_be_measured_on_and_chosen_by(tmp_path: Path) -> None:
+    write_images(tmp_path, *(f"ev/{name}/{label}/{name}.png" for name in ("val", "test") for label in "ab"))
+    pairs = [(tmp_path / f"ev/test/{label}/test.png", label) for label in "ab"]
+    for data in (tmp_path / "ev", {"test": pairs}, {"test": tmp_path / "ev" / "test"}):
+        found = prepare_evaluation(data, labels=["a", "b"], multi_label=False)
+        assert table(found) == [("test.png", "a"), ("test.png", "b")]
+    write_images(tmp_path, *(f"more/{label}/train.png" for label in "ab"))
+    parts = prepare(tmp_path / "more", valid=tmp_path / "ev", test=tmp_path / "ev")
+    assert [table(part)[0][0] for part in (parts.train, parts.valid, parts.test)] == [
+        "train.png",
+        "val.png",
+        "test.png",
+    ]
+    with pytest.raises(DataError, match="expected a part called train, found valid and test alone"):
+        prepare(tmp_path / "ev")
+
+
 @pytest.mark.parametrize(
     ("kind", "prepared"), [("pictures", prepare), ("unlabelled", prepare_unlabelled)], ids=str
 )
@@ -210,6 +227,27 @@ def test_folders_beside_train_and_test_are_left_out_with_a_note(
     assert [len(part) for part in (splits.train, splits.test)] == [6, 6]
     said = "more, test_images, train_extra beside test, train: left out"
     assert said in prepared(tmp_path).describe()
+
+
+def test_the_parts_of_a_mapping_may_be_paths(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "file,kind\n1.png,x\n2.png,y\n")
+    write(tmp_path / "split" / "train.csv", "file,kind\n5.png,x\n")
+    write(tmp_path / "split" / "valid.csv", "file,kind\n3.png,y\n")
+    given = {"train": str(tmp_path / "a.csv"), "valid": tmp_path / "split", "test": [("4.png", "x")]}
+    with pytest.raises(UsageError, match="label_column: only tables"):
+        load(given, label_column="kind")
+    given.pop("test")
+    splits = load(given, label_column="kind")
+    assert [table(part) for part in (splits.train, splits.valid)] == [
+        [("1.png", "x"), ("2.png", "y")],
+        [("3.png", "y")],
+    ]
+    texts = {"train": write(tmp_path / "t.csv", "text,label\n你,好\n".encode("gbk"))}
+    assert load(texts, kind="texts", encoding="gbk").train.labels == ("好",)
+    with pytest.raises(DataError, match=r"nowhere\.csv: no such file"):
+        load({"train": "nowhere.csv"})
+    with pytest.raises(UsageError, match="valid: expected a path, found an empty text"):
+        load({"train": tmp_path / "a.csv", "valid": ""}, label_column="kind")
 
 
 def test_lists_beside_the_classes_say_what_is_not_for_training(tmp_path: Path) -> None:

@@ -174,6 +174,20 @@ def test_a_mapping_names_the_parts(tmp_path: Path) -> None:
         load({"test": pairs}, "masks")
 
 
+def test_the_parts_of_a_mapping_may_be_paths_with_classes_in_another_order(tmp_path: Path) -> None:
+    folders(tmp_path / "a")
+    lists(tmp_path / "b")
+    write(tmp_path / "b", "q", 9)
+    (tmp_path / "b" / "labels.txt").write_text("\n".join([NAMES[1], NAMES[0], NAMES[2]]), encoding="utf-8")
+    given = {"train": tmp_path / "a", "valid": str(tmp_path / "b")}
+    (tmp_path / "b" / "train_list.txt").unlink()
+    own = load(tmp_path / "b", "masks").valid
+    for found in (load(given, "masks"), prepare_masks(given, on_bad="skip")):
+        assert (len(found.train), found.train.labels) == (5, NAMES)
+        counts = found.valid.counts()
+        assert [counts[name] for name in NAMES] == [own.counts()[name] for name in NAMES]
+
+
 def test_linked_folders_are_gone_through_and_what_systems_leave_is_not(tmp_path: Path) -> None:
     for n in range(5):
         write(tmp_path / ("data" if n < 3 else "far"), f"p{n}", n)

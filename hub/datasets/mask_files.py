@@ -19,7 +19,7 @@ from hub.datasets.images import SUFFIXES
 from hub.datasets.kinds import PICTURES as OF_PICTURES
 from hub.datasets.mask import Mask, MaskPart, require_names
 from hub.datasets.objects import item_of
-from hub.datasets.sources import ROLES, parts_in, records_of, roles_among
+from hub.datasets.sources import ROLES, records_of, roles_among
 from hub.datasets.tables import find_column, find_input
 from hub.datasets.textfiles import read_text
 from hub.errors import DataError, UsageError, did_you_mean
@@ -35,12 +35,10 @@ NAME_FILES = ("labels.txt", "label_list.txt", "class_names.txt", "classes.txt", 
 def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     """Give the parts of a source by role, and the class names that it lists."""
     if not isinstance(source, str | os.PathLike):
-        given = parts_in(source)
-        first = next(iter(given.values()))
-        names = () if hasattr(first, "iloc") else tuple(getattr(first, "labels", ()) or ())
+        names = () if hasattr(source, "iloc") else tuple(getattr(source, "labels", ()) or ())
         if names:
             require_names(names, "labels")
-        return {role: _from_object(part) for role, part in given.items()}, names
+        return {"train": _from_object(source)}, names
     path = Path(os.path.expanduser(source))
     if os.path.isdir(path):  # unlike pathlib's, for a name that is too long it is False
         lists = {

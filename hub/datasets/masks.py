@@ -27,7 +27,7 @@ from hub.datasets.mask import IGNORED, Mask, MaskPart, require_names
 from hub.datasets.mask_files import read
 from hub.datasets.preflight import check, identity
 from hub.datasets.prepare import Prepared, Probe
-from hub.datasets.sources import ROLES, part_for, require_train
+from hub.datasets.sources import ROLES, part_for, parts_in, require_path, require_train
 from hub.datasets.splits import Splits, split_at_random
 from hub.errors import DataError, UsageError, did_you_mean
 from hub.transforms.image import FORMATS, upright_size
@@ -390,10 +390,24 @@ def _read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
                 f"expected pictures with masks, found a dataset of {source.train.holds}",
                 hint='hub.datasets.load("data/", kind="masks")',
             )
-        parts = {role: part.part() for role, part in source._asdict().items() if part is not None}
-        return parts, source.train.labels
+        return {role: cast(Masks, part).part() for role, part in source.parts().items()}, source.train.labels
+    given = parts_in(source)
+    if given.get("train") is not source:
+        return _read_parts(given)
     parts, names = read(source)
     broken = broken_names(replace(next(iter(parts.values())).rows, labels=names))
     if broken:
         raise DataError(str(broken[0]))
+    return parts, names
+
+
+def _read_parts(given: Mapping[str, Any]) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
+    """Give parts that were given one by one, numbered by the classes that the first of them lists."""
+    parts: dict[str, MaskPart] = {}
+    names: tuple[str, ...] = ()
+    for role, source in given.items():
+        own, own_names = _read(require_path(source, role))
+        part = part_for(role, own, source)
+        names = names if parts else own_names
+        parts[role] = _renumbered(part, own_names, names) if own_names and names else part
     return parts, names

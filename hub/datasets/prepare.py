@@ -9,7 +9,7 @@ from typing import Any
 from hub.datasets.base import Dataset, Sample
 from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.preflight import check
-from hub.datasets.sources import load
+from hub.datasets.sources import load, load_parts, part_for
 from hub.datasets.splits import Splits, split, split_at_random
 
 Probe = Callable[[Sample], object]
@@ -69,10 +69,8 @@ def prepare(
         if given is False:
             parts[role] = None
         elif given is not None:
-            other = load(given, kind=kind, labels=labels, multi_label=several)
             # The source of a validation set may itself be split: a folder with train and valid in it.
-            own_part: Dataset | None = getattr(other, role)
-            parts[role] = other.train if own_part is None else own_part
+            parts[role] = part_for(role, load_parts(given, kind, labels=labels, multi_label=several), given)
     checked = check(
         source.train, parts["valid"], parts["test"], probe=probe, on_bad=on_bad, workers=workers or None
     )
@@ -100,8 +98,8 @@ def prepare_evaluation(
     probe: Probe | None = None,
 ) -> Dataset:
     """Give the test part of `data`, or else its validation part, or else all of it, with `labels` as its classes."""
-    source = load(data, kind=kind, labels=labels, multi_label=multi_label)
-    part = next(each for each in (source.test, source.valid, source.train) if each is not None)
+    parts = load_parts(data, kind, labels=labels, multi_label=multi_label)
+    part = next(parts[role] for role in ("test", "valid", "train") if role in parts)
     [checked] = check(part, probe=probe, on_bad=on_bad, workers=workers or None).splits
     assert checked is not None, "check gives back what it was given"
     return checked

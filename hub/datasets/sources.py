@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,6 +79,29 @@ def load(
     Raises DataError only where nothing can be read at all; every other problem waits in `Dataset.problems` for
     `check`. Raises UsageError for arguments that do not fit the source.
     """
+    parts = load_parts(
+        source, kind, labels=labels, multi_label=multi_label, path_column=path_column, text_column=text_column,
+        label_column=label_column, label_separator=label_separator, encoding=encoding, fold=fold, rate=rate,
+    )  # fmt: skip
+    require_train(parts, source)
+    return Splits(parts.pop("train"), **parts)
+
+
+def load_parts(
+    source: Any,
+    kind: Kind | str | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    multi_label: bool | None = None,
+    path_column: str | None = None,
+    text_column: str | tuple[str, str] | None = None,
+    label_column: str | None = None,
+    label_separator: str | None = None,
+    encoding: str | None = None,
+    fold: int | None = None,
+    rate: int | None = None,
+) -> dict[str, Dataset]:
+    """Give what `load` gives by role, also where nothing is for training: that can be measured on."""
     if label_separator is not None and not (multi_label and label_separator):
         raise UsageError("label_separator: expected some text, together with multi_label=True")
     if not isinstance(kind, Kind | str | None):
@@ -92,14 +115,15 @@ def load(
     if kind in WITHOUT_LABELS:
         more = {"multi_label": multi_label, "encoding": encoding, "fold": fold, "rate": rate}
         given += [option for option, value in more.items() if value is not None]
-        return _load_without_labels(source, str(kind), labels, given)
+        return _load_without_labels(source, str(kind), labels, given).parts()
     kind = kind_of(kind, WITHOUT_LABELS)
     _require_options_of(kind, path_column=path_column, text_column=text_column, encoding=encoding)
     separator = (label_separator or "|") if multi_label else None
     columns = Columns(path_column or text_column, label_column, separator, encoding)
     of_sounds = _OfSounds(fold, rate)
     source = builtin.resolve(source, kind.name)
-    if encoding is not None and not isinstance(source, str | os.PathLike):
+    paths = source.values() if isinstance(source, Mapping) else (source,)
+    if encoding is not None and not all(isinstance(path, str | os.PathLike) for path in paths):
         raise UsageError(f"encoding: only files have one, found {type(source).__name__}")
     if isinstance(source, Dataset):
         source = Splits(source)
@@ -111,21 +135,27 @@ def load(
                 f"kind: expected {kind.name}, found a dataset of {source.train.holds}",
                 hint=f'what is loaded keeps its kind: load("data/", kind="{kind.name}") reads the data as another',
             )
-        return source if labels is None and multi_label is None else _relabel(source, labels, multi_label)
+        known = labels is None and multi_label is None
+        return (source if known else _relabel(source, labels, multi_label)).parts()
     if isinstance(source, str | os.PathLike):
         rows = _read_path(Path(os.path.expanduser(source)), kind, columns, given, of_sounds)
     else:
-        parts = parts_in(source)
-        require_train(parts, source)
-        rows = {role: _read_object(part, kind, columns, given) for role, part in parts.items()}
+        rows = {}
+        for role, part in parts_in(source).items():
+            if isinstance(require_path(part, role), str | os.PathLike):
+                path = Path(os.path.expanduser(part))
+                rows[role] = part_for(role, _read_path(path, kind, columns, given, of_sounds), part)
+            else:
+                rows[role] = _read_object(part, kind, columns, given)
     of_sounds.refuse_unused()
     make = TaggedDataset if kind is TAGGED else RatedDataset if kind.is_rated else Dataset
     if kind in (TEXTS, RATED_TEXTS):
         rows = {role: TextRows(**vars(part), encoding=encoding) for role, part in rows.items()}
-    train = make(rows.pop("train"), labels=labels, multi_label=multi_label)
+    first = "train" if "train" in rows else next(iter(rows))
+    train = make(rows.pop(first), labels=labels, multi_label=multi_label)
     shared = labels or train.labels or None
     others = {role: make(part, labels=shared, multi_label=train.multi_label) for role, part in rows.items()}
-    return Splits(train, **others)
+    return {first: train, **others}
 
 
 def _kind_seen(source: Any) -> str:
@@ -161,6 +191,13 @@ def parts_in(source: Any) -> dict[str, Any]:
         return {"train": source}
     found = {role: source[name] for role, names in ROLES.items() for name in names[::-1] if name in source}
     return found or {"train": source}
+
+
+def require_path(source: Any, role: str) -> Any:
+    """Give the data of a part. Raises UsageError for an empty text, which to pathlib is the working directory."""
+    if isinstance(source, str) and not source:
+        raise UsageError(f"{role}: expected a path, found an empty text")
+    return source
 
 
 def records_of(source: Any) -> Any:
@@ -213,20 +250,20 @@ def _refuse_options(given: list[str], found: str) -> None:
 
 @dataclass
 class _OfSounds:
-    """The options that only some sources of sounds take; what is still here in the end was of no use."""
+    """The options that only some sources of sounds take; what nobody has taken in the end was of no use."""
 
     fold: int | None
     rate: int | None
+    taken: set[str] = field(default_factory=set)
 
     def take(self, name: str) -> Any:
-        value = getattr(self, name)
-        setattr(self, name, None)
-        return value
+        self.taken.add(name)
+        return getattr(self, name)
 
     def refuse_unused(self) -> None:
-        if self.fold is not None:
+        if self.fold is not None and "fold" not in self.taken:
             raise UsageError("fold: only ESC-50's layout (meta/esc50.csv beside audio/) has folds")
-        if self.rate is not None:
+        if self.rate is not None and "rate" not in self.taken:
             raise UsageError("rate: only .npz files of sounds need it; other sounds say their own")
 
 
@@ -301,7 +338,6 @@ def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
         seen = ", ".join(sorted(files)[:10]) or "no file"
         raise DataError(f"{folder}: expected train.tsv, train.txt or the like, found {seen}")
     if found := part_folders(folder):
-        require_train(found, folder)
         return "folder", found
     lists = roles_among(files, ["_list.txt"])
     return "folder with lists" if lists else "folder", {**lists, "train": folder}

@@ -18,12 +18,15 @@ class Splits(NamedTuple):
     valid: Dataset | None = None
     test: Dataset | None = None
 
+    def parts(self) -> dict[str, Dataset]:
+        """Give the parts that there are, by role."""
+        return {role: part for role, part in self._asdict().items() if part is not None}
+
     def describe(self) -> str:
         """Give one table for a person: the classes, with a column of counts for every part; else a line for each."""
         if not self.train.has_classes:
-            parts = self._asdict().items()
-            return "\n".join(f"{role}: {part.describe()}" for role, part in parts if part is not None)
-        return summarize(self.train.name, {k: v for k, v in self._asdict().items() if v is not None})
+            return "\n".join(f"{role}: {part.describe()}" for role, part in self.parts().items())
+        return summarize(self.train.name, self.parts())
 
 
 ATTEMPTS = 20

@@ -46,9 +46,7 @@ def prepare_tagged(
     )  # fmt: skip
     notes = list(prepared.notes)
     parts = Splits(prepared.train, prepared.valid, prepared.test)
-    notes += [
-        note for role, part in parts._asdict().items() if part is not None and (note := odd_tags(role, part))
-    ]
+    notes += [note for role, part in parts.parts().items() if (note := odd_tags(role, part))]
     return Prepared(*parts, tuple(notes))
 
 

@@ -19,7 +19,16 @@ from hub.datasets.kinds import PICTURES
 from hub.datasets.objects import item_of
 from hub.datasets.preflight import check
 from hub.datasets.prepare import Prepared, Probe
-from hub.datasets.sources import ROLES, left_out, part_folders, part_for, parts_in, records_of, require_train
+from hub.datasets.sources import (
+    ROLES,
+    left_out,
+    part_folders,
+    part_for,
+    parts_in,
+    records_of,
+    require_path,
+    require_train,
+)
 from hub.datasets.splits import Splits, split_at_random
 from hub.datasets.summary import list_suffixes, several
 from hub.datasets.tables import find_input
@@ -147,14 +156,14 @@ def load_pictures(source: Any) -> Pictures:
 def _parts(source: Any) -> dict[str, Pictures]:
     """Give the parts of a source: its own, those that folders of a folder are named for, or all of it as train."""
     if isinstance(source, Splits):
-        return {role: load_pictures(part) for role, part in source._asdict().items() if part is not None}
+        return {role: load_pictures(part) for role, part in source.parts().items()}
     is_path = isinstance(source, str | os.PathLike)
     found = part_folders(path) if is_path and os.path.isdir(path := Path(os.path.expanduser(source))) else {}
     if len(found) > 1:
         parts = {role: load_pictures(part) for role, part in found.items()}
         next(iter(parts.values()))._rows.taken = left_out(path, found)
         return parts
-    return {role: load_pictures(part) for role, part in parts_in(source).items()}
+    return {role: load_pictures(require_path(part, role)) for role, part in parts_in(source).items()}
 
 
 def _from_folder(folder: Path) -> Pictures:
