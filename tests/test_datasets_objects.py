@@ -118,6 +118,30 @@ def test_a_chain_of_sets_with_other_names_lists_none() -> None:
     assert load(paddle.io.ConcatDataset(parts)).train.labels == ("0", "1")
 
 
+def test_a_wrapper_that_gives_labels_of_its_own_has_not_the_names_of_what_it_wraps() -> None:
+    class Parity:
+        def __init__(self, dataset: Any, indices: list[int]) -> None:
+            self.dataset, self.indices = dataset, indices
+
+        def __len__(self) -> int:
+            return len(self.indices)
+
+        def __getitem__(self, i: int) -> Any:
+            picture, label = self.dataset[self.indices[i]]
+            return picture, "odd" if label % 2 else "even"
+
+    class Derived(paddle.io.Subset):  # type: ignore[misc]
+        __getitem__ = Parity.__getitem__
+
+    class Kept(paddle.io.Subset):  # type: ignore[misc]
+        more = 1
+
+    whole = Counting([(PIXELS, 0), (PIXELS, 1)], classes=["dog", "cat"])
+    for wrapper in (Parity, Derived):
+        assert load(wrapper(whole, [0, 1])).train.check().splits[0].labels == ("even", "odd")
+    assert load(Kept(whole, [0, 1])).train.labels == ("dog", "cat")
+
+
 @pytest.mark.parametrize("kind", ["pictures", "sounds"])
 def test_rows_of_a_pandas_frame_are_items(tmp_path: Path, kind: str) -> None:
     pandas = pytest.importorskip("pandas")

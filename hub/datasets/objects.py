@@ -68,13 +68,21 @@ def names_of(source: Any, usual: Sequence[str] = LABEL_COLUMNS) -> tuple[str, ..
             return tuple(names)
     if hasattr(source, "column_names"):
         return class_names(source, find_column(usual, source.column_names))
-    inner: Any = ()
-    if hasattr(source, "dataset") and hasattr(source, "indices"):  # paddle.io.Subset, and torch's
-        inner = (source.dataset,)
-    elif hasattr(source, "datasets") and hasattr(source, "cumulative_sizes"):  # their ConcatDataset
-        inner = source.datasets
-    found = {names_of(part, usual) for part in inner}
+    found = {names_of(part, usual) for part in _inside(source)}
     return found.pop() if len(found) == 1 else ()
+
+
+def _inside(source: Any) -> Any:
+    """Give the datasets whose items paddle's and torch's Subset and ConcatDataset have unchanged; () for any other.
+
+    One of the user's own, and one that is derived from these and gives its items itself, may give other labels.
+    """
+    giver = next((each for each in type(source).__mro__ if "__getitem__" in vars(each)), object)
+    if giver.__module__.partition(".")[0] not in ("paddle", "torch"):
+        return ()
+    if giver.__name__ == "Subset":
+        return [source.dataset]
+    return source.datasets if giver.__name__ == "ConcatDataset" else ()
 
 
 def _input(source: Any, kind: Kind, i: int) -> Any:
