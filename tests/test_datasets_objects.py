@@ -157,8 +157,28 @@ def test_rows_of_a_pandas_frame_are_items(tmp_path: Path, kind: str) -> None:
         "item 2: bad item", "item 3: bad label 'None'",
     ]  # fmt: skip
     assert repr(train).startswith("<Dataset DataFrame: 2 samples")
-    [first, *_] = problems(load(frame.rename(columns={"label": "what"}), kind).train)
-    assert "label, found file, what)" in first
+    [found] = problems(load(frame.rename(columns={"label": "what"}), kind).train)
+    assert found.startswith("DataFrame: missing column 'label' (expected one named label")
+    assert "found file, what" in found
+
+
+def test_frames_of_pictures_are_read_like_tables() -> None:
+    cells = {"image": ["a.png", PIXELS], "label": ["['a', 'b']", "['b']"], "category": ["x|y", "z"]}
+    hugging_face = pytest.importorskip("datasets").Dataset
+    for frame in (
+        pytest.importorskip("pandas").DataFrame(cells),
+        hugging_face.from_dict({**cells, "image": ["a.png", "b.png"]}),
+    ):
+        train = load(frame).train
+        assert (train.multi_label, train.labels) == (True, ("a", "b"))
+        assert train.taken == "path: 'image', label: 'label'; likely columns besides: 'category'"
+        named = load(frame, label_column="category", multi_label=True, label_separator="|").train
+        assert (named.labels, named.taken) == (("x", "y", "z"), "")
+        assert named[0].input == Path("a.png")
+        [found] = problems(load(frame, path_column="picture").train)
+        assert f"{type(frame).__name__}: missing column 'picture' (found image, label, category" in found
+    with pytest.raises(UsageError, match=r"only tables .* have columns, found list"):
+        load([("a.png", "x")], label_column="category")
 
 
 def test_pictures_in_a_pandas_frame_are_inputs() -> None:

@@ -10,29 +10,47 @@ from typing import Any
 from PIL import Image
 
 from hub.datasets.base import Origin, Problem, Rows, Sample, clean_label
+from hub.datasets.cells import list_in
 from hub.datasets.kinds import PICTURES, Kind
-from hub.datasets.tables import LABEL_COLUMNS, find_column, find_input
+from hub.datasets.tables import (
+    LABEL_COLUMNS,
+    Columns,
+    find_column,
+    find_input,
+    note_columns,
+    require_input,
+    require_label,
+)
 from hub.datasets.texts import class_names, frame_records, is_frame
 from hub.errors import DataError, InputError, UsageError
 
+ANY = Columns()
 NAMES = ("labels", "classes", "label_list")
 """Attributes in which datasets keep their class names."""
 
 
-def read_object(source: Any, kind: Kind = PICTURES) -> Rows:
+def read_object(source: Any, kind: Kind = PICTURES, columns: Columns = ANY) -> Rows:
     """Give one entry for every item, or row of a frame, after one pass over the object; its inputs are not kept.
+
+    `columns` are those of a frame, where their names cannot be guessed.
 
     Raises UsageError for something that is no dataset, DataError where the object itself fails.
     """
     if isinstance(source, type) or not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         found = f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__
         raise UsageError(f"data: expected a path or an object with __len__ and __getitem__, found {found}")
-    name, labels = type(source).__name__, names_of(source)
-    if is_frame(source) and hasattr(source, "iloc"):  # the items of a pandas frame are its columns
-        source = [record for _, record in frame_records(source)[1]]
     numbers: list[int] = []
-    fetch = functools.partial(_input, source, kind)
-    rows = Rows(name=name, numbers=numbers, fetch=fetch, labels=labels, kind=kind)
+    rows = Rows(name=type(source).__name__, numbers=numbers, labels=names_of(source), kind=kind)
+    if is_frame(source):
+        header = [*(source.column_names if hasattr(source, "column_names") else source.columns)]
+        inputs = require_input(columns.input, kind, header, rows)
+        label = require_label(columns.label, LABEL_COLUMNS, header, rows)
+        if not inputs or label is None:
+            return rows
+        note_columns(rows, header, LABEL_COLUMNS, columns, (*inputs, label))
+        rows.labels = class_names(source, label)
+        source = Frame(source, inputs[0], label, columns.separator)
+    rows.fetch = functools.partial(_input, source, kind)
     for i in range(len(source)):
         origin = Origin("", i)
         try:
@@ -52,6 +70,27 @@ def read_object(source: Any, kind: Kind = PICTURES) -> Rows:
         rows.raw.append(raw)
         numbers.append(i)
     return rows
+
+
+class Frame:
+    """The rows of a frame as (input, label); what of its labels is text is read as in a table."""
+
+    def __init__(self, frame: Any, given: str, label: str, separator: str | None) -> None:
+        """Take a `datasets.Dataset`, whose items are its rows, or a pandas frame, whose items are its columns."""
+        pandas = hasattr(frame, "iloc")
+        self.rows = [record for _, record in frame_records(frame)[1]] if pandas else frame
+        self.given, self.label, self.separator = given, label, separator
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]:
+        row = self.rows[i]
+        label = row[self.label]
+        listed = list_in(label) if isinstance(label, str) else None
+        if listed is None and isinstance(label, str) and self.separator is not None:
+            listed = [part for part in label.split(self.separator) if part.strip()]
+        return row[self.given], label if listed is None else listed
 
 
 def names_of(source: Any, usual: Sequence[str] = LABEL_COLUMNS) -> tuple[str, ...]:

@@ -208,11 +208,11 @@ def records_of(source: Any) -> Any:
 def _read_object(source: Any, kind: Kind, columns: Columns, given: list[str]) -> Rows:
     if kind.is_text and is_frame(source) and kind is not TAGGED and not kind.is_rated:
         return read_frame(source, columns, kind)
-    if not (kind.is_text and is_frame(source)):
+    if not is_frame(source):
         _refuse_options(given, type(source).__name__)
     if kind.is_rated:
         return read_rated_object(source, columns, kind, is_frame=is_frame(source))
-    return read_tagged_object(source, columns) if kind is TAGGED else read_object(source, kind)
+    return read_tagged_object(source, columns) if kind is TAGGED else read_object(source, kind, columns)
 
 
 def _require_options_of(kind: Kind, *, path_column: Any, text_column: Any, encoding: str | None) -> None:
@@ -292,7 +292,8 @@ def _read_path(
         }
         rows = {role: readers[form](part) for role, part in parts.items()}
         if len(parts) > 1 and form == "folder":
-            next(iter(rows.values())).taken = left_out(path, parts)
+            for each in rows.values():
+                each.taken = left_out(path, parts)
         return rows
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
