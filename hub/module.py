@@ -350,7 +350,7 @@ class Module(PaddleHubFace):
 
         `data` is what `finetune` takes. A folder with train, valid and test parts is measured on its test part, or
         else its valid part. "loss" is the mean loss, and "cut" counts the texts that are longer than what is read of
-        one, where there are any.
+        one, where there are any. "taken" says which columns or folders were read, where others could be meant.
 
         `batch_size` samples are computed at once, and `workers` threads read ahead. `on_bad`
         "skip" leaves bad samples out. `precision` is as for `predict`. Raises DataError that lists every bad sample and
@@ -374,7 +374,8 @@ class Module(PaddleHubFace):
             self.network, task, Batches(source, batch_size=config.step_size, workers=workers), run=run
         )
         cut, _ = source.cut()
-        return {**metrics, "loss": loss, **({"cut": cut} if cut else {})}
+        more = {"cut": cut, "taken": chosen.taken}
+        return {**metrics, "loss": loss, **{name: value for name, value in more.items() if value}}
 
     # ---- making it yours ----
 

@@ -342,6 +342,19 @@ def test_evaluate_prints_metrics_classes_and_matrix(
     assert counts == metrics["confusion_matrix"]
 
 
+def test_evaluate_says_which_of_several_likely_columns_was_read(
+    shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{path},{path.parent.name},x" for path in sorted(pictures.rglob("*.png"))]
+    (tmp_path / "data.csv").write_text("\n".join(["path,label,category", *rows]), encoding="utf-8")
+    assert main(["evaluate", shapes, str(tmp_path / "data.csv")]) == 0
+    said = "path: 'path', label: 'label'; likely columns besides: 'category'"
+    assert said in capsys.readouterr().err
+    for data, found in ((tmp_path / "data.csv", said), (pictures, None)):
+        assert main(["evaluate", shapes, str(data), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out).get("taken") == found
+
+
 def test_evaluate_takes_one_of_several_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = [f"{question}/{label}" for question in ("top", "below") for label in LABELS]
     made = tiny_module(task="multi_task_image_classification", labels=labels).save(tmp_path / "two")

@@ -18,6 +18,7 @@ import hub
 from hub import tasks
 from hub.datasets import load
 from hub.datasets.grouped import GroupedDataset, prepare_grouped, prepare_grouped_evaluation
+from hub.datasets.prepare import prepare
 from hub.errors import DataError, SpecError, UsageError
 from hub.finetune import closed_form
 from hub.finetune.callbacks import Callback
@@ -336,6 +337,20 @@ def test_a_file_in_two_sets_is_held_out_of_both_or_of_none(tmp_path: Path, seed:
     assert not sides[0] & sides[1]
     assert len(found.valid) == 2 * len(sides[1])  # each with both its labels
     assert all(found.valid.counts().values())
+
+
+def test_joined_sets_say_which_columns_were_read_of_each(tmp_path: Path) -> None:
+    for name in ("mood", "about"):
+        lines = [f"text {name} {n},{'ab'[n % 2]},{n}" for n in range(10)]
+        (tmp_path / f"{name}.csv").write_text(
+            "\n".join([f"text,label,{'tag' if name == 'mood' else 'n'}", *lines])
+        )
+    sets = {name: tmp_path / f"{name}.csv" for name in ("mood", "about")}
+    said = "mood: text: 'text', label: 'label'; likely columns besides: 'tag'"
+    whole = prepare_grouped(sets, kind="texts").train
+    assert whole.taken == said
+    assert prepare_grouped_evaluation(sets, labels=whole.labels, kind="texts").taken == said
+    assert said in prepare(whole, kind="texts", valid=False).notes
 
 
 def test_a_text_in_two_sets_is_held_out_of_both_or_of_none() -> None:

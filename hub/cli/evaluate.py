@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub.cli.loading import load_paddle
-from hub.cli.output import table, terminal_width, text_width, write, write_json
+from hub.cli.output import say, table, terminal_width, text_width, write, write_json
 from hub.cli.parser import add_data, add_precision, choice, data_of
 
 MOST_CLASSES = 15
@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(metrics)
     else:
+        if taken := metrics.get("taken"):
+            say(taken)
         write("\n\n".join([metric_table({"value": metrics}), *details(metrics)]))
     return 0
 

@@ -37,7 +37,7 @@ class GroupedDataset(Dataset):
     def __init__(self, parts: Sets, labels: Sequence[str] | None = None) -> None:
         """Join sets by name. `labels` are the joint ones of a module; None takes those of the sets."""
         own = {name: [f"{name}{MARK}{label}" for label in part.labels] for name, part in parts.items()}
-        self._parts = tuple(parts.values())
+        self._names, self._parts = tuple(parts), tuple(parts.values())
         self.name = ", ".join(f"{name}: {part.name}" for name, part in parts.items())
         self.labels = tuple(labels or (label for names in own.values() for label in names))
         self.multi_label = False
@@ -66,6 +66,12 @@ class GroupedDataset(Dataset):
     def kind(self) -> Kind:
         """What the inputs are."""
         return self._parts[0].kind
+
+    @property
+    def taken(self) -> str:
+        """What was taken of each set where others could be meant; else nothing."""
+        own = zip(self._names, self._parts, strict=True)
+        return "; ".join(f"{name}: {part.taken}" for name, part in own if part.taken)
 
     def origin(self, i: int) -> Origin:
         """Give where sample `i` came from, without reading it."""
