@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hub.datasets.folders import is_litter
+from hub.datasets.folders import files_below
 from hub.datasets.kinds import PICTURES, TAGGED, Kind
 from hub.datasets.tables import SUFFIXES as TABLES
 from hub.datasets.texts import Text, read_file
@@ -85,14 +85,9 @@ def _expand_path(given: str | Path, kind: Kind) -> list[str | Path]:
 
 
 def _files(folder: Path, kind: Kind) -> list[Path]:
-    """Give the files of the kind in a folder and all folders in it, without what operating systems leave there."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in kind.suffixes
-        and path.is_file()
-        and not any(map(is_litter, path.relative_to(folder).parts))
-    )
+    """Give the files of the kind that are learnt from in a folder and all folders in it, linked ones included."""
+    found = (Path(entry.path) for entry in files_below(folder, []) if entry.is_file())
+    return sorted(path for path in found if path.suffix.lower() in kind.suffixes)
 
 
 def _expand_texts(given: Any, kind: Kind) -> list[Any]:

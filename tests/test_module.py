@@ -94,6 +94,17 @@ def test_folders_and_globs_are_their_pictures_without_what_systems_leave_there(
         module.predict(f"{tmp_path}/empt*")
 
 
+def test_linked_folders_are_gone_through_as_for_training(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    Image.fromarray(samples(1)[0][0]).save(tmp_path / "far" / "1.png")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "link").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "near")
+    for given in (tmp_path / "near", f"{tmp_path}/nea*"):
+        [result] = hub.Module(made).predict(given)
+        assert result["input"] == str(tmp_path / "near" / "link" / "1.png")
+
+
 class Cramped(nn.Layer):
     """A head with memory for so many inputs at once."""
 

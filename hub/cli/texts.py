@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from hub.datasets.base import Problem
-from hub.datasets.folders import is_litter
+from hub.datasets.folders import files_below
 from hub.datasets.tables import SUFFIXES as TABLES
 from hub.datasets.textfiles import decode
 from hub.datasets.texts import Text
@@ -27,13 +27,8 @@ def texts_of(word: str | bytes) -> list[str | Path]:
         return [Text(line.strip()) for line in lines if line.strip()]
     path = Path(word)
     if os.path.isdir(word):
-        found = sorted(
-            each
-            for each in path.rglob("*")
-            if each.suffix.lower() == ".txt"
-            and each.is_file()
-            and not any(map(is_litter, each.relative_to(path).parts))
-        )
+        files = [Path(entry.path) for entry in files_below(path, []) if entry.is_file()]
+        found = sorted(each for each in files if each.suffix.lower() == ".txt")
         if not found:
             raise UsageError(f"{word}: expected a folder with .txt files, found none")
         return list(found)
