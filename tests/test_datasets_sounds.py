@@ -173,6 +173,21 @@ def test_arrays_that_say_their_rate_need_none(tmp_path: Path) -> None:
         load(path, SOUNDS, rate=16_000)
 
 
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_arrays_may_be_packed_by_any_method_of_zip_however_small_they_become(
+    tmp_path: Path, method: int
+) -> None:
+    quiet = arrays(
+        tmp_path / "a.npz", waveforms=np.zeros((6, 20_000), np.float32), sample_rate=np.array(8000)
+    )
+    with zipfile.ZipFile(quiet) as one, zipfile.ZipFile(tmp_path / "b.npz", "w", method) as other:
+        for name in one.namelist():
+            other.writestr(name, one.read(name))
+    assert len(load(tmp_path / "b.npz", SOUNDS).train) == 6
+
+
 def pickled(path: Path) -> Path:
     ragged = np.empty(2, object)
     ragged[:] = [np.ones(3), np.ones(4)]
@@ -180,13 +195,13 @@ def pickled(path: Path) -> Path:
     return path
 
 
-def promising(path: Path) -> Path:
+def promising(path: Path, method: int = zipfile.ZIP_STORED) -> Path:
     """An .npz whose header promises a terabyte."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 18, 1 << 20)}
     )
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("waveforms.npy", header.getvalue() + bytes(100))
     return path
 
@@ -271,6 +286,10 @@ BEHIND_NAME = 30 + len("waveforms.npy") + 20
         ),
         (pickled, "cannot be read without running code"),
         (promising, "waveforms.npy promises 1,099,511,627,776 bytes, found"),
+        (
+            lambda p: promising(p, zipfile.ZIP_LZMA),
+            "waveforms.npy promises 1,099,511,627,776 bytes, found at most 100$",
+        ),
         (promising_twice, "waveforms.npy promises 4,294,963,200 bytes, found at most [0-9,]{6,8}$"),
         (lambda p: p.write_bytes(b"no zip") and p, "expected an .npz file, found one that is damaged"),
         (lambda p: np.savez(p, x=np.ones(3)) or p, "expected arrays called waveforms and labels, found x"),

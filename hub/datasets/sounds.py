@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from hub.transforms import audio
 ESC50_TABLE = Path("meta", "esc50.csv")
 TEST_FOLD = 5
 """Of ESC-50, where none is asked for. Clips of one recording are all in one fold."""
-MOST_DEFLATED = 1032
-"""How many times deflate, zip's method, can make data smaller: https://zlib.net/zlib_tech.html"""
+MOST_TIMES = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+"""How many times a method of zip can make data smaller: https://zlib.net/zlib_tech.html. The others have no limit."""
+BLOCK = 1 << 20
+"""Bytes that are unpacked at once where a file has to be read to know how many it holds."""
 
 
 def is_esc50(folder: Path) -> bool:
@@ -99,13 +102,22 @@ def _require_honest(path: Path) -> None:
                     else np.lib.format.read_array_header_2_0
                 )
                 shape, _, dtype = read(file)
-            promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            # The directory may lie as well; what is stored cannot be more than that many times itself.
-            there = min(member.file_size, member.compress_size * MOST_DEFLATED)
+                promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
+                there = _most_in(file, member, promised)
             if not dtype.hasobject and promised > there:
                 raise DataError(
                     f"{path}: {member.filename} promises {promised:,} bytes, found at most {there:,}"
                 )
+
+
+def _most_in(file: IO[bytes], member: zipfile.ZipInfo, wanted: int) -> int:
+    """Give how many bytes a member can hold at most, or at least `wanted`: its directory may lie as well."""
+    if member.compress_type in MOST_TIMES:
+        return min(member.file_size, member.compress_size * MOST_TIMES[member.compress_type])
+    there = 0
+    while there < wanted and (block := file.read(BLOCK)):
+        there += len(block)
+    return there
 
 
 @contextmanager
