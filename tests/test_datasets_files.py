@@ -211,9 +211,7 @@ def test_parts_of_which_none_is_for_training_can_be_measured_on_and_chosen_by(tm
         prepare(tmp_path / "ev")
 
 
-@pytest.mark.parametrize(
-    ("kind", "prepared"), [("pictures", prepare), ("unlabelled", prepare_unlabelled)], ids=str
-)
+@pytest.mark.parametrize(("kind", "prepared"), [("pictures", prepare), ("unlabelled", prepare_unlabelled)])
 def test_folders_beside_train_and_test_are_left_out_with_a_note(
     tmp_path: Path, kind: str, prepared: Any
 ) -> None:

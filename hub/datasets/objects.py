@@ -10,11 +10,11 @@ from typing import Any
 from PIL import Image
 
 from hub.datasets.base import Origin, Problem, Rows, Sample, clean_label
-from hub.datasets.cells import list_in
 from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.tables import (
     LABEL_COLUMNS,
     Columns,
+    LabelForm,
     find_column,
     find_input,
     note_columns,
@@ -79,18 +79,20 @@ class Frame:
         """Take a `datasets.Dataset`, whose items are its rows, or a pandas frame, whose items are its columns."""
         pandas = hasattr(frame, "iloc")
         self.rows = [record for _, record in frame_records(frame)[1]] if pandas else frame
-        self.given, self.label, self.separator = given, label, separator
+        self.given, self.label = given, label
+        self.form = LabelForm.of([row[label] for row in self.rows] if pandas else frame[label], separator)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, i: int) -> tuple[Any, Any]:
         row = self.rows[i]
-        label = row[self.label]
-        listed = list_in(label) if isinstance(label, str) else None
-        if listed is None and isinstance(label, str) and self.separator is not None:
-            listed = [part for part in label.split(self.separator) if part.strip()]
-        return row[self.given], label if listed is None else listed
+        try:
+            return row[self.given], self.form.read(row[self.label])
+        except ValueError as expected:
+            raise TypeError(
+                f"column {self.label!r}: expected {expected}, found {row[self.label]!r}"
+            ) from None
 
 
 def names_of(source: Any, usual: Sequence[str] = LABEL_COLUMNS) -> tuple[str, ...]:

@@ -135,7 +135,9 @@ def take(
     if not input_columns or label_column is None:
         return
     note_columns(rows, header, LABEL_COLUMNS, columns, (*input_columns, label_column))
-    form = _form([record.get(label_column) for _, record in records] if lists else [], columns.separator)
+    form = LabelForm.of(
+        [record.get(label_column) for _, record in records] if lists else [], columns.separator
+    )
     for number, record in records:
         cells = _Cells(record, Origin(rows.file, number), form)
         given, label = [cells.text(column, kind) for column in input_columns], cells.label(label_column)
@@ -278,30 +280,47 @@ _LIST = "a list such as ['a', 'b']"
 
 
 @dataclass(frozen=True)
-class _Form:
+class LabelForm:
     """How a column has several labels in a cell."""
 
     separator: str | None
-    are_lists: bool
+    are_lists: bool = False
     """Whether each cell is a list as text."""
-    refuse_brackets: bool
+    refuse_brackets: bool = False
     """Whether what is in brackets is rather a list that cannot be read than a name."""
 
+    @classmethod
+    def of(cls, cells: Iterable[Any], separator: str | None) -> LabelForm:
+        """Say how the `cells` that may hold lists as text are read: one in brackets makes no column of lists."""
+        texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+        joined = [cell.split(separator) for cell in texts if separator and separator in cell]
+        if not texts or any(all(map(is_bracketed, parts)) for parts in joined):  # [Action]|[Drama]
+            return cls(separator)
+        are_lists = all(map(is_bracketed, texts)) and any(list_in(cell) is not None for cell in texts)
+        return cls(separator, are_lists, refuse_brackets=True)
 
-def _form(cells: Iterable[Any], separator: str | None) -> _Form:
-    """Say how the `cells` that may hold lists as text are to be read: one in brackets makes no column of lists."""
-    texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
-    joined = [cell.split(separator) for cell in texts if separator and separator in cell]
-    if not texts or any(all(map(is_bracketed, parts)) for parts in joined):  # [Action]|[Drama]
-        return _Form(separator, are_lists=False, refuse_brackets=False)
-    are_lists = all(map(is_bracketed, texts)) and any(list_in(cell) is not None for cell in texts)
-    return _Form(separator, are_lists, refuse_brackets=True)
+    def read(self, cell: Any) -> Any:
+        """Give the labels of a cell as a list, or what else it is. Raises ValueError that says what was expected."""
+        if not isinstance(cell, str):
+            return cell
+        if self.are_lists and cell.strip():
+            listed = list_in(cell)
+            if listed is None:
+                raise ValueError(f"{_LIST}; or save the table as .jsonl")
+            return listed
+        if self.separator is None:
+            return cell
+        if self.refuse_brackets and is_bracketed(cell):
+            raise ValueError(
+                f"labels separated by {self.separator!r}, or {_LIST} in every row; or save the table as .jsonl"
+            )
+        return [part for part in cell.split(self.separator) if part.strip()]
 
 
 class _Cells:
     """One row of a table, with the problems of its cells."""
 
-    def __init__(self, record: Mapping[str, Any], origin: Origin, form: _Form) -> None:
+    def __init__(self, record: Mapping[str, Any], origin: Origin, form: LabelForm) -> None:
         self.record, self.origin, self.form = record, origin, form
         self.problems: list[Problem] = []
 
@@ -316,19 +335,11 @@ class _Cells:
         return None
 
     def label(self, column: str) -> RawLabel | None:
-        value = self.record.get(column)
-        separator = self.form.separator
-        if isinstance(value, str) and value.strip() and self.form.are_lists:
-            value = list_in(value)
-            if value is None:
-                self._refuse("bad label", column, f"{_LIST}; or save the table as .jsonl")
-                return None
-        elif isinstance(value, str) and separator is not None:
-            if self.form.refuse_brackets and is_bracketed(value):
-                expected = f"labels separated by {separator!r}, or {_LIST} in every row"
-                self._refuse("bad label", column, f"{expected}; or save the table as .jsonl")
-                return None
-            value = [part for part in value.split(separator) if part.strip()]
+        try:
+            value = self.form.read(self.record.get(column))
+        except ValueError as expected:
+            self._refuse("bad label", column, str(expected))
+            return None
         label = clean_label(value)
         if label is None:
             self._refuse("bad label", column, "a name, a class index, or a list of them without repeats")
