@@ -441,12 +441,30 @@ def test_range_test_suggests_a_rate_draws_the_curve_and_keeps_nothing(
     ("options", "code", "message"),
     [
         ("--steps 3", 2, "steps"),
+        ("--strategy prob", 2, "did you mean 'probe'"),
         ("--low 1 --high 0.1", 2, "low"),
         ("--epochs 3", 2, "takes no option '--epochs'"),
         ("--freeze backbon", 2, "did you mean 'backbone'"),
         *(
             (f"--option {name}=1", 2, f"--option: expected what the module's task takes, found {name}")
             for name in ("self", "train", "low", "steps", "seed", "strategy", "dropout", "teacher", "test")
+        ),
+        *(
+            (f"--option {name}=1", 2, f"hub range-test has no use for {name}: leave it out")
+            for name in (
+                "schedule",
+                "warmup",
+                "average",
+                "views",
+                "metric",
+                "teacher",
+                "epochs",
+                "output_dir",
+            )
+        ),
+        *(
+            (f"--option {name}=1", 2, "hub range-test --help lists what has an option of its own")
+            for name in ("strategy", "seed", "dropout", "low")
         ),
         ("--option stile=red.png", 2, "range_test takes no argument 'stile'"),
     ],
@@ -457,6 +475,20 @@ def test_range_test_refuses_what_is_no_sweep(
     train = folder(tmp_path / "train", 4)
     assert main(["range-test", shapes, str(train), *options.split()]) == code
     assert message in capsys.readouterr().err
+
+
+def test_range_test_sweeps_the_head_alone_for_the_run_of_a_probe(
+    shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(folder(tmp_path / "train", 6))
+    # Rates at which a head alone learns, and at which a whole network has long exploded.
+    assert main(["range-test", shapes, data, "--strategy", "probe", "--high", "10", "--json"]) == 0
+    shown = capsys.readouterr()
+    suggestion = json.loads(shown.out)["suggestion"]
+    assert suggestion == Module(shapes).range_test(data, strategy="probe", high=10, progress=False).suggestion
+    assert suggestion != Module(shapes).range_test(data, high=10, progress=False).suggestion
+    rest = f"--strategy probe --learning-rate {suggestion:.2g}"
+    assert shown.err.splitlines()[-1] == f"use it: hub finetune {shapes} {data} {rest}"
 
 
 # ---- finetune ----

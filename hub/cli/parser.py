@@ -141,19 +141,22 @@ def options_for(
     options: Iterable[tuple[str, Any]],
     *,
     others: Iterable[str] = (),
+    idle: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Give what --option says as arguments for a method that hands them on to the module's task.
 
-    Raises UsageError for what the method takes itself, and for `others`: those have options of their own.
+    Raises UsageError for what the method takes itself, and for `others`: those have options of their own. So it does
+    for what is `idle`, which would change nothing.
     """
     import inspect  # of which most commands have no need, and which takes its time
 
-    own = {*inspect.signature(method).parameters, *others}
+    lists = f"hub {command} --help lists what has an option of its own"
+    hints = dict.fromkeys([*inspect.signature(method).parameters, *others], lists)
+    hints |= {name: f"hub {command} has no use for {name}: leave it out" for name in idle}
     for name, _ in options:
-        if name in own:
+        if name in hints:
             raise UsageError(
-                f"--option: expected what the module's task takes, found {name}",
-                hint=f"hub {command} --help lists what has an option of its own",
+                f"--option: expected what the module's task takes, found {name}", hint=hints[name]
             )
     return dict(options)
 

@@ -16,10 +16,14 @@ WHOLE_RUNS = {
 }  # fmt: skip
 """Options of finetune that mean nothing in a sweep."""
 SHARED = (
-    "batch_size", "freeze", "class_weight", "multi_label", "on_bad", "seed", "workers", "device",
+    "strategy", "batch_size", "freeze", "class_weight", "multi_label", "on_bad", "seed", "workers", "device",
     *(name for name in MORE if name not in WHOLE_RUNS),
 )  # fmt: skip
 """Options of finetune that this command takes as well: what a step depends on."""
+FLAGS = OPTIONS | MORE
+FLAGS["strategy"] = FLAGS["strategy"] | {
+    "help": "probe tries the head only, the others all at once (default full)"
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_options(parser)
     for name in SHARED:
-        how = (OPTIONS | MORE)[name]
-        parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, **how)
+        parser.add_argument(
+            "--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, **FLAGS[name]
+        )
 
 
 def _add_own(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     from hub.module import Module
 
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in SHARED if hasattr(arguments, name)}
-    chosen |= options_for("range-test", Module.range_test, arguments.options, others=(*OPTIONS, *MORE))
+    chosen |= options_for(
+        "range-test", Module.range_test, arguments.options, others=SHARED, idle={*FLAGS} - {*SHARED}
+    )
     module = Module(arguments.name, device=chosen.pop("device", None), task=arguments.task)
     chosen |= {name: getattr(arguments, name) for name in ("low", "high", "steps")}
     found = module.range_test(data_of(arguments.data), **chosen)
