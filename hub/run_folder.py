@@ -24,12 +24,21 @@ from hub.training import Job
 
 
 def continued(last: Run | None, chosen: str | Path | None, *, resuming: bool) -> Run | None:
-    """Give the run that a module was trained in `last` where that is the one to be resumed, in the folder `chosen`.
+    """Give the run that a module was trained in `last` where that is the one to be gone on with, in `chosen`.
 
-    The module then has the weights, and lacks the layers, of the middle of that run and not of its beginning.
+    The module then has the weights, and lacks the layers, of the middle of that run and not of its beginning. Where the
+    folder has no checkpoint any more nothing is gone on with, and the module is what another run begins with.
     """
-    same = resuming and last is not None and chosen is not None and last.folder == _place(chosen)
-    return last if same else None
+    if not resuming or last is None or not chosen:
+        return None
+    if last.folder != _place(chosen):
+        return None
+    checkpoints = Checkpoints(last.folder / "checkpoints", say=_nothing)  # `opened` says what is damaged
+    return last if checkpoints.newest() else None
+
+
+def _nothing(text: str) -> None:
+    """Take the place of what tells a person something."""
 
 
 @contextmanager

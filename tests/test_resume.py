@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -402,6 +403,19 @@ def test_the_module_that_a_run_was_broken_off_with_goes_on_as_a_fresh_one_does(
     assert equal(hub.Module(module.run.best), unbroken)
     assert equal(module.finetune(samples(6), resume=True, **settings), unbroken), "finished already"
     assert "\nhub.Module.create('tiny', …).finetune(" in module.run.command, "what it began with"
+
+
+@pytest.mark.parametrize("lost", ["run", "run/checkpoints/step-*/record.json"])
+def test_a_module_whose_run_is_gone_begins_anew_as_in_any_other_folder(tmp_path: Path, lost: str) -> None:
+    """It has lost the groups that the run took off it, and loses as many again."""
+    settings = {"epochs": 1, "batch_size": 5, "strategy": "full", "drop_groups": 1, "progress": False}
+    module = tiny_module().finetune(samples(6), output_dir=tmp_path / "run", **settings)
+    elsewhere = copy.deepcopy(module).finetune(samples(6), output_dir=tmp_path / "other", **settings)
+    for path in tmp_path.glob(lost):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    module.finetune(samples(6), output_dir=tmp_path / "run", resume=True, **settings)
+    assert module.spec.arch.arguments["drop_groups"] == 2
+    assert equal(module, elsewhere)
 
 
 def test_a_checkpoint_that_says_nothing_of_weights_and_reading_is_gone_on_from(tmp_path: Path) -> None:
