@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ def loading(found: Found | None, name: str, *, replaced: Path) -> str:
     """Give the Python that loads a module, "…" for what cannot be written: made here, or going to be `replaced`."""
     if found is None:
         return f"hub.Module.create({name!r}, …)"
-    if Path(found.place) == replaced:
+    if os.path.isabs(found.place) and os.path.realpath(found.place) == os.path.realpath(replaced):
         return "hub.Module(…)"
     words = [
         repr(found.place),

@@ -31,7 +31,7 @@ def continued(last: Run | None, chosen: str | Path | None, *, resuming: bool) ->
     """
     if not resuming or last is None or not chosen:
         return None
-    if last.folder != _place(chosen):
+    if os.path.realpath(last.folder) != os.path.realpath(_place(chosen)):
         return None
     checkpoints = Checkpoints(last.folder / "checkpoints", say=_nothing)  # `opened` says what is damaged
     return last if checkpoints.newest() else None

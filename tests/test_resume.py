@@ -418,6 +418,25 @@ def test_a_module_whose_run_is_gone_begins_anew_as_in_any_other_folder(tmp_path:
     assert equal(module, elsewhere)
 
 
+@pytest.mark.parametrize("spelling", ["link", "link/../run", "other/../run"])
+def test_a_run_is_known_by_any_spelling_of_its_folder(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    module, settings = tiny_module(), {"epochs": 2, "batch_size": 5, "strategy": "full", "drop_groups": 1}
+    with pytest.raises(ZeroDivisionError):
+        module.finetune(
+            samples(6), output_dir=tmp_path / "run", callbacks=[Break(5)], progress=False, **settings
+        )
+    chosen = os.path.join(tmp_path, spelling)
+    unbroken = tiny_module().finetune(samples(6), output_dir=tmp_path / "whole", progress=False, **settings)
+    assert equal(
+        module.finetune(samples(6), output_dir=chosen, resume=True, progress=False, **settings), unbroken
+    )
+    module.finetune(samples(6), output_dir=chosen, progress=False, **settings)
+    assert "hub.Module(…).finetune(" in module.run.command, "its own module is replaced"
+
+
 def test_a_checkpoint_that_says_nothing_of_weights_and_reading_is_gone_on_from(tmp_path: Path) -> None:
     """Those before 1.0 did not."""
     with pytest.raises(ZeroDivisionError):
