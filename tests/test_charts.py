@@ -87,6 +87,52 @@ def test_any_name_and_any_number_give_a_picture_that_can_be_read(
         assert top + 236 <= height
 
 
+NOTES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+NAMES = st.sampled_from(["epoch", "seconds", "valid_loss", "learning_rate", "a", "a_b", "a b"]) | st.text()
+
+
+@settings(max_examples=200)
+@given(st.lists(st.dictionaries(NAMES, NOTES, max_size=8), max_size=4), st.none() | st.integers(0, 4))
+def test_whatever_json_holds_in_its_rows_a_history_has_a_picture(
+    rows: list[dict[str, Any]], best: int | None
+) -> None:
+    ElementTree.fromstring(charts.picture(rows, best=best))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1.0, 10**400),  # which JSON holds and a float does not
+        (0.0, 5e-324),
+        (1e-320, 5e-320),
+        (-1e-310, 1e-310),
+        (1.0, 1 + 2**-52),
+        (np.longdouble(1), np.float16(2)),
+        (1.0, np.complex64(1)),
+    ],
+    ids=str,
+)
+def test_numbers_at_the_ends_of_what_there_is_give_a_picture(values: tuple[Any, Any]) -> None:
+    rows = [{"epoch": n, "mine": value, "other": 10.0 * n} for n, value in enumerate(values, 1)]
+    words, _ = drawn(charts.picture(rows, best=None))
+    assert {"mine", "other"} <= set(words)
+    assert not [word for word in words if "nan" in word or "inf" in word]
+
+
+def test_metrics_that_read_the_same_are_told_apart() -> None:
+    rows = [
+        {"epoch": n, "valid_my_score": 0.1 * n, "valid_my score": 0.2 * n, "valid_f1_macro": 0.3}
+        for n in (1, 2)
+    ]
+    words, lines = drawn(charts.picture(rows, best=None))
+    assert lines == 3
+    assert {"my_score", "my score", "f1 macro"} <= set(words)
+
+
 @settings(max_examples=100)
 @given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=6), st.integers(0, 5))
 def test_curves_stay_inside_their_frame(values: list[float], first: int) -> None:

@@ -1041,6 +1041,13 @@ def test_a_note_that_is_no_number_is_null_in_the_file_and_ends_nothing(tmp_path:
     assert [(row["mine"], row["nested"]) for row in written] == 2 * [(None, [1.0, {"loss": None}])]
 
 
+def test_a_note_that_no_float_holds_ends_nothing(tmp_path: Path) -> None:
+    module = trained(tmp_path, strategy="full", callbacks=[Note(10**400)], progress=True)
+    assert [row["mine"] for row in module.run.history] == [10**400, 10**400]
+    assert (module.run.folder / "metrics.json").is_file()
+    assert module.run.report(tmp_path / "report.html").is_file()
+
+
 def test_a_run_is_resumed_after_a_note_that_is_no_number(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         trained(tmp_path, strategy="full", callbacks=[Note(math.nan), Failing()])

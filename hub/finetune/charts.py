@@ -15,6 +15,8 @@ Points = Sequence[tuple[float, float]]
 MOST_LINES = 5  # lines in one chart, which is as many as there are colours and marks
 MOST_MARKS = 25  # on one line
 
+LEAST_SPAN = 1e-100  # what lies closer is drawn as equal: no steps could be told apart in it
+
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 20, 34
 _GAP, _LINE = 16, 16
@@ -40,13 +42,17 @@ _MARKS = (
 
 
 def of_history(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Points]]]:
-    """Give (caption, lines): losses, then what lies between 0 and 1 together, then the others one by one."""
+    """Give (caption, lines): losses, then what lies between 0 and 1 together, then the others one by one.
+
+    What is no number is not drawn, nor a row without the number of its epoch.
+    """
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
+        epoch = number(row.get("epoch"))
         for name, value in row.items():
             height = number(value)
-            if height is not None and name not in ("epoch", "seconds"):
-                curves.setdefault(name, []).append((float(row["epoch"]), height))
+            if epoch is not None and height is not None and name not in ("epoch", "seconds"):
+                curves.setdefault(name, []).append((epoch, height))
     losses = {name: curves.pop(name) for name in ("train_loss", "valid_loss") if name in curves}
     rate = curves.pop("learning_rate", None)
     shares = {name: line for name, line in curves.items() if all(0 <= value <= 1 for _, value in line)}
@@ -56,15 +62,20 @@ def of_history(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[st
     for start in range(0, len(names), MOST_LINES):
         chosen = names[start : start + MOST_LINES]
         same = all(name.startswith("valid_") for name in chosen)
-        yield (
-            "Validation metrics" if same else "Metrics",
-            {named(name.removeprefix("valid_") if same else name): shares[name] for name in chosen},
-        )
+        own = [name.removeprefix("valid_") if same else name for name in chosen]
+        lines = [shares[name] for name in chosen]
+        yield "Validation metrics" if same else "Metrics", dict(zip(_told_apart(own), lines, strict=True))
     if rate:
         yield "Learning rate", {"learning rate": rate}
     for name, line in curves.items():
         if name not in shares:
             yield named(name).capitalize(), {named(name): line}
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Give names as people write them, and as they are those that would read the same."""
+    written = [named(name) for name in names]
+    return [name if written.count(text) > 1 else text for name, text in zip(names, written, strict=True)]
 
 
 def figure(caption: str, lines: Mapping[str, Points], *, span: tuple[int, int], best: int | None) -> Element:
@@ -79,9 +90,10 @@ def figure(caption: str, lines: Mapping[str, Points], *, span: tuple[int, int], 
 def picture(history: Sequence[Mapping[str, Any]], *, best: int | None) -> str:
     """Give the charts of a history as one SVG picture, two beside each other, that needs no page around it.
 
-    The history has an epoch or more; `best` is the epoch to mark.
+    `best` is the epoch to mark. Of a history without a number the picture is empty.
     """
-    span = int(history[0]["epoch"]), int(history[-1]["epoch"])
+    epochs = [int(epoch) for row in history if (epoch := number(row.get("epoch"))) is not None]
+    span = min(epochs, default=0), max(epochs, default=0)
     drawn = list(of_history(history))
     cells: list[Element] = []
     height = _GAP
@@ -118,8 +130,9 @@ def chart(caption: str, lines: Mapping[str, Points], *, span: tuple[int, int], b
     """Give a drawing with a line for each of at most five series of (epoch, value) over the epochs of `span`."""
     values = [value for points in lines.values() for _, value in points]
     low, high = min(values), max(values)
-    if high - low <= 1e-6 * max(abs(low), abs(high)):
-        margin = 0.05 * max(abs(low), abs(high)) or 0.5
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-6 * size, LEAST_SPAN):
+        margin = 0.05 * size if size > LEAST_SPAN else 0.5
         low, high = low - margin, high + margin
     y_ticks = _ticks(low, high)
     first, last = span if span[0] < span[1] else (span[0] - 1, span[1] + 1)

@@ -73,6 +73,10 @@ def shown(value: object) -> str:
 
 def number(value: object) -> float | None:
     """Give a value that can be drawn, or None for what is no number, not finite, or beyond all measure."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return None
-    return float(value) if abs(float(value)) <= 1e100 else None
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number that JSON holds, and no float does
+        return None
+    return found if abs(found) <= 1e100 else None
