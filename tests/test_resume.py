@@ -294,10 +294,12 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
             Count.steps += 1
 
     first = run(tmp_path / "run")
-    again = run(tmp_path / "run", resume=True, callbacks=[Count()])
+    written = (tmp_path / "run" / "config.json").read_bytes()
+    again = run(tmp_path / "run", resume=True, callbacks=[Count()], early_stop=1, workers=2)
     assert Count.steps == 0
     assert equal(first, again)
     assert again.run.metrics == first.run.metrics
+    assert (tmp_path / "run" / "config.json").read_bytes() == written, "what it was trained with"
 
 
 @pytest.mark.parametrize("early_stop", [1, 5, None])
@@ -307,9 +309,16 @@ def test_a_run_that_ended_early_says_so_again_and_is_not_trained_again(
     settings = {"epochs": 8, "learning_rate": 1e-9, "progress": True}
     first = run(tmp_path / "run", early_stop=1, **settings)
     assert first.run.steps < 8 * 3
+    written, card = (
+        (first.run.folder / "config.json").read_bytes(),
+        (first.run.best / "README.md").read_bytes(),
+    )
     (reason,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("ended early: "))
     again = run(tmp_path / "run", early_stop=early_stop, resume=True, **settings)
     assert (again.run.steps, again.run.history) == (first.run.steps, first.run.history)
+    assert (again.run.command, again.run.config) == (first.run.command, first.run.config)
+    assert (again.run.folder / "config.json").read_bytes() == written
+    assert (again.run.best / "README.md").read_bytes() == card
     said = capsys.readouterr().err
     last = first.run.history[-1]["epoch"]
     assert (
@@ -319,6 +328,16 @@ def test_a_run_that_ended_early_says_so_again_and_is_not_trained_again(
     assert "going on" not in said
     assert "any more" not in said
     assert (reason in said) == (early_stop is not None)
+
+
+def test_a_finished_run_whose_settings_were_removed_has_them_written_anew(tmp_path: Path) -> None:
+    run(tmp_path / "run", epochs=1)
+    for path in (tmp_path / "run").glob("*.json"):
+        path.unlink()
+    again = run(tmp_path / "run", epochs=1, resume=True)
+    written = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    assert written["command"] == again.run.command
+    assert written["seed"] == again.run.config["seed"] == 3
 
 
 def test_resume_starts_where_there_is_nothing_to_resume(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def fit(
     assert config.epochs is not None, "plan() fills it in"
     if group.first:  # now, and not when all is trained
         require_space(run.folder, weights.size_of(network), "the trained module")
-    _record(run, plan, network, group)
+    over = store.start is not None and resume.is_over(store.start, epochs=config.epochs)
+    _record(run, plan, network, group, over=over)
     paddle.seed(config.seed)
     freezing.apply(network, plan.frozen)
     say("training {:,} of {:,} parameters".format(*freezing.count(network)))
@@ -412,11 +413,12 @@ def _how_to_resume(run: Run) -> str:
     return f"output_dir={folder!r}, resume=True (hub finetune … --output {shlex.quote(folder)} --resume)"
 
 
-def _record(run: Run, plan: Plan, network: Network, group: Group) -> None:
+def _record(run: Run, plan: Plan, network: Network, group: Group, *, over: bool) -> None:
+    """Write down what the run is told; of one that is `over`, what it was told when it was trained stays the record."""
     run.labels, run.task, run.environment = plan.task.labels, plan.task.name, environment(group.size)
     run.config = {
         **plan.told, "metric": plan.metric, "parameters": freezing.count(network)[1],
         "early_stop": plan.early_stop and plan.early_stop.told,
     }  # fmt: skip
-    if group.first:
+    if not (over and run.recall_config()) and group.first:
         run.write_config()

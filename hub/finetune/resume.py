@@ -119,6 +119,13 @@ class Checkpointer(Callback):
         return True
 
 
+def is_over(checkpoint: Checkpoint, *, epochs: int) -> bool:
+    """Say whether nothing is left to train: the last epoch is complete, or one after which the run was to end."""
+    at = checkpoint.record["position"]
+    complete = at["batch"] == 0 and bool(at["history"]) and at["history"][-1]["epoch"] == at["epoch"]
+    return complete and (at["stop"] or at["epoch"] == epochs)
+
+
 def go_on(trainer: Trainer, keeper: KeepBest, checkpoint: Checkpoint) -> list[str]:
     """Put everything back as it was when the checkpoint was written; give the callbacks that are not there any more.
 

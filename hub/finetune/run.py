@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import paddle
 from hub import tasks
 from hub._version import __version__
 from hub.errors import InputError
-from hub.files import dump_json, write_text
+from hub.files import dump_json, read_text, write_text
 from hub.finetune.worst import Miss
 
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ class Run:
         """Write down what is to be done and where it runs, as config.json in the folder."""
         record = {**self.config, "environment": self.environment, "command": self.command}
         write_text(self.folder / "config.json", dump_json(record))
+
+    def recall_config(self) -> bool:
+        """Take settings, environment and command as config.json has them; say whether it was there."""
+        path = self.folder / "config.json"
+        if not path.is_file():
+            return False
+        record = json.loads(read_text(path))
+        self.environment, self.command = record.pop("environment"), record.pop("command")
+        self.config |= record
+        return True
 
     def write_metrics(self) -> None:
         """Write down what came of it, as metrics.json in the folder: the mark of a finished run."""
