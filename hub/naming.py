@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _DEVICE = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?\Z"  # what Windows takes for a device, whatever follows the dot
@@ -62,3 +63,13 @@ def name_from(text: str, *, otherwise: str) -> str:
     """Give the module name that is made of a text: "My Flowers" is my_flowers; `otherwise` where that gives none."""
     name = re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_-")[:64]
     return name if is_module_name(name) else otherwise
+
+
+def encoder_name(text: str) -> str:
+    """Give an encoder's module name, of what its folder or repository is called: of bert.git it is bert."""
+    return name_from(text.lower().removesuffix(".git"), otherwise="encoder")
+
+
+def encoder_name_of(folder: str | os.PathLike[str]) -> str:
+    """Give the module name that an encoder has by the user's words for its folder: of a link its own."""
+    return encoder_name(os.path.basename(os.path.abspath(folder)))

@@ -15,6 +15,7 @@ from folders import tree
 from hub import settings
 from hub.cli.main import main
 from hub.errors import HubError, IntegrityError, NotFoundError, SpecError, StorageError
+from hub.naming import encoder_name
 from hub.registry import cache, client, export, foreign_encoders, lockfile
 from hub.registry.manifest import Manifest
 from hub.transforms import text
@@ -51,7 +52,7 @@ def test_what_is_taken_is_what_the_loader_reads() -> None:
     ],
 )
 def test_names_are_made_of_names(given: str, name: str) -> None:
-    assert foreign_encoders.module_name(given) == name
+    assert encoder_name(given) == name
 
 
 def test_an_encoder_is_installed_with_only_what_belongs_to_it(folder: Path) -> None:

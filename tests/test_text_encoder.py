@@ -21,6 +21,7 @@ from hub.modules import archs, bundle, golden, huggingface, weights
 from hub.modules.archs import paddlenlp_models
 from hub.modules.archs.text_encoder import TextEncoder
 from hub.modules.network import Network, infer
+from hub.registry import client
 
 pytest.importorskip("paddlenlp")
 pytest.importorskip("tokenizers")
@@ -410,6 +411,15 @@ def test_sentence_transformers_files_say_how_to_pool(tmp_path: Path) -> None:
         (folder / "modules.json").write_text(json.dumps(change))
         with pytest.raises(SpecError, match=message):
             huggingface.read(folder)
+
+
+@pytest.mark.parametrize("given", ["bert.git", "BERT.Git", "My Encoder", "语言"])
+def test_a_folder_has_one_name_for_who_installs_it_and_for_who_loads_it(tmp_path: Path, given: str) -> None:
+    folder, link = hf_folder(tmp_path / given), tmp_path / "of_mine.git"
+    link.symlink_to(folder)
+    for path in (folder, link):
+        assert huggingface.read(path).name == client.locate(str(path)).name
+    assert huggingface.read(link).name == "of_mine"
 
 
 def test_what_the_folder_says_about_its_text_and_licence_is_kept(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from hub.errors import SpecError
 from hub.files import license_of, read_text, sha256_of
 from hub.modules.spec import SCHEMA, ModuleSpec, Named
 from hub.modules.weights import State
-from hub.naming import name_from
+from hub.naming import encoder_name_of
 from hub.transforms.text import BESIDE, FILES
 
 CONFIG_FILES = ("config.json", "model_config.json")
@@ -86,7 +85,7 @@ def read(folder: Path) -> ModuleSpec:
     ]
     data = {
         "schema": SCHEMA,
-        "name": name_from(os.path.basename(os.path.abspath(folder)), otherwise="encoder"),
+        "name": encoder_name_of(folder),
         "version": "1.0.0",
         "task": "text_classification",
         "weights": [_file(weights)],

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hub.errors import HubError, NotFoundError, StorageError, TransferError
+from hub.naming import encoder_name_of
 from hub.registry import cache, foreign_encoders, origins, resolve
 from hub.registry.index import Module, Release
 from hub.registry.listing import Record, record_of
@@ -53,9 +54,7 @@ def locate(text: str | Path) -> Located:
     if reference.kind == "folder":
         folder = module_folder(reference.location)
         if foreign_encoders.is_published_folder(folder):
-            return Located(
-                foreign_encoders.name_of(folder), foreign_encoders.VERSION, folder, source=str(folder)
-            )
+            return Located(encoder_name_of(folder), foreign_encoders.VERSION, folder, source=str(folder))
         facts = Manifest.read(folder)
         return Located(facts.name, facts.version, folder, source=str(folder))
     here = resolve.here(reference) if reference.kind == "name" else _asked_before(reference)

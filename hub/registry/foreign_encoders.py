@@ -7,14 +7,13 @@ its configuration means is read by the model arm when the module is loaded (hub/
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hub.errors import IndexFormatError, NotFoundError, SpecError, StorageError
 from hub.files import MAX_TEXT_BYTES, license_of
-from hub.naming import name_from
+from hub.naming import encoder_name_of
 from hub.registry.index import File, Module, Release
 from hub.registry.manifest import FILE_NAME, described
 from hub.registry.reference import UNSEEN
@@ -67,16 +66,6 @@ def is_published_folder(folder: Path) -> bool:
     return folder.is_dir() and is_published([*_names(folder)])
 
 
-def module_name(text: str) -> str:
-    """Give the module name that is made of a folder's or repository's: "all-MiniLM-L6-v2" is all-minilm-l6-v2."""
-    return name_from(text.lower().removesuffix(".git"), otherwise="encoder")
-
-
-def name_of(folder: Path) -> str:
-    """Give the module name that a folder has by the user's words for it: of a link its own, not what it leads to."""
-    return module_name(os.path.basename(os.path.abspath(folder)))
-
-
 def choose(names: Collection[str], origin: str) -> list[str]:
     """Give the files that belong to the encoder, the configuration first. Raises NotFoundError when one is missing."""
     needed = (
@@ -112,7 +101,7 @@ def module(folder: Path) -> tuple[Module, dict[str, bytes]]:
     """
     import hashlib  # loads OpenSSL, which a listing has no use for
 
-    name = name_of(folder)
+    name = encoder_name_of(folder)
     chosen = choose([*_names(folder)], str(folder))
     check_config(folder / chosen[0], str(folder))
     taken = {path: described(folder, path) for path in chosen}

@@ -29,7 +29,7 @@ from hub.errors import (
     UnsafeFileError,
     did_you_mean,
 )
-from hub.registry import foreign_encoders
+from hub.naming import encoder_name
 from hub.registry.credentials import Credentials, is_loopback
 from hub.registry.reference import Reference
 from hub.registry.sources.fetched import MOST_BYTES, Fetched, checked, collect, printable
@@ -73,7 +73,7 @@ def fetch(
     )
     blobs, unfit = git.files(commit, reference.subdirectory)
     named = reference.subdirectory or urlsplit(reference.location).path.rstrip("/")
-    folder = work / "module" / foreign_encoders.module_name(named.rpartition("/")[2])
+    folder = work / "module" / encoder_name(named.rpartition("/")[2])
 
     def get(path: str) -> None:
         git.run("cat-file", "blob", blobs[path].id, output=folder / path)

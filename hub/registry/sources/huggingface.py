@@ -30,8 +30,7 @@ from hub.errors import (
     to_install,
 )
 from hub.files import sha256_of
-from hub.naming import is_digest, is_size
-from hub.registry import foreign_encoders
+from hub.naming import encoder_name, is_digest, is_size
 from hub.registry.credentials import origin as origin_of
 from hub.registry.index import File
 from hub.registry.reference import Reference
@@ -58,7 +57,7 @@ def fetch(reference: Reference, work: Path, *, most_bytes: int = MOST_BYTES) -> 
     with _translated(reference), _quiet():
         commit, files = _listing(api, reference)
     origin = str(Reference("hf", name=reference.name, revision=commit))
-    folder = work / "module" / foreign_encoders.module_name(reference.name.rpartition("/")[2])
+    folder = work / "module" / encoder_name(reference.name.rpartition("/")[2])
 
     def get(path: str) -> None:
         large = _large(files[path])
