@@ -217,7 +217,11 @@ class Module(PaddleHubFace):
 
     @property
     def network(self) -> Network:
-        """The backbone with its head: a paddle layer, with parameters that may be changed."""
+        """The backbone with its head: a paddle layer, with parameters that may be changed.
+
+        It cannot be replaced by assignment: the module would go on saving, and fine-tuning, the one that its `spec`
+        describes. docs/from_paddlehub.md says where a network of your own goes.
+        """
         leave_static_mode_of_traces()
         return self._network
 

@@ -52,6 +52,15 @@ def test_every_kind_of_input_gives_the_same_answer_in_order(made: Path, tmp_path
     assert [r["label"] for r in module.predict(paths, batch_size=1)] == [label for label, _ in expected]
 
 
+def test_the_network_of_a_module_is_the_one_that_it_saves(made: Path, tmp_path: Path) -> None:
+    module, other = hub.Module(made), tiny_module()
+    with pytest.raises(AttributeError, match="network"):
+        module.network = other.network  # type: ignore[misc]
+    assert hub.Module(module.save(tmp_path / "saved")).embed(samples(1)[0][0]) == pytest.approx(
+        module.embed(samples(1)[0][0])
+    )
+
+
 def test_a_bad_input_gets_an_error_in_its_place(made: Path, tmp_path: Path) -> None:
     good = tmp_path / "good.png"
     Image.fromarray(samples(1)[0][0]).save(good)
