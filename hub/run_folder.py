@@ -123,12 +123,7 @@ def _require_finished(folder: Path, checkpoints: Checkpoints, say: Callable[[str
     if (folder / "metrics.json").is_file():
         say(f"{folder}: the finished run that is there is replaced")
     checkpoints.clear()
-    for name in (
-        "metrics.json",
-        "history.json",
-        "history.svg",
-        "history.png",
-    ):  # the last: by a version before 1.0
+    for name in ("metrics.json", "history.json", "history.svg", "history.png"):  # the last: until 1.0
         (folder / name).unlink(missing_ok=True)
 
 
