@@ -34,7 +34,7 @@ Source = str | tuple[str, str] | list[str]
 """A text, a pair of texts, or the words of a text."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Tokens:
     """A text as its network takes it: L pieces, the special ones included.
 
@@ -52,10 +52,6 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def nbytes(self) -> int:
-        return self.ids.nbytes + self.segments.nbytes + self.spans.nbytes + self.words.nbytes
 
 
 class Tokenizer:
