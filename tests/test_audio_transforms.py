@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -323,8 +324,6 @@ def test_a_file_that_was_made_a_little_too_loud_is_read(tmp_path: Path) -> None:
 
 def test_a_header_that_lies_about_its_length_costs_no_memory(tmp_path: Path) -> None:
     path = flac_promising(tmp_path / "a.flac", 8000 * 3600 * 23)
-    import tracemalloc
-
     tracemalloc.start()
     with pytest.raises(InputError):
         audio.read(path, rate=8000)
@@ -364,6 +363,19 @@ def test_a_long_sound_is_cut_to_its_loudest_stretch_and_a_short_one_set_amid_sil
     short = audio.clip(np.ones(500, np.float32), 1000, seconds=1.0)
     assert short.tolist() == [0] * 250 + [1] * 500 + [0] * 250
     assert len(audio.clip(np.ones(1, np.float32), 1000, seconds=0.0001)) == 1
+
+
+@pytest.mark.parametrize("step", audio.STEPS)
+def test_a_step_lets_go_of_what_it_cuts_off(step: str) -> None:
+    arguments = {"clip": {"seconds": 0.01}}.get(step, {})
+    tracemalloc.start()
+    sound = np.full(200_000, 1e-5, np.float32)
+    sound[50_000:50_400] = 0.5
+    found = audio.STEPS[step](sound, 8000, **arguments)
+    del sound
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < found.nbytes + 10_000
 
 
 def test_silence_before_and_after_is_trimmed() -> None:

@@ -314,7 +314,7 @@ def clip(samples: Samples, rate: int, *, seconds: float) -> Samples:
     step = max(1, rate // 100)  # a start every 10 ms
     starts = np.append(np.arange(0, len(samples) - length, step), len(samples) - length)
     start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
-    return samples[start : start + length]
+    return samples[start : start + length].copy()  # a view would hold the rest as well
 
 
 def trim_silence(samples: Samples, rate: int, *, db: float = 40.0) -> Samples:
@@ -325,7 +325,7 @@ def trim_silence(samples: Samples, rate: int, *, db: float = 40.0) -> Samples:
         return samples
     power = np.square(frames, dtype=np.float64).mean(axis=1)
     loud = np.flatnonzero(power >= power.max() * 10 ** (-db / 10))
-    return samples[loud[0] * size : (loud[-1] + 1) * size]
+    return samples[loud[0] * size : (loud[-1] + 1) * size].copy()
 
 
 def level(samples: Samples, rate: int, *, peak: float = 0.9) -> Samples:
