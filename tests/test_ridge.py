@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeCV
 
-from hub.finetune import ridge
+from hub.finetune import closed_form, ridge
+from hub.modules.archs import FeatureSpec
+from hub.tasks.image_classification import ImageClassification
 
 
 def problem(count: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -48,3 +52,49 @@ def test_constant_features_give_the_class_frequencies() -> None:
     targets = np.eye(2)[[0, 0, 0, 1]]
     head = ridge.fit(np.ones((4, 3)), targets)
     np.testing.assert_allclose(np.ones((1, 3)) @ head.weight + head.bias, [[0.75, 0.25]])
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "labels"),
+    [(150, 7, 3), (150, 7, 40), (12, 30, 4), (30, 90, 40)],
+    ids=["tall", "tall, many labels", "wide", "wide, many labels"],
+)
+@pytest.mark.parametrize("block", [0, 1 << 22], ids=["in blocks", "at once"])
+def test_the_penalty_is_the_one_that_leaving_out_prefers(
+    count: int, size: int, labels: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ridge, "BLOCK", block)
+    monkeypatch.setattr(ridge, "LEAST_ROWS", 8)
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, labels, count)
+    features = rng.normal(size=(count, size))
+    features[np.arange(count), numbers % size] += 2
+    targets = np.eye(labels)[numbers]
+    head = ridge.fit(features, targets)
+    penalties = ridge.PENALTIES * features.var(axis=0).sum()
+    model = RidgeCV(penalties).fit(features, targets)
+    assert penalties[0] < model.alpha_ < penalties[-1]
+    np.testing.assert_allclose(head.weight, model.coef_.T, atol=1e-9)
+    np.testing.assert_allclose(head.bias, model.intercept_, atol=1e-9)
+    rows = np.arange(count)[head.rows]
+    assert len(np.unique(rows)) == (count if block else 8)
+    for i, found in zip(rows, head.left_out, strict=True):
+        others = np.arange(count) != i
+        alone = Ridge(alpha=model.alpha_).fit(features[others], targets[others])
+        np.testing.assert_allclose(found, alone.predict(features[[i]])[0], atol=1e-9)
+
+
+def test_a_head_of_many_labels_takes_no_memory_for_each_label_of_each_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ridge, "BLOCK", 1 << 16)
+    labels = tuple(map(str, range(1000)))
+    task = ImageClassification(labels)
+    numbers = np.arange(5000) % len(labels)
+    features = np.random.default_rng(0).normal(size=(len(numbers), 16)).astype(np.float32)
+    head = task.build_head(FeatureSpec("pooled", (16,)))
+    tracemalloc.start()
+    closed_form.fit_head(head, task, features, numbers)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * len(numbers) * len(labels)

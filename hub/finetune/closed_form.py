@@ -7,6 +7,7 @@ sample: what is wanted of it is the share that each label has in its block of pi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import paddle
@@ -57,15 +58,14 @@ def fit_head(head: nn.Linear, task: Task, features: np.ndarray, targets: np.ndar
 
     Labels that other samples speak of (those whose `wanted` is a number) have a solution and a scale of their own.
     """
-    wanted: np.ndarray = task.wanted(targets)  # type: ignore[attr-defined]  # can_fit() has looked
     weight, bias = np.zeros(head.weight.shape, np.float32), np.zeros(head.bias.shape, np.float32)
     # A ridge prediction lies between 0 and 1: as a logit it needs a scale, and for a sigmoid a middle of 0.
     middle = 0.5 if targets.ndim == 2 else 0.0
     loss = task.loss()
-    for rows, columns in _blocks(~np.isnan(wanted)):
-        solution = ridge.fit(features[rows], wanted[rows][:, columns])
-        right = paddle.to_tensor(targets[rows])
-        logits = np.zeros((len(solution.left_out), wanted.shape[1]), np.float32)
+    for rows, columns in _blocks(_Wanted(task, targets, np.arange(len(bias)))):
+        solution = ridge.fit(features[rows], _Wanted(task, targets[rows], columns))
+        right = paddle.to_tensor(targets[rows][solution.rows])
+        logits = np.zeros((len(solution.left_out), len(bias)), np.float32)
 
         def left_out_loss(scale: float) -> float:
             logits[:, columns] = scale * (solution.left_out - middle)  # noqa: B023
@@ -77,6 +77,23 @@ def fit_head(head: nn.Linear, task: Task, features: np.ndarray, targets: np.ndar
         bias[columns] = scale * (solution.bias - middle)
     head.weight.set_value(weight)
     head.bias.set_value(bias)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the task's head is fitted to for some of its labels; made when it is asked for, as all may be too much."""
+
+    task: Task
+    targets: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.targets), len(self.labels)
+
+    def __getitem__(self, rows: ridge.Rows) -> np.ndarray:
+        wanted: np.ndarray = self.task.wanted(self.targets[rows])  # type: ignore[attr-defined]  # can_fit() has looked
+        return wanted if len(self.labels) == wanted.shape[1] else wanted[:, self.labels]
 
 
 def fit_pixel_head(network: Network, task: Task, train: Read, *, seed: int) -> None:
@@ -94,7 +111,7 @@ def fit_pixel_head(network: Network, task: Task, train: Read, *, seed: int) -> N
     solution = ridge.fit(features, wanted)
     # One pixel of each block stands for all of them: all would be blocks × labels × pixels of logits.
     drawn = np.where(blocks == IGNORED, -1.0, rng.random(blocks.shape)).argmax(axis=1)
-    right = paddle.to_tensor(blocks[np.arange(len(blocks)), drawn][:, None, None])
+    right = paddle.to_tensor(blocks[np.arange(len(blocks)), drawn][solution.rows, None, None])
     loss = task.loss()
 
     def left_out_loss(scale: float) -> float:
@@ -128,11 +145,18 @@ def _cells(
     return np.concatenate(features), np.concatenate(blocks)
 
 
-def _blocks(known: np.ndarray) -> Iterator[tuple[np.ndarray | slice, np.ndarray | slice]]:
-    """Give (rows, columns) of the labels that the same samples speak of; `known` [N, L] says which speak of which."""
+def _blocks(wanted: _Wanted) -> Iterator[tuple[ridge.Rows, np.ndarray]]:
+    """Give (rows, columns) of the labels that the same samples speak of: those whose `wanted` is a number."""
+    number: dict[bytes, int] = {}
+    kinds = [
+        number.setdefault(row.tobytes(), len(number))
+        for part in ridge.blocks(*wanted.shape)
+        for row in ~np.isnan(wanted[part])
+    ]
+    known = np.frombuffer(b"".join(number), bool).reshape(len(number), -1)
     if known.all():
-        yield slice(None), slice(None)  # nothing is copied
+        yield slice(None), wanted.labels  # nothing is copied
         return
-    kinds, number = np.unique(known, axis=1, return_inverse=True)
-    for n, rows in enumerate(kinds.T):
-        yield np.flatnonzero(rows), np.flatnonzero(number.reshape(-1) == n)
+    speaking, which = np.unique(known, axis=1, return_inverse=True)
+    for column, speaks in enumerate(speaking.T):
+        yield np.flatnonzero(speaks[kinds]), np.flatnonzero(which.reshape(-1) == column)

@@ -9,46 +9,110 @@ and λ → 0, 1 - hᵢ goes to 0 and any labels at all seem predictable.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 PENALTIES = np.logspace(-3, 3, 13)
 
+BLOCK = 1 << 22
+"""Numbers of targets that are looked at together: 32 MB."""
+LEAST_ROWS = 256
+"""Samples that are looked at together even where they have more numbers."""
+
+Rows = slice | np.ndarray
+
+
+class Targets(Protocol):
+    """What is to be predicted: an array [N, L], or what makes the same rows of it whenever they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray: ...
+
 
 @dataclass(frozen=True)
 class RidgeHead:
-    """weight [D, L] and bias [L] such that features @ weight + bias approximates the targets, and what each
-    sample would have been predicted had it been left out [N, L]."""
+    """weight [D, L] and bias [L] such that features @ weight + bias approximates the targets, and what each of
+    `rows` would have been predicted had it been left out [n, L].
+
+    These are all samples, or where their targets are more than BLOCK numbers as many, drawn, as have no more.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
     left_out: np.ndarray
+    rows: Rows
 
 
-def fit(features: np.ndarray, targets: np.ndarray) -> RidgeHead:
-    """Fit targets [N, L] (0 and 1, or any real numbers) from features [N, D]."""
-    count = len(features)
-    middle, level = features.mean(axis=0, dtype=np.float64), targets.mean(axis=0, dtype=np.float64)
-    centred, wanted = features - middle, targets - level
-    # The eigenvectors of the smaller of FᵀF and FFᵀ give the singular vectors of F.
+def fit(features: np.ndarray, targets: Targets) -> RidgeHead:
+    """Fit targets [N, L] (0 and 1, or any real numbers) from features [N, D], holding no more than a block of them."""
+    count, labels = targets.shape
+    parts = blocks(count, labels)
+    middle = features.mean(axis=0, dtype=np.float64)
+    level = sum(targets[part].sum(axis=0, dtype=np.float64) for part in parts) / count
+    centred = features - middle
+    squared, left = _singular(centred)
+
+    def wanted(rows: Rows) -> np.ndarray:
+        return targets[rows] - level
+
+    def residuals(penalty: float, rows: Rows, wanted: np.ndarray, projected: np.ndarray) -> np.ndarray:
+        shrink = squared / (squared + penalty)
+        leverage = left[rows] ** 2 @ shrink + 1 / count
+        return (wanted - left[rows] @ (shrink[:, None] * projected)) / (1 - leverage)[:, None]
+
+    projected = sum(left[part].T @ wanted(part) for part in parts)
+    goal: Callable[[Any], np.ndarray] = wanted
+    span = projected
+    if len(parts) > 1 and labels > len(squared):
+        near, span = _shortened(map(wanted, parts), projected)
+        goal = near.__getitem__
+
+    def error(penalty: float) -> float:
+        return sum(float((residuals(penalty, part, goal(part), span) ** 2).sum()) for part in parts)
+
+    best = min(PENALTIES * squared.sum() / count, key=error)
+    scaled = projected / (squared + best)[:, None]
+    weight = sum(centred[part].T @ (left[part] @ scaled) for part in parts)
+    rows: Rows = slice(None)
+    if len(parts) > 1:
+        rows = np.sort(np.random.default_rng(0).choice(count, parts[0].stop, replace=False))
+    left_out = targets[rows] - residuals(best, rows, wanted(rows), projected)
+    return RidgeHead(weight, level - middle @ weight, left_out, rows)
+
+
+def _singular(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the squares of the singular values that are not 0, [R], and their left singular vectors, [N, R]."""
+    # The eigenvectors of the smaller of FᵀF and FFᵀ give them.
     if centred.shape[0] >= centred.shape[1]:
         squared, right = np.linalg.eigh(centred.T @ centred)
         keep = squared > squared[-1] * 1e-10
         squared, right = squared[keep], right[:, keep]
-        left = centred @ right / np.sqrt(squared)
-    else:
-        squared, left = np.linalg.eigh(centred @ centred.T)
-        keep = squared > squared[-1] * 1e-10
-        squared, left = squared[keep], left[:, keep]
-    projected, lengths = left.T @ wanted, left**2
+        return squared, centred @ right / np.sqrt(squared)
+    squared, left = np.linalg.eigh(centred @ centred.T)
+    keep = squared > squared[-1] * 1e-10
+    return squared[keep], left[:, keep]
 
-    def residuals(penalty: float) -> np.ndarray:
-        shrink = squared / (squared + penalty)
-        leverage = lengths @ shrink + 1 / count
-        return (wanted - left @ (shrink[:, None] * projected)) / (1 - leverage)[:, None]
 
-    penalties = PENALTIES * squared.sum() / count
-    best = min(penalties, key=lambda penalty: float((residuals(penalty) ** 2).sum()))
-    weight = centred.T @ (left @ (projected / (squared + best)[:, None]))
-    return RidgeHead(weight, level - middle @ weight, targets - residuals(best))
+def blocks(count: int, labels: int) -> list[slice]:
+    """Give which samples are looked at together where each has so many labels."""
+    size = max(LEAST_ROWS, BLOCK // labels)
+    return [slice(first, first + size) for first in range(0, count, size)]
+
+
+def _shortened(parts: Iterable[np.ndarray], projected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give targets [N, R + 1] and their projections [R, R + 1] that are as far from one another as those of L labels.
+
+    All that is predicted lies in the span of the projections, and how far targets are from it is the last number.
+    """
+    basis = np.linalg.qr(projected.T)[0]
+    rows = []
+    for wanted in parts:
+        near = wanted @ basis
+        far = (wanted**2).sum(axis=1) - (near**2).sum(axis=1)
+        rows.append(np.column_stack([near, np.sqrt(far.clip(min=0))]))
+    return np.concatenate(rows), np.column_stack([projected @ basis, np.zeros(len(projected))])

@@ -126,7 +126,8 @@ class Classification(Decoded, Plain):
 
     def wanted(self, targets: np.ndarray) -> np.ndarray:
         """Give what a linear head is fitted to in closed form: 0 and 1, float64 [N, L]."""
-        return targets.astype(np.float64) if self.multi_label else np.eye(len(self.labels))[targets]
+        wanted = targets if self.multi_label else targets[:, None] == np.arange(len(self.labels))
+        return wanted.astype(np.float64)
 
     def misses(self, outputs: np.ndarray, targets: np.ndarray) -> list[tuple[int, str, str, float]]:
         """Give (row, expected, found, score) of every wrong answer; of several labels, the one most surely wrong."""

@@ -161,7 +161,7 @@ class MultiTask(Decoded, Plain):
         wanted = np.full((len(targets), len(self.labels)), np.nan)
         for part in self.parts.values():
             own = (targets >= part.start) & (targets < part.stop)
-            wanted[own, part] = np.eye(len(self.labels))[targets[own], part]
+            wanted[own, part] = targets[own, None] == np.arange(part.start, part.stop)
         return wanted
 
     def misses(self, outputs: np.ndarray, targets: np.ndarray) -> list[tuple[int, str, str, float]]:
