@@ -365,6 +365,46 @@ def test_a_long_sound_is_cut_to_its_loudest_stretch_and_a_short_one_set_amid_sil
     assert len(audio.clip(np.ones(1, np.float32), 1000, seconds=0.0001)) == 1
 
 
+@pytest.mark.parametrize("block", [1, 7, 100, 999, 1000, 1001, 1 << 20])
+@pytest.mark.parametrize("count", [101, 999, 1000, 1001, 2000, 2345])
+@pytest.mark.parametrize("length", [1, 37, 100])
+def test_the_loudest_stretch_is_the_one_that_sums_of_all_squares_say(
+    block: int, count: int, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "BLOCK", block)
+    samples = np.random.default_rng((count, length)).normal(0, 0.1, count).astype(np.float32)
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    starts = [*range(0, count - length, 10), count - length]
+    loudest = max(starts, key=lambda start: energy[start + length] - energy[start])
+    found = audio.clip(samples, 1000, seconds=length / 1000)
+    assert np.array_equal(found, samples[loudest : loudest + length])
+
+
+@pytest.mark.parametrize("block", [1, 19, 20, 50, 61, 1 << 20])
+def test_silence_is_found_block_by_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "BLOCK", block)
+    samples = np.full(1015, 1e-5, np.float32)
+    samples[130:500] = 0.5
+    assert np.array_equal(audio.trim_silence(samples, 1000), samples[120:500])
+
+
+@pytest.mark.parametrize("step", ["clip", "trim_silence"])
+def test_a_long_recording_takes_little_more_memory_than_its_samples(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "BLOCK", 1 << 16)
+    wave = np.random.default_rng(0).normal(0, 0.1, 3_000_000)
+    wave[:2_000_000] *= 1e-4
+    path = sounds.write(tmp_path / "long.wav", wave, 8000)
+    arguments = {"clip": {"seconds": 1.0}}.get(step, {})
+    audio.read(sounds.write(tmp_path / "short.wav", wave[-8000:], 8000), rate=8000)  # its libraries
+    tracemalloc.start()
+    audio.STEPS[step](audio.read(path, rate=8000), 8000, **arguments)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * 4 * len(wave)
+
+
 @pytest.mark.parametrize("step", audio.STEPS)
 def test_a_step_lets_go_of_what_it_cuts_off(step: str) -> None:
     arguments = {"clip": {"seconds": 0.01}}.get(step, {})

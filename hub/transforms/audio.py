@@ -34,7 +34,7 @@ MAX_SAMPLES = 1 << 28
 MAX_CHANNELS = 64
 RATES = (1_000, 768_000)
 BLOCK = 1 << 20
-"""Samples, over all channels, that are decoded at a time: a header that lies about its length costs nothing."""
+"""Samples, of all channels, decoded or squared at a time: a header that lies about its length costs nothing."""
 UNKNOWN = (1 << 63) - 1
 """The frames that libsndfile gives a FLAC whose header does not say how many there are."""
 STREAMED = 0x7FFF0000
@@ -262,17 +262,19 @@ def _with_librosa(path: Path, rate: int) -> Iterator[Samples]:
 
 def _whole(blocks: Iterator[Samples]) -> Samples:
     """Put blocks together. Raises InputError for what is too long, empty or silent."""
-    kept, count = [], 0
+    samples, count = np.empty(0, np.float32), 0
     for block in blocks:
-        kept.append(block)
-        count += len(block)
+        start, count = count, count + len(block)
         if count > MAX_SAMPLES:
             raise InputError(
                 f"the sound has more than the {MAX_SAMPLES:,} samples that are read", hint="cut it into parts"
             )
+        if count > len(samples):  # moved as a whole, by the operating system where it is long
+            samples.resize(count + count // 8, refcheck=False)
+        samples[start:count] = block
     if not count:
         raise InputError("the sound has no samples")
-    samples = np.concatenate(kept)
+    samples.resize(count, refcheck=False)
     if not samples.any():
         raise InputError(
             "the sound is silent: every sample is 0",
@@ -310,11 +312,25 @@ def clip(samples: Samples, rate: int, *, seconds: float) -> Samples:
     if len(samples) <= length:
         missing = length - len(samples)
         return np.pad(samples, (missing // 2, missing - missing // 2))
-    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
     step = max(1, rate // 100)  # a start every 10 ms
     starts = np.append(np.arange(0, len(samples) - length, step), len(samples) - length)
-    start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
+    before, with_it = _energies(samples, starts, starts + length)
+    start = int(starts[np.argmax(with_it - before)])
     return samples[start : start + length].copy()  # a view would hold the rest as well
+
+
+def _energies(samples: Samples, *ends: np.ndarray) -> list[np.ndarray]:
+    """Give the sum of the squares before each of these places, which ascend; block by block, as it is in float64."""
+    found, total = [np.zeros(len(each)) for each in ends], 0.0
+    for first in range(0, len(samples), BLOCK):
+        sums = np.square(samples[first : first + BLOCK], dtype=np.float64)
+        sums[0] += total
+        np.cumsum(sums, out=sums)
+        for places, energies in zip(ends, found, strict=True):
+            here = slice(*np.searchsorted(places, (first + 1, first + len(sums) + 1)))
+            energies[here] = sums[places[here] - first - 1]
+        total = sums[-1]
+    return found
 
 
 def trim_silence(samples: Samples, rate: int, *, db: float = 40.0) -> Samples:
@@ -323,7 +339,11 @@ def trim_silence(samples: Samples, rate: int, *, db: float = 40.0) -> Samples:
     frames = samples[: len(samples) // size * size].reshape(-1, size)
     if not len(frames):
         return samples
-    power = np.square(frames, dtype=np.float64).mean(axis=1)
+    some = max(1, BLOCK // size)
+    power = np.concatenate([
+        np.square(frames[first : first + some], dtype=np.float64).mean(axis=1)
+        for first in range(0, len(frames), some)
+    ])  # fmt: skip
     loud = np.flatnonzero(power >= power.max() * 10 ** (-db / 10))
     return samples[loud[0] * size : (loud[-1] + 1) * size].copy()
 
