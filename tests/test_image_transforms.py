@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from hub.errors import InputError, SpecError
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
-from hub.transforms import audio, image, spectrogram
+from hub.transforms import audio, image, joint, spectrogram
 
 NORMALIZE = Named("normalize", {"mean": [0.5], "std": [0.25]})
 
@@ -204,8 +204,12 @@ def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:
 
 def test_a_picture_too_large_for_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path = save(Image.new("1", (10_000, 6_000)), tmp_path / "huge.png")
-    with pytest.raises(InputError, match="10000×6000 pixels; at most 50,000,000"):
-        image.read(path)
+    for read in (image.read, joint.read_mask):
+        with pytest.raises(InputError, match="10000×6000 pixels; at most 50,000,000") as caught:
+            read(path)
+        assert "cut it into parts; one that is decoded already, an array, may have more" in caught.value.hint
+    assert image.read(np.zeros((6_000, 10_000), np.uint8)).size == (10_000, 6_000)
+    assert joint.read_mask(np.zeros((6_000, 10_000), np.uint8)).shape == (6_000, 10_000)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 
 MAX_PIXELS = 50_000_000
 """A picture of more pixels is refused before it is decoded: at three bytes each it would take 150 MB."""
+TOO_LARGE = "make it smaller or cut it into parts; one that is decoded already, an array, may have more"
 
 DEPTHS = (8, 12, 16)
 """Bits that a grey is taken to have: a file of 16 or 32 does not say how many of its own it uses.
@@ -70,7 +71,7 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
         with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
-                raise InputError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read")
+                raise InputError(f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read", hint=TOO_LARGE)
             return _plain(picture)
     except InputError as problem:
         raise InputError(f"{path}: {problem.message}", hint=problem.hint) from None

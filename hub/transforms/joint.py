@@ -35,7 +35,11 @@ def read_mask(source: Any) -> np.ndarray:
         try:
             with Image.open(path, formats=image.FORMATS) as opened:
                 if opened.width * opened.height > image.MAX_PIXELS:
-                    raise InputError(f"{path}: a mask of {opened.width}×{opened.height} pixels is too large")
+                    raise InputError(
+                        f"{path}: a mask of {opened.width}×{opened.height} pixels; "
+                        f"at most {image.MAX_PIXELS:,} are read",
+                        hint=image.TOO_LARGE,
+                    )
                 image.load(opened)
                 return _numbers(np.asarray(opened), str(path))
         except FileNotFoundError:
