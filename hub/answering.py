@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from hub import inputs
 from hub.datasets.kinds import KINDS, PICTURES, Kind
 from hub.errors import InputError, SpecError, UsageError, one_of
 from hub.modules.archs import Backbone
+from hub.modules.building import leave_static_mode_of_traces
 from hub.modules.kept import Kept
 from hub.modules.network import Network
 from hub.modules.preprocessor import Preprocessor
@@ -39,7 +41,7 @@ class Input:
     problem: str | None = None
 
 
-def predict(
+def answers_of(
     network: Network,
     task: Task,
     preprocessor: Preprocessor,
@@ -49,8 +51,11 @@ def predict(
     options: Mapping[str, Any],
     kept: Kept,
     precision: str = "fp32",
-) -> list[dict[str, Any]]:
-    """Give the task's answer for each input, or {"input", "error"}. Raises UsageError for options it does not take."""
+) -> Iterator[dict[str, Any]]:
+    """Give the task's answer for each input, or {"input", "error"}, some batches at a time, as they are asked for.
+
+    Raises UsageError at once for options that the task does not take.
+    """
     fixed = inspect.signature(Task.answers).parameters
     takes = [name for name in inspect.signature(task.answers).parameters if name not in fixed]
     for name in options:
@@ -64,16 +69,16 @@ def predict(
         sources, items = [one.source for one in some], [one.item for one in some]
         return task.answers(sources, items, run=run, preprocessor=preprocessor, **options)
 
-    results: list[dict[str, Any]] = [{} for _ in every]
-    for batch in _batches(every, task.inputs, preprocessor, batch_size):
-        good = [one for one in batch if one.problem is None]
+    def answered(window: list[Input]) -> list[dict[str, Any]]:
+        leave_static_mode_of_traces()  # of the thread that asks, which may be a new one for every answer
+        found: dict[int, dict[str, Any]] = {}
+        for batch in _batches(window, batch_size):
+            good = [one for one in batch if one.problem is None]
+            found |= {one.position: answer for one, answer in _each_answer(good, answers)}
+        return [{"input": one.name, **found.get(one.position, {"error": one.problem})} for one in window]
 
-        for one, answer in _each_answer(good, answers):
-            results[one.position] = {"input": one.name, **answer}
-        for one in batch:
-            if one.problem is not None:
-                results[one.position] = {"input": one.name, "error": one.problem}
-    return results
+    windows = _windows(every, task.inputs, preprocessor, batch_size)
+    return itertools.chain.from_iterable(map(answered, windows))
 
 
 def _each_answer(
@@ -112,12 +117,13 @@ def embed(
     every = expanded(given, kind)
     run = kept.run(backbone, backbone.feature_spec, len(every), precision=precision)
     rows: list[Any] = [None] * len(every)
-    for batch in _batches(every, kind, preprocessor, batch_size):
-        for one in batch:
-            if one.problem is not None:  # a row that is missing would shift all the others
-                raise InputError(one.problem if one.name in one.problem else f"{one.name}: {one.problem}")
-        for one, row in zip(batch, run(preprocessor.batch([one.item for one in batch])), strict=True):
-            rows[one.position] = row
+    for window in _windows(every, kind, preprocessor, batch_size):
+        for batch in _batches(window, batch_size):
+            for one in batch:
+                if one.problem is not None:  # a row that is missing would shift all the others
+                    raise InputError(one.problem if one.name in one.problem else f"{one.name}: {one.problem}")
+            for one, row in zip(batch, run(preprocessor.batch([one.item for one in batch])), strict=True):
+                rows[one.position] = row
     return np.stack(rows) if rows else np.zeros((0, backbone.feature_spec.channels), np.float32)
 
 
@@ -126,23 +132,31 @@ def expanded(given: Any, kind: str) -> list[Any]:
     return inputs.expand(given, KINDS.get(kind, PICTURES))
 
 
-def _batches(
+def _windows(
     every: list[Any], kind: str, preprocessor: Preprocessor, batch_size: int
 ) -> Iterator[list[Input]]:
+    """Give the inputs in their order, so many at a time as are read together. Raises UsageError for a batch size."""
     if not is_whole(batch_size) or batch_size < 1:
         raise UsageError(f"batch_size: expected at least 1, found {batch_size!r}")
     of = KINDS.get(kind, PICTURES)
     step = batch_size * (WINDOW if of.is_text else 1)
-    for start in range(0, len(every), step):
-        window = [
+
+    def window(start: int) -> list[Input]:
+        found = [
             Input(position, _name(source, position, of), source)
             for position, source in enumerate(every[start : start + step], start)
         ]
-        _read(window, of, preprocessor)
-        if of.is_text:
-            window.sort(key=lambda one: len(one.item) if isinstance(one.item, Tokens) else 0)
-        for first in range(0, len(window), batch_size):
-            yield window[first : first + batch_size]
+        _read(found, of, preprocessor)
+        return found
+
+    return map(window, range(0, len(every), step))
+
+
+def _batches(window: list[Input], batch_size: int) -> Iterator[list[Input]]:
+    """Give what was read together in batches, texts of like length in one."""
+    by_length = sorted(window, key=lambda one: len(one.item) if isinstance(one.item, Tokens) else 0)
+    for first in range(0, len(by_length), batch_size):
+        yield by_length[first : first + batch_size]
 
 
 def _name(source: Any, position: int, kind: Kind) -> Any:

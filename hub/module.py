@@ -269,8 +269,18 @@ class Module(PaddleHubFace):
         of compiling, and scores differ in the second digit; `evaluate` says what that costs. Raises DeviceError where
         it is not available, UsageError for options that the task does not take.
         """
+        return list(self.predict_each(given, batch_size=batch_size, precision=precision, **options))
+
+    def predict_each(
+        self, given: Any, *, batch_size: int = 32, precision: str = "fp32", **options: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Give what `predict` gives and takes, result by result: for more inputs than memory has room for results.
+
+        Each batch (of texts: 50 of them) is computed when its first result is asked for, and the module must not be
+        fine-tuned before the last one. What `predict` raises for its arguments is raised at once.
+        """
         devices.require_precision(precision, self.device)
-        return answering.predict(
+        return answering.answers_of(
             self.network, self._answering(), self.preprocessor, given, batch_size=batch_size, options=options,
             kept=self._answers_by, precision=precision,
         )  # fmt: skip

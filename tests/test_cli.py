@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import hub
 from hub.cli import main as cli
 from hub.cli.main import COMMANDS, main
-from hub.cli.output import human_size, table, write_json
+from hub.cli.output import JsonList, human_size, table, write_json
 from hub.cli.parser import Parser
 
 SHARED_FILES = {"__init__", "examples", "loading", "main", "output", "parser", "texts"}
@@ -291,6 +291,34 @@ def test_table_stays_whole_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("COLUMNS", raising=False)
     summary = "words " * 60
     assert summary.strip() in table([("a", summary)], ("NAME", "SUMMARY"), cut="SUMMARY")
+
+
+def test_a_table_in_parts_has_one_heading_and_its_columns_stay_where_they_are() -> None:
+    widths: list[int] = []
+    first = table([("a", 10), ("long name", 9)], ("NAME", "TIMES"), above=widths)
+    second = table([("b", 8)], ("NAME", "TIMES"), above=widths)
+    wider = table([("a longer name", 8)], ("NAME", "TIMES"), above=widths)
+    assert f"{first}\n{second}\n{wider}".splitlines() == [
+        "NAME       TIMES",
+        "a             10",
+        "long name      9",
+        "b              8",
+        "a longer name      8",
+    ]
+
+
+@pytest.mark.parametrize(
+    "values", [[], [1], [{"b": "two\nlines, 猫", "a": [1.5, None]}, {}, [], {"c": {"d": [{}]}}]]
+)
+def test_json_that_is_printed_value_by_value_is_that_of_the_list(
+    values: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(values)
+    expected = capsys.readouterr().out
+    with JsonList() as printed:
+        for value in values:
+            printed.add(value)
+    assert capsys.readouterr().out == expected
 
 
 def test_table_counts_the_cells_of_wide_characters() -> None:

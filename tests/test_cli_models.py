@@ -101,6 +101,79 @@ def test_run_with_a_bad_input_prints_its_error_in_its_row_and_fails(
     assert set(json.loads(capsys.readouterr().out)[0]) == {"input", "error"}
 
 
+def test_run_of_many_inputs_prints_one_table(
+    shapes: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted(map(str, pictures.rglob("*.png"))) * 40
+    assert main(["run", shapes, *paths]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["INPUT", "LABEL", "SCORE", "RUNNERS-UP"]
+    assert [row.split()[0] for row in rows] == paths
+    assert rows == rows[: len(paths) // 40] * 40
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_run_shows_a_person_how_far_it_is(
+    shapes: str, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, drawn in (([], True), (["--quiet"], False)):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        assert main(["run", shapes, str(pictures), "--json", *options]) == 0
+        assert len(json.loads(capsys.readouterr().out)) == 6
+        assert isinstance(sys.stderr, Terminal)
+        assert ("answering: " in sys.stderr.getvalue()) is drawn
+
+
+INTERRUPTED = """
+import os, signal, sys
+from hub.cli.main import main
+def watch(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("004.png"):
+        os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.addaudithook(watch)
+sys.exit(main(["run", "--batch-size", "2", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal as a shell does")
+@pytest.mark.parametrize("as_json", [True, False])
+def test_run_that_is_interrupted_leaves_what_is_finished(
+    as_json: bool, shapes: str, pictures: Path, tmp_path: Path, python: str
+) -> None:
+    paths = sorted(map(str, pictures.rglob("*.png")), key=os.path.basename)  # 000 to 005
+    line = [python, "-c", INTERRUPTED, shapes, *paths, "--save", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*line, *(["--json"] if as_json else [])],
+        capture_output=True, text=True, env={**os.environ, "COLUMNS": ""},
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    said = ["4 of 6 inputs were answered", f"4 pictures saved in {tmp_path / 'out'}", "interrupted"]
+    assert done.stderr.splitlines() == said
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["000", "001", "002", "003"]
+    if as_json:
+        results = [{k: v for k, v in result.items() if k != "saved"} for result in json.loads(done.stdout)]
+        assert results == Module(shapes).predict(paths, batch_size=2)[:4]
+    else:
+        assert [row.split()[0] for row in done.stdout.splitlines()] == ["INPUT", *paths[:4]]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes as a shell does")
+def test_run_saves_every_picture_also_when_nobody_reads_on(
+    shapes: str, pictures: Path, tmp_path: Path, python: str
+) -> None:
+    line = [python, "-m", "hub", "run", shapes, str(pictures), "--save", str(tmp_path / "out"), "--json"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait() == 0
+    assert len(list((tmp_path / "out").iterdir())) == len(list(pictures.rglob("*.png")))
+
+
 def test_run_saves_pictures_and_never_overwrites(
     shapes: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

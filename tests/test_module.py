@@ -114,6 +114,26 @@ def test_linked_folders_are_gone_through_as_for_training(made: Path, tmp_path: P
         assert result["input"] == str(tmp_path / "near" / "link" / "1.png")
 
 
+def test_answers_one_by_one_are_those_of_one_call_and_computed_when_they_are_asked_for(
+    made: Path, tmp_path: Path
+) -> None:
+    paths = sorted(folder(tmp_path / "p", 2).rglob("*.png"))
+    module = hub.Module(made)
+    assert list(module.predict_each(paths, batch_size=4, top_k=2)) == module.predict(paths, top_k=2)
+    late = tmp_path / "late.png"
+    answers = module.predict_each([paths[0], late], batch_size=1)
+    assert "label" in next(answers)
+    paths[1].rename(late)
+    assert "label" in next(answers)
+    assert next(answers, None) is None
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"top_k": 0}, {"nonsense": 1}, {"precision": "fp8"}])
+def test_arguments_of_answers_one_by_one_are_refused_at_once(made: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        hub.Module(made).predict_each([], **wrong)
+
+
 class Cramped(nn.Layer):
     """A head with memory for so many inputs at once."""
 

@@ -179,6 +179,10 @@ def test_a_thread_that_begins_while_another_one_compiles_does_what_others_do(tmp
     assert compiled.forward(layer, example, say=print).compiled is not None
     assert layer.modes == [False]  # paddle's own way: it would stay so
     with layer.later as thread:
+        answers = module.predict_each(
+            PICTURES
+        )  # asked for by another thread, as servers do that send them on
+        assert thread.submit(list, answers).result(60) == expected
         assert thread.submit(module.predict, PICTURES).result(60) == expected
         thread.submit(tiny_module().finetune, samples(12), output_dir=tmp_path, progress=False).result(60)
 

@@ -17,7 +17,7 @@ class ClosedOutput(Exception):
     """The reader of stdout went away, as `| head` does: there is nobody left to print for."""
 
 
-def write(text: str) -> None:
+def write(text: str, *, end: str = "\n") -> None:
     """Print data on stdout.
 
     Raises ClosedOutput when its reader has gone, StorageError when it cannot take more (a full disk).
@@ -26,7 +26,7 @@ def write(text: str) -> None:
         return
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
     except OSError as error:
         _send_nowhere(sys.stdout)
         if isinstance(error, BrokenPipeError):
@@ -79,17 +79,53 @@ def say(text: str) -> None:
 
 def write_json(value: object) -> None:
     """Print a value as JSON with sorted keys, readable by any program in any locale."""
+    write(_json(value))
+
+
+class JsonList:
+    """A list that is printed as `write_json` does it, but value by value: `with JsonList() as found: found.add(1)`.
+
+    Whatever ends the block also ends the list, so that what is printed is JSON; where that comes before the first value
+    nothing is printed.
+    """
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def __enter__(self) -> JsonList:
+        return self
+
+    def add(self, value: object) -> None:
+        inner = _json(value).replace("\n", "\n  ")
+        write(f"{',' if self._begun else '['}\n  {inner}", end="")
+        self._begun = True
+
+    def __exit__(self, problem: object, *_: object) -> None:
+        if self._begun:
+            write("\n]")
+        elif problem is None:
+            write("[]")
+
+
+def _json(value: object) -> str:
     import json
 
     plain_text = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8" if sys.stdout else True
-    write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=plain_text, allow_nan=False))
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=plain_text, allow_nan=False)
 
 
-def table(rows: Iterable[Sequence[object]], columns: Sequence[str], *, cut: str | None = None) -> str:
+def table(
+    rows: Iterable[Sequence[object]],
+    columns: Sequence[str],
+    *,
+    cut: str | None = None,
+    above: list[int] | None = None,
+) -> str:
     """Give an aligned table under a heading; numbers to the right.
 
     The column `cut` is shortened until a row fits the terminal (COLUMNS, else its width); every other cell stays
-    whole, and so does the table when stdout is no terminal.
+    whole, and so does the table when stdout is no terminal. For a table that is printed in parts `above` has the widths
+    of the part before, an empty list for the first, and takes those of this one; only the first has a heading.
     """
     values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
     cells = [[title, *_cells(column)] for title, column in zip(columns, values, strict=True)]
@@ -99,6 +135,8 @@ def table(rows: Iterable[Sequence[object]], columns: Sequence[str], *, cut: str 
     widths = [
         max(map(len if ascii_ else text_width, column)) for column, ascii_ in zip(cells, plain, strict=True)
     ]
+    if above:
+        widths = list(map(max, widths, above))
     room = terminal_width()
     if cut is not None and room:
         where = columns.index(cut)
@@ -112,7 +150,11 @@ def table(rows: Iterable[Sequence[object]], columns: Sequence[str], *, cut: str 
         if not plain[i]:
             cells[i] = [_aligned(text, width, right) for text in cells[i]]
     line = GAP.join(layout)
-    return "\n".join([(line % row).rstrip() for row in zip(*cells, strict=True)])
+    lines = [(line % row).rstrip() for row in zip(*cells, strict=True)]
+    if above is not None:
+        lines = lines[1:] if above else lines
+        above[:] = widths
+    return "\n".join(lines)
 
 
 def _aligned(text: str, width: int, right: bool) -> str:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hub.cli.loading import load_paddle
-from hub.cli.output import say, table, write, write_json
+from hub.cli.output import ClosedOutput, JsonList, say, table, write
 from hub.cli.parser import add_options, add_precision, options_for, path
 from hub.errors import HubError, UsageError
 from hub.files import storage_errors, write_file
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from hub.module import Module
 
+
+TOGETHER = 100
+"""Results whose rows are laid out together: those of fewer inputs are one table, printed when all are answered."""
 
 RESULTS = Path("results")
 """Where pictures go that are themselves the answer, when nothing else is said."""
@@ -72,29 +78,81 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         with storage_errors(arguments.save):  # now, and not when everything is answered
             arguments.save.mkdir(parents=True, exist_ok=True)
-    results = module.predict(
+    answers = module.predict_each(
         sources, batch_size=arguments.batch_size, precision=arguments.precision, **options
     )
-    failed = sum("error" in result for result in results)
-    folder = arguments.save or (RESULTS if any(map(_has_arrays, results)) else None)
-    unsaved = 0
-    if folder:
-        for number, (source, result) in enumerate(zip(sources, results, strict=True), 1):
-            if "error" in result:
-                continue
-            try:
-                _save_all(module, source, result, folder / (_stem(source) or str(number)))
-            except (HubError, OSError, ValueError, MemoryError) as problem:  # the answers are to be printed
-                say(f"{_shown(result['input'])}: not saved: {problem}")
-                unsaved += 1
-        say(f"{len(results) - failed - unsaved} pictures saved in {folder}")
-    if arguments.json:
-        write_json(results)
-    else:
-        write(_table(results))
-    if failed:
-        say(f"{failed} of {len(results)} inputs failed")
-    return 1 if failed or unsaved else 0
+    done = _Done(arguments.save)
+    try:
+        with JsonList() if arguments.json else _Table() as printed, _bar(len(sources)) as bar:
+            for number, (source, result) in enumerate(zip(sources, answers, strict=True), 1):
+                if "error" not in result and (trouble := done.save(module, source, result, number)):
+                    with _beside(bar, sys.stderr):
+                        say(trouble)
+                with _beside(bar, sys.stdout):
+                    done.print(printed, result)
+                bar.update()
+    except KeyboardInterrupt:
+        say(f"{done.answered:,} of {len(sources):,} inputs were answered")
+        raise
+    finally:
+        if done.answered:
+            done.tell()
+    return 1 if done.failed or done.unsaved else 0
+
+
+class _Done:
+    """How many inputs have their answers printed, and how many of these as pictures in which folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.answered = self.failed = self.saved = self.unsaved = 0
+
+    def save(self, module: Module, source: Any, result: dict[str, Any], number: int) -> str:
+        """Save the picture of an answer where that is asked for, or where it is one; give what went wrong, or ""."""
+        if _has_arrays(result):
+            self.folder = self.folder or RESULTS
+        if not self.folder:
+            return ""
+        try:
+            _save_all(module, source, result, self.folder / (_stem(source) or str(number)))
+        except (HubError, OSError, ValueError, MemoryError) as problem:  # the answers are to be printed
+            self.unsaved += 1
+            return f"{_shown(result['input'])}: not saved: {problem}"
+        self.saved += 1
+        return ""
+
+    def print(self, printed: JsonList | _Table, result: dict[str, Any]) -> None:
+        try:
+            printed.add(result)
+        except ClosedOutput:
+            if not self.folder:  # where there is one, the pictures are wanted also if nobody reads on
+                raise
+        self.answered += 1
+        self.failed += "error" in result
+
+    def tell(self) -> None:
+        if self.folder:
+            say(f"{self.saved} pictures saved in {self.folder}")
+        if self.failed:
+            say(f"{self.failed} of {self.answered} inputs failed")
+
+
+def _bar(count: int) -> tqdm[Any]:
+    """Give a bar that is drawn where a person looks at stderr."""
+    from tqdm import tqdm
+
+    return tqdm(total=count, desc="answering", unit=" inputs", disable=None, leave=False)
+
+
+@contextlib.contextmanager
+def _beside(bar: tqdm[Any], stream: TextIO | None) -> Iterator[None]:
+    """Let the block print on a stream: the bar is taken off a terminal meanwhile."""
+    if stream is None or not stream.isatty():
+        yield
+        return
+    bar.clear()
+    yield
+    bar.refresh()
 
 
 def _stem(source: object) -> str | None:
@@ -126,11 +184,41 @@ def _shown(given: str | list[str]) -> str:
     return " ".join(text.split())
 
 
-def _table(results: Sequence[Mapping[str, Any]]) -> str:
-    if any(_is_named(result) for result in results):
-        return _named_table(results)
-    rows = [row for result in results for row in _rows(result)]
-    return table(rows, ("INPUT", "LABEL", "SCORE", "RUNNERS-UP"), cut="INPUT")
+class _Table:
+    """The rows of results, printed some at a time: what is there so far is there if the rest never comes."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Mapping[str, Any]] = []
+        self._names: list[str] = []
+        self._columns: tuple[str, ...] = ()
+        self._widths: list[int] = []
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        self._waiting.append(result)
+        if len(self._waiting) == TOGETHER:
+            self._print()
+
+    def __exit__(self, problem: object, *_: object) -> None:
+        if self._waiting or (problem is None and not self._columns):
+            self._print()
+
+    def _print(self) -> None:
+        """Print what waits, under a heading where the columns are others than above."""
+        results, self._waiting = self._waiting, []
+        if self._names or any(map(_is_named, results)):
+            found = (key for result in results for key in result if key not in ("input", "error"))
+            self._names = list(dict.fromkeys([*self._names, *found]))
+            rows = [_named_row(result, self._names) for result in results]
+            columns = ("INPUT", *(name.upper() for name in self._names))
+        else:
+            rows = [row for result in results for row in _rows(result)]
+            columns = ("INPUT", "LABEL", "SCORE", "RUNNERS-UP")
+        if columns != self._columns:
+            self._columns, self._widths = columns, []
+        write(table(rows, columns, cut="INPUT", above=self._widths))
 
 
 def _is_named(result: Mapping[str, Any]) -> bool:
@@ -138,16 +226,12 @@ def _is_named(result: Mapping[str, Any]) -> bool:
     return "error" not in result and all(isinstance(result.get(key), Mapping | None) for key in LABELLED)
 
 
-def _named_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Lay out results with a column for each of their keys, in their order; what went wrong is in the last one."""
-    names = list(dict.fromkeys(key for result in results for key in result if key not in ("input", "error")))
-    rows = []
-    for result in results:
-        cells = [_named_cell(result.get(name)) for name in names]
-        if "error" in result:
-            cells[-1] = f"error: {result['error']}"
-        rows.append((_shown(result["input"]), *cells))
-    return table(rows, ("INPUT", *(name.upper() for name in names)), cut="INPUT")
+def _named_row(result: Mapping[str, Any], names: Sequence[str]) -> tuple[object, ...]:
+    """Give an input with a cell for each key of its result; what went wrong is in the last one."""
+    cells = [_named_cell(result.get(name)) for name in names]
+    if "error" in result:
+        cells[-1] = f"error: {result['error']}"
+    return (_shown(result["input"]), *cells)
 
 
 def _named_cell(value: object) -> object:
