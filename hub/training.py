@@ -95,8 +95,8 @@ def prepare(
 
     `options` are those of the task; what a `store` of features knows was read before without a complaint, and is not
     read again; `without` is how many of the groups that are to be dropped `base` has lost before, in the run that is
-    to be gone on with; `progress` shows how a published set is fetched. Raises DataError for bad data and UsageError
-    for a setting that cannot be meant.
+    to be gone on with; `progress` shows how a published set is fetched and how samples are checked. Raises DataError
+    for bad data and UsageError for a setting that cannot be meant.
     """
     name = task_for(base.spec.task, train)
     kind = tasks.kind(name)
@@ -117,9 +117,9 @@ def prepare(
         parts = parts.relabelled(kind.in_order(parts.train, parts.train.labels, known=own, **(options or {})))
     task = tasks.create(name, parts.train.labels, multi_label=parts.train.multi_label, **(options or {}))
     sets = Sets(
-        read(parts.train, items),
-        None if parts.valid is None else read(parts.valid, items, whole=True),
-        None if parts.test is None else read(parts.test, items, whole=True),
+        read(parts.train, items, progress=progress),
+        None if parts.valid is None else read(parts.valid, items, whole=True, progress=progress),
+        None if parts.test is None else read(parts.test, items, whole=True, progress=progress),
         labels=task.labels,
         counts=parts.train.counts(),
     )
@@ -181,10 +181,11 @@ def _inputs(part: Dataset) -> Iterator[Any]:
         yield tuple(given) if isinstance(given, list) else given
 
 
-def read(data: Dataset, items: ItemCache, *, whole: bool = False) -> Read:
+def read(data: Dataset, items: ItemCache, *, whole: bool = False, progress: bool = False) -> Read:
     """Give a dataset as a source of batches, to be trained on or, `whole`, to be measured on."""
     targets = data.targets()
-    return Read(data, items, targets.astype(np.float32) if data.multi_label else targets, whole=whole)
+    targets = targets.astype(np.float32) if data.multi_label else targets
+    return Read(data, items, targets, whole=whole, progress=progress)
 
 
 def reading(spec: ModuleSpec) -> str:

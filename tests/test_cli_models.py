@@ -336,6 +336,55 @@ def test_run_has_a_column_for_each_thing_known_of_a_picture(
     assert float(row.split()[1]) >= 0
 
 
+@pytest.mark.parametrize("kind", ["pictures", "masks"])
+def test_a_person_sees_that_data_are_checked(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind == "masks":
+        name, data = "signs_fpn", tmp_path / "data"
+        for number in range(6):
+            for part, picture in (
+                ("images", Image.linear_gradient("L")),
+                ("masks", Image.new("L", (256, 256))),
+            ):
+                picture.paste(number % 2, (0, 0, 99, 99))
+                (data / part).mkdir(parents=True, exist_ok=True)
+                picture.save(data / part / f"{number}.png")
+    else:
+        name, data = str(tiny_module().save(tmp_path / "tiny")), folder(tmp_path / "data", 4)
+    lines = [
+        [
+            "finetune",
+            name,
+            str(data),
+            "--epochs",
+            "1",
+            "--strategy",
+            "probe",
+            "--output",
+            str(tmp_path / "run"),
+        ]
+    ]
+    lines.append(["evaluate", str(tmp_path / "run" / "best"), str(data)])
+    for line in lines:
+        said = []
+        for options in ([], ["--quiet"]):
+            monkeypatch.setattr(sys, "stderr", Terminal())
+            assert main([*line, *options]) == 0
+            assert isinstance(sys.stderr, Terminal)
+            said.append(sys.stderr.getvalue())
+        assert "checking: " in said[0]
+        assert ("digests: " in said[0]) is (line[0] == "finetune")
+        assert ("masks of train: " in said[0]) is (kind == "masks")
+        assert said[1] == ""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    Module(name).finetune(
+        str(data), epochs=1, strategy="probe", progress=False, output_dir=tmp_path / "silent"
+    )
+    assert isinstance(sys.stderr, Terminal)
+    assert sys.stderr.getvalue() == ""
+
+
 # ---- show ----
 
 

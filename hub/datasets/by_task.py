@@ -46,7 +46,7 @@ def prepare_for(
     """Load, check and split the data of a run as `prepare` does, for a task that takes `inputs`.
 
     `grouped` data are several sets by name. Wherever data is given, the name of a published set will do; `progress`
-    shows how it is fetched.
+    shows how it is fetched and how samples are checked.
     """
     without_classes = inputs in _WITHOUT_CLASSES
     if multi_label is not None and (without_classes or grouped):
@@ -54,6 +54,7 @@ def prepare_for(
     asked = {"train": train, "valid": valid, "test": test}
     found = _resolved(inputs, asked, grouped=grouped, progress=progress)
     train = found.pop("train")
+    how["progress"] = progress
     if grouped:
         parts = prepare_grouped(train, kind=KINDS[inputs], **found, **how)
     elif without_classes:
@@ -69,10 +70,18 @@ def prepare_for(
 
 
 def prepare_evaluation_for(
-    inputs: str, data: Any, *, labels: Sequence[str], multi_label: bool, grouped: bool = False, **how: Any
+    inputs: str,
+    data: Any,
+    *,
+    labels: Sequence[str],
+    multi_label: bool,
+    grouped: bool = False,
+    progress: bool = True,
+    **how: Any,
 ) -> Dataset:
     """Give the data that a module is measured on, for a task that takes `inputs`."""
-    data = _resolved(inputs, {"data": data}, grouped=grouped)["data"]
+    data = _resolved(inputs, {"data": data}, grouped=grouped, progress=progress)["data"]
+    how["progress"] = progress
     if grouped:
         return prepare_grouped_evaluation(data, kind=KINDS[inputs], labels=labels, **how)
     if inputs not in _WITHOUT_CLASSES:

@@ -107,6 +107,7 @@ def prepare_grouped(
     seed: int = 0,
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Prepared:
     """Load, check and split the sets of a run as `prepare` does each of them, and join them.
 
@@ -131,7 +132,7 @@ def prepare_grouped(
             alone = own is None and source.valid is None
             found = prepare(
                 source, valid=False if alone else own, test=given_test.get(name), kind=kind, on_bad=on_bad,
-                seed=seed, workers=workers, probe=probe,
+                seed=seed, workers=workers, probe=probe, progress=progress,
             )  # fmt: skip
             notes += [f"{name}: {note}" for note in found.notes]
             for role, part in (("train", found.train), ("valid", found.valid), ("test", found.test)):
@@ -161,6 +162,7 @@ def prepare_grouped_evaluation(
     on_bad: str = "raise",
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> GroupedDataset:
     """Give for each set what `prepare_evaluation` gives, joined, with the joint `labels` of a module as its classes.
 
@@ -186,6 +188,7 @@ def prepare_grouped_evaluation(
                 on_bad=on_bad,
                 workers=workers,
                 probe=probe,
+                progress=progress,
             )
     _raise(failures)
     return GroupedDataset(parts, labels)

@@ -25,7 +25,7 @@ from PIL import Image
 from hub.datasets.base import Dataset, Origin, Problem, Sample, broken_names
 from hub.datasets.mask import IGNORED, Mask, MaskPart, require_names
 from hub.datasets.mask_files import read
-from hub.datasets.preflight import check, identity
+from hub.datasets.preflight import bar, check, identity
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import ROLES, part_for, parts_in, require_path, require_train
 from hub.datasets.splits import Splits, split_at_random
@@ -139,6 +139,7 @@ def prepare_masks(
     seed: int = 0,
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Prepared:
     """Find, check and split pictures with masks.
 
@@ -155,8 +156,10 @@ def prepare_masks(
             own, own_names = _read(given)
             part = part_for(role, own, given)
             parts[role] = _renumbered(part, own_names, names) if own_names and names else part
-    labels = names or _counted(parts["train"], workers)
-    checked, notes = _checked(parts, labels, on_bad=on_bad, workers=workers, probe=probe, teaches=True)
+    labels = names or _counted(parts["train"], workers, progress=progress)
+    checked, notes = _checked(
+        parts, labels, on_bad=on_bad, workers=workers, probe=probe, progress=progress, teaches=True
+    )
     notes = [*parts["train"].notes, *_gaps(checked.values()), *_mixed_colours(checked.values()), *notes]
     whole, chosen = checked["train"], checked.get("valid")
     if chosen is None and valid is not False:
@@ -178,6 +181,7 @@ def prepare_masks_evaluation(
     on_bad: str = "raise",
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Dataset:
     """Give the test part of `data`, or else its validation part, or else all of it, numbered by `labels`.
 
@@ -187,7 +191,9 @@ def prepare_masks_evaluation(
     part = next(parts[role] for role in ("test", "valid", "train") if role in parts)
     if names:
         part = _renumbered(part, names, labels)
-    checked, _ = _checked({"train": part}, labels, on_bad=on_bad, workers=workers, probe=probe)
+    checked, _ = _checked(
+        {"train": part}, labels, on_bad=on_bad, workers=workers, probe=probe, progress=progress
+    )
     return checked["train"]
 
 
@@ -207,13 +213,14 @@ def _checked(
     on_bad: str,
     workers: int | None,
     probe: Probe | None,
+    progress: bool,
     teaches: bool = False,
 ) -> tuple[dict[str, Dataset], list[str]]:
     """Give the parts without what cannot be used, and notes that say what that was.
 
     What `teaches` needs two classes at least.
     """
-    found = _examined(parts, labels, workers=workers)
+    found = _examined(parts, labels, workers=workers, progress=progress)
     known = [problem for part in found.values() for problem in part.problems]
     present = [label for label, count in found["train"].counts().items() if count]
     if teaches and len(present) == 1 and (not known or on_bad == "skip"):
@@ -221,7 +228,9 @@ def _checked(
             f"{found['train'].name}: expected pixels of two classes at least, found only {present[0]!r}",
             hint="255 marks pixels without a class: a mask of 0 and 255 should be saved as 0 and 1",
         )
-    checked = check(*(found.get(role) for role in ROLES), probe=probe, on_bad=on_bad, workers=workers or None)
+    with bar("checking", progress) as tell:
+        ordered = [found.get(role) for role in ROLES]
+        checked = check(*ordered, probe=probe, on_bad=on_bad, workers=workers or None, progress=tell)
     for each in checked.splits:
         if each is not None and len(each) and not any(each.counts().values()):
             raise DataError(
@@ -234,14 +243,18 @@ def _checked(
 
 
 def _examined(
-    parts: dict[str, MaskPart], labels: Sequence[str], *, workers: int | None = None
+    parts: dict[str, MaskPart], labels: Sequence[str], *, workers: int | None = None, progress: bool = False
 ) -> dict[str, Dataset]:
     """Give the parts with the pixels of every class counted; masks that are no good become problems."""
     found: dict[str, Dataset] = {}
     with _pool(workers) as pool:
         for role, part in parts.items():
             data = Masks(part, labels)
-            troubles = list(pool.map(lambda i, data=data: _examine(data, i), range(len(data))))
+            troubles = []
+            with bar(f"masks of {role}", progress) as tell:
+                for trouble in pool.map(lambda i, data=data: _examine(data, i), range(len(data))):
+                    troubles.append(trouble)
+                    tell(len(troubles), len(data))
             data.problems = (*data.problems, *(each for each in troubles if each is not None))
             found[role] = data.select([i for i, each in enumerate(troubles) if each is None])
     return found
@@ -305,7 +318,7 @@ def _size_of(data: Masks, i: int) -> tuple[int, int] | None:
         return None
 
 
-def _counted(part: MaskPart, workers: int | None = None) -> tuple[str, ...]:
+def _counted(part: MaskPart, workers: int | None = None, *, progress: bool = False) -> tuple[str, ...]:
     """Give "0", "1", … up to the largest value of the masks that can be read."""
 
     def largest(mask: Mask) -> int:
@@ -315,8 +328,11 @@ def _counted(part: MaskPart, workers: int | None = None) -> tuple[str, ...]:
             return 0  # it is reported when all masks are examined
         return int(values[values != IGNORED].max(initial=0))
 
-    with _pool(workers) as pool:
-        last = max(pool.map(largest, part.masks), default=0)
+    last = 0
+    with _pool(workers) as pool, bar("classes of masks", progress) as tell:
+        for done, number in enumerate(pool.map(largest, part.masks), 1):
+            last = max(last, number)
+            tell(done, len(part.masks))
     return tuple(str(number) for number in range(last + 1))
 
 

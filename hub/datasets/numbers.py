@@ -38,6 +38,7 @@ def prepare_numbers(
     seed: int = 0,
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Prepared:
     """Load, check and split texts with numbers; `kind` is "rated texts" or "rated pairs".
 
@@ -47,7 +48,7 @@ def prepare_numbers(
     """
     prepared = prepare(
         train, valid=valid, test=test, kind=kind, stratified=False, on_bad=on_bad, seed=seed, workers=workers,
-        probe=probe,
+        probe=probe, progress=progress,
     )  # fmt: skip
     numbers = prepared.train.targets()
     if numbers.min() == numbers.max():
@@ -66,8 +67,16 @@ def prepare_numbers_evaluation(
     on_bad: str = "raise",
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Dataset:
     """Give the test part of `data`, or else its validation part, or else all of it; `labels` names the number."""
     return prepare_evaluation(
-        data, labels=labels, multi_label=False, kind=kind, on_bad=on_bad, workers=workers, probe=probe
+        data,
+        labels=labels,
+        multi_label=False,
+        kind=kind,
+        on_bad=on_bad,
+        workers=workers,
+        probe=probe,
+        progress=progress,
     )

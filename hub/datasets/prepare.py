@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.datasets.base import Dataset, Sample
 from hub.datasets.kinds import PICTURES, Kind
-from hub.datasets.preflight import check
+from hub.datasets.preflight import bar, check
 from hub.datasets.sources import load, load_parts, part_for
 from hub.datasets.splits import Splits, split, split_at_random
 
@@ -55,11 +55,13 @@ def prepare(
     seed: int = 0,
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Prepared:
     """Load, check and split the data of a run.
 
     `valid` None takes the validation part of `train`'s source, or else splits a fifth off, `stratified` or, where
-    samples have no classes, at random; False goes without. Raises DataError that lists every problem of every part.
+    samples have no classes, at random; False goes without. `progress` draws a bar where a person looks at stderr.
+    Raises DataError that lists every problem of every part.
     """
     source = load(train, kind=kind, multi_label=multi_label)
     labels, several = source.train.labels, source.train.multi_label
@@ -71,9 +73,11 @@ def prepare(
         elif given is not None:
             # The source of a validation set may itself be split: a folder with train and valid in it.
             parts[role] = part_for(role, load_parts(given, kind, labels=labels, multi_label=several), given)
-    checked = check(
-        source.train, parts["valid"], parts["test"], probe=probe, on_bad=on_bad, workers=workers or None
-    )
+    with bar("checking", progress) as tell:
+        checked = check(
+            source.train, parts["valid"], parts["test"], probe=probe, on_bad=on_bad, workers=workers or None,
+            progress=tell,
+        )  # fmt: skip
     used = (source.train, parts["valid"], parts["test"])
     notes = list(dict.fromkeys(part.taken for part in used if part is not None and part.taken))
     notes += [str(checked)] if checked.dropped else []
@@ -96,10 +100,12 @@ def prepare_evaluation(
     on_bad: str = "raise",
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Dataset:
     """Give the test part of `data`, or else its validation part, or else all of it, with `labels` as its classes."""
     parts = load_parts(data, kind, labels=labels, multi_label=multi_label)
     part = next(parts[role] for role in ("test", "valid", "train") if role in parts)
-    [checked] = check(part, probe=probe, on_bad=on_bad, workers=workers or None).splits
+    with bar("checking", progress) as tell:
+        [checked] = check(part, probe=probe, on_bad=on_bad, workers=workers or None, progress=tell).splits
     assert checked is not None, "check gives back what it was given"
     return checked

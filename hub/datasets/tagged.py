@@ -33,6 +33,7 @@ def prepare_tagged(
     seed: int = 0,
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Prepared:
     """Load, check and split tagged sentences.
 
@@ -42,7 +43,7 @@ def prepare_tagged(
     """
     prepared = prepare(
         train, valid=valid, test=test, kind=TAGGED, stratified=False, on_bad=on_bad, seed=seed, workers=workers,
-        probe=probe,
+        probe=probe, progress=progress,
     )  # fmt: skip
     notes = list(prepared.notes)
     parts = Splits(prepared.train, prepared.valid, prepared.test)
@@ -57,10 +58,18 @@ def prepare_tagged_evaluation(
     on_bad: str = "raise",
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Dataset:
     """Give the test part of `data`, or else its validation part, or else all of it, with `labels` as its tags."""
     return prepare_evaluation(
-        data, labels=labels, multi_label=False, kind=TAGGED, on_bad=on_bad, workers=workers, probe=probe
+        data,
+        labels=labels,
+        multi_label=False,
+        kind=TAGGED,
+        on_bad=on_bad,
+        workers=workers,
+        probe=probe,
+        progress=progress,
     )
 
 

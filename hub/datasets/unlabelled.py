@@ -17,7 +17,7 @@ from hub.datasets.folders import files_below
 from hub.datasets.images import SUFFIXES
 from hub.datasets.kinds import PICTURES
 from hub.datasets.objects import item_of
-from hub.datasets.preflight import check
+from hub.datasets.preflight import bar, check
 from hub.datasets.prepare import Prepared, Probe
 from hub.datasets.sources import (
     ROLES,
@@ -84,6 +84,7 @@ def prepare_unlabelled(
     seed: int = 0,
     workers: int | None = None,
     probe: Probe | None = None,
+    progress: bool = False,
 ) -> Prepared:
     """Find, check and split the pictures of a run.
 
@@ -99,7 +100,7 @@ def prepare_unlabelled(
             parts.pop(role, None)
         elif given is not None:
             parts[role] = part_for(role, _parts(given), given)
-    checked, notes = _checked(parts, on_bad=on_bad, workers=workers, probe=probe)
+    checked, notes = _checked(parts, on_bad=on_bad, workers=workers, probe=probe, progress=progress)
     notes = [*filter(None, [parts["train"].taken]), *notes]
     whole: Dataset = checked["train"]
     chosen: Dataset | None = checked.get("valid")
@@ -112,12 +113,17 @@ def prepare_unlabelled(
 
 
 def prepare_unlabelled_evaluation(
-    data: Any, *, on_bad: str = "raise", workers: int | None = None, probe: Probe | None = None
+    data: Any,
+    *,
+    on_bad: str = "raise",
+    workers: int | None = None,
+    probe: Probe | None = None,
+    progress: bool = False,
 ) -> Pictures:
     """Give the test part of `data`, or else its validation part, or else all of it."""
     parts = _parts(data)
     part = next(parts[role] for role in ("test", "valid", "train") if role in parts)
-    checked, _ = _checked({"train": part}, on_bad=on_bad, workers=workers, probe=probe)
+    checked, _ = _checked({"train": part}, on_bad=on_bad, workers=workers, probe=probe, progress=progress)
     return checked["train"]
 
 
@@ -250,7 +256,7 @@ def _input(items: Any, number: int) -> Any:
 
 
 def _checked(
-    parts: dict[str, Pictures], *, on_bad: str, workers: int | None, probe: Probe | None
+    parts: dict[str, Pictures], *, on_bad: str, workers: int | None, probe: Probe | None, progress: bool
 ) -> tuple[dict[str, Pictures], list[str]]:
     """Give the parts without what cannot be used, and notes that say what that was."""
     kinds: dict[str, str] = {}  # origin to kind: dict writes from threads are safe
@@ -268,7 +274,8 @@ def _checked(
     roles = [role for role in ROLES if role in parts]
     ordered = (parts[role].numbered(0) if role in parts else None for role in ROLES)
     try:
-        checked = check(*ordered, probe=look, on_bad=on_bad, workers=workers or None)
+        with bar("checking", progress) as tell:
+            checked = check(*ordered, probe=look, on_bad=on_bad, workers=workers or None, progress=tell)
     except DataError as problem:
         if not kinds:
             raise

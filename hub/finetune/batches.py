@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from hub.errors import TrainingError
 from hub.files import sha256_of
@@ -111,7 +112,8 @@ class Source(Protocol):
 class Read:
     """Samples that are read from their files; with a `seed`, as random variants, others in every epoch.
 
-    `whole` ones are as the task measures them, and not as it is trained.
+    `whole` ones are as the task measures them, and not as it is trained. With `progress` a bar is drawn while all files
+    are read for their digests, where a person looks at stderr.
     """
 
     def __init__(
@@ -122,9 +124,10 @@ class Read:
         *,
         seed: int | None = None,
         whole: bool = False,
+        progress: bool = False,
     ) -> None:
         self.samples, self.items, self.targets, self.seed = samples, items, targets, seed
-        self.whole = whole
+        self.whole, self.progress = whole, progress
         self._keys: list[str] | None = None
         self._sizes: np.ndarray | None = None
 
@@ -171,7 +174,9 @@ class Read:
     def keys(self) -> list[str]:
         """Give a digest of every sample's content: of its file's bytes, or of what is in memory."""
         if self._keys is None:
-            self._keys = [self.items.digest(self._sample(index).input) for index in range(len(self.samples))]
+            shown = self.progress and sys.stderr is not None and sys.stderr.isatty()
+            every = tqdm(range(len(self)), desc="digests", unit=" samples", disable=not shown, leave=False)
+            self._keys = [self.items.digest(self._sample(index).input) for index in every]
         return self._keys
 
 
