@@ -41,8 +41,13 @@ def _holds_runs(entry: os.DirEntry[str]) -> bool:
         return False
     with suppress(OSError):  # whoever reads it says so
         inside = [each for each in os.scandir(entry.path) if not is_litter(each.name)]
-        return all(any(os.path.exists(os.path.join(each, name)) for name in OF_A_RUN) for each in inside)
+        return all(map(is_run, inside))
     return False
+
+
+def is_run(folder: os.DirEntry[str]) -> bool:
+    """Say whether a folder is that of a run."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in OF_A_RUN)
 
 
 def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:

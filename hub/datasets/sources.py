@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
-from hub.datasets.folders import entries_of, is_litter, part_by_lists, read_folder
+from hub.datasets.folders import entries_of, is_litter, is_run, part_by_lists, read_folder
 from hub.datasets.kinds import PICTURES, RATED_TEXTS, SOUNDS, TAGGED, TEXTS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
@@ -373,9 +373,10 @@ def part_folders(folder: Path) -> dict[str, Path]:
 
 
 def left_out(folder: Path, parts: Mapping[str, Path]) -> str:
-    """Give a note on the folders beside those of the parts, "" where there are none."""
+    """Give a note on the folders beside those of the parts, "" where there are none but those of runs."""
     names = {path.name for path in parts.values()}
-    others = sorted(entry.name for entry in entries_of(folder) if entry.is_dir() and entry.name not in names)
+    beside = [entry for entry in entries_of(folder) if entry.is_dir() and entry.name not in names]
+    others = sorted(entry.name for entry in beside if not is_run(entry))
     return f"{', '.join(others)} beside {', '.join(sorted(names))}: left out" if others else ""
 
 
