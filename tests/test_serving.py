@@ -71,19 +71,66 @@ children = []
 for _ in range(8):
     child = os.fork()
     if not child:
-        os._exit(0 if [answer["label"] for answer in module.predict(pictures)] == expected else 3)
+        same = [answer["label"] for answer in module.predict(pictures)] == expected
+        os._exit(0 if same and module._answers_by._forward.compiled is None else 3)
     children.append(child)
 print([os.waitpid(child, 0)[1] for child in children], flush=True)
 over.set()
 [thread.join() for thread in threads]
+"""
+FORK_THEN_THREADS = """
+import os, threading
+from tests.pictures import samples, tiny_module
+
+module = tiny_module()
+pictures = [array for array, _ in samples(3)]
+expected = module.predict(pictures)
+child = os.fork()
+if not child:
+    same = []
+    for _ in range(4):
+        thread = threading.Thread(target=lambda: same.append(module.predict(pictures) == expected))
+        thread.start()
+        thread.join()
+    same.append(module.predict(pictures) == expected)
+    os._exit(0 if same == [True] * 5 else 3)
+print(os.waitpid(child, 0)[1])
+"""
+FORK_WHILE_A_THREAD_COMPUTES = """
+import os, threading
+from paddle import nn
+from tests.pictures import samples, tiny_module
+
+class Slow(nn.Layer):
+    def forward(self, x):
+        begun.set()
+        asked.wait()
+        sum(range(5_000_000))
+        over.append(1)
+        return plain(x)
+
+module, begun, asked, over = tiny_module(), threading.Event(), threading.Event(), []
+pictures = [array for array, _ in samples(3)]
+plain, module.network.head.forward = module.network.head.forward, Slow().forward
+os.register_at_fork(before=asked.set)  # the last one registered is called first
+thread = threading.Thread(target=module.predict, args=[pictures])
+thread.start()
+begun.wait()
+child = os.fork()
+if not child:
+    os._exit(0 if over else 3)
+thread.join()
+print(os.waitpid(child, 0)[1])
 """
 FORK_IN_A_TRACE = """
 import os, threading
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, paddle
 from paddle import nn
-from hub.modules import compiled
+from hub.modules import compiled, forks
 from tests.pictures import samples, tiny_module
+
+forks.PATIENCE = 0.1  # the trace waits for the fork
 
 class Slow(nn.Layer):
     def __init__(self, inner):
@@ -135,6 +182,16 @@ def test_networks_compiled_at_once_are_all_compiled_and_output_is_where_it_was()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_children_of_a_process_whose_threads_predict_answer_as_it_does() -> None:
     assert said_by(FORK).splitlines()[-1] == str([0] * 8)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_in_a_child_threads_answer_and_then_the_one_that_forked() -> None:
+    assert said_by(FORK_THEN_THREADS).splitlines()[-1] == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_waits_until_other_threads_have_computed() -> None:
+    assert said_by(FORK_WHILE_A_THREAD_COMPUTES).splitlines()[-1] == "0"
 
 
 class Pictures(paddle.io.Dataset):  # type: ignore[misc]

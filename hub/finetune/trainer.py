@@ -30,6 +30,7 @@ from hub.finetune.freezing import train_mode
 from hub.finetune.precision import Precision
 from hub.finetune.regularize import Anchor, WeightAverage
 from hub.finetune.worst import Worst
+from hub.modules.forks import computing
 from hub.modules.network import infer
 from hub.tasks import Task
 from hub.tasks.base import Arrays, Loss, WeightedMean, terms_of, weights_of
@@ -189,7 +190,8 @@ class Trainer:
         rate = self.optimizer.get_lr()
         for inputs, targets in data.epoch(self.epoch, start=self.batch):
             size = data.sizes[self.batch]
-            loss = self.train_step(inputs, targets, size)
+            with computing():
+                loss = self.train_step(inputs, targets, size)
             rate = self.optimizer.get_lr()  # what the step was taken with; a callback may set another
             self.step += 1
             self.batch += 1

@@ -12,6 +12,7 @@ from paddle.base import framework
 from paddle.nn.initializer import lazy_init
 
 from hub.errors import UsageError
+from hub.modules.forks import computing
 
 _alone = threading.RLock()
 
@@ -32,7 +33,7 @@ def building() -> Iterator[None]:
 
     Raises UsageError where paddle's static mode is on, in which no layer has values.
     """
-    with _alone:
+    with computing(), _alone:
         leave_static_mode_of_traces()
         before = paddle.get_default_dtype()
         paddle.set_default_dtype("float32")

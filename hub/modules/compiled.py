@@ -26,6 +26,7 @@ from paddle import inference, nn
 from paddle.static import InputSpec
 
 from hub.modules.building import building
+from hub.modules.forks import beside_threads, computing
 from hub.modules.network import infer, predicting
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.15}
@@ -59,7 +60,7 @@ class Forward:
         """Give what the layer makes of a batch."""
         if self.compiled is None or not self.takes(batch):
             return self.plain(batch)
-        with self._one_at_a_time:  # the engine holds inputs and outputs of one run
+        with computing(), self._one_at_a_time:  # the engine holds inputs and outputs of one run
             return self.compiled(batch)
 
 
@@ -81,6 +82,9 @@ def forward(
     same. Where compiling fails, or changes the values, all batches are put through the layer, and `say` is told why.
     """
     plain = partial(infer, layer)
+    if beside_threads():
+        say("not compiled, which takes longer: this process was forked from one that had other threads")
+        return Forward(plain)
     first = tuple(each[:2] for each in example) if isinstance(example, tuple) else example[:2]
     problem = ""
     for varies, by_source in product((True, False) if any_size else (False,), (False, True)):

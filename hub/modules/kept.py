@@ -21,6 +21,7 @@ from paddle import Tensor, nn
 from hub.errors import UsageError
 from hub.modules import compiled, weights
 from hub.modules.archs import FeatureSpec
+from hub.modules.forks import computing
 from hub.modules.network import infer
 
 MUCH = 4_000_000
@@ -84,6 +85,7 @@ class Kept:
         mark: object = None
         done = 0
 
+        @computing()
         def run(batch: Batch) -> Any:
             nonlocal forward, mark, done
             if forward is None or (wanted.always and not forward.takes(batch)):

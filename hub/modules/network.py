@@ -12,6 +12,7 @@ from paddle import nn
 
 from hub.modules.archs import Backbone
 from hub.modules.archs.base import Stage
+from hub.modules.forks import computing
 
 NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.BatchNorm, nn.SyncBatchNorm)
 
@@ -89,7 +90,7 @@ def infer(layer: nn.Layer, batch: np.ndarray | tuple[np.ndarray, ...]) -> Any:
 
     A tuple of arrays is handed over as a tuple of tensors; several outputs come back as a tuple of arrays.
     """
-    with predicting(layer):
+    with computing(), predicting(layer):
         given = tuple(map(paddle.to_tensor, batch)) if isinstance(batch, tuple) else paddle.to_tensor(batch)
         outputs = layer(given)
     if isinstance(outputs, tuple | list):
