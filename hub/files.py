@@ -209,6 +209,15 @@ def license_of(folder: Path) -> str:
     return found[1] if found else "unknown"
 
 
+def run_record(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Give what config.json says of the run in a folder, "environment" and "command" included; None for no run's."""
+    try:
+        record = json.loads(read_text(Path(folder, "config.json")))
+    except (SpecError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and {"environment", "command"} <= record.keys() else None
+
+
 @contextmanager
 def staged_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder that becomes `folder` when the block ends well and vanishes when it does not.

@@ -21,7 +21,7 @@ from PIL import Image
 
 from hub import answering, run_folder, settings, tasks, training
 from hub.datasets.by_task import prepare_evaluation_for
-from hub.datasets.places import require_outside
+from hub.datasets.folders import require_no_data
 from hub.datasets.summary import several
 from hub.datasets.texts import several_texts
 from hub.errors import SpecError, UsageError
@@ -446,8 +446,8 @@ class Module(PaddleHubFace):
             seed: makes two runs on a CPU equal bit for bit, in any process and with any number of `workers`.
             device: "cpu", "gpu" or "gpu:N", to move to before training; None stays where the module is.
             workers: threads that read and prepare samples ahead.
-            output_dir: where history, settings, checkpoints and the best module go, outside the folders of data;
-                None makes a folder in ./runs, which may be in them.
+            output_dir: where history, settings, checkpoints and the best module go; None makes a folder in ./runs.
+                Where that is in the folder of the data, the next run passes over it.
             resume: go on from the newest checkpoint in output_dir, to the same result as without a break; starts
                 where there is none.
             callbacks: hub.finetune.callbacks.Callback, whose hooks the loop calls. One that raises ends the run.
@@ -475,7 +475,7 @@ class Module(PaddleHubFace):
         if multi_label is not None:
             multi_label = flag("multi_label", multi_label)
         if output_dir:
-            require_outside(output_dir, train, valid, test)
+            require_no_data(output_dir, train, valid, test)
         group = distributed.group()
         say = _say if progress and group.first else _hush
         if device is not None:

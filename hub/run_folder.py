@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shlex
 import time
@@ -11,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from hub.errors import SpecError, UsageError
-from hub.files import read_text, storage_errors
+from hub.errors import UsageError
+from hub.files import run_record, storage_errors
 from hub.finetune import resume
 from hub.finetune.checkpoint import Checkpoints
 from hub.finetune.distributed import Group
@@ -86,13 +85,9 @@ def opened(
 def _require_own(folder: Path) -> None:
     """Raise UsageError where files have the names of a run's and are none, since they would be replaced."""
     found = [name for name in ("config.json", "metrics.json", "history.json") if (folder / name).exists()]
-    if not found:
-        return
-    try:  # a run begins with writing config.json, so that the others are never without it
-        config = json.loads(read_text(folder / "config.json"))
-    except (SpecError, ValueError, RecursionError):
-        config = None
-    if not isinstance(config, dict) or not {"environment", "command"} <= set(config):
+    if (
+        found and run_record(folder) is None
+    ):  # a run begins with writing it, so that the others are never without it
         raise UsageError(
             f"{folder / found[0]}: expected {found[0]} of a run, found another file, which would be replaced",
             hint="choose another output_dir, or move the file away",

@@ -128,14 +128,22 @@ def test_the_runs_of_who_trained_in_the_folder_of_the_data_are_none_of_it(
 ) -> None:
     write_images(tmp_path, *(f"{top}{label}/1.png" for label in "ab"))
     before = load(tmp_path, kind).describe()
-    write(tmp_path / "runs" / "glyphs-1" / begun, "{}")
-    write_images(tmp_path, "runs/glyphs-1/best/style.png")
+    for place in ("runs/glyphs-1", "runs/glyphs-2", "mine", "some/day/glyphs", "a/one"):
+        write(tmp_path / place / begun, '{"environment": {}, "command": ""}')
+        if begun == "config.json":
+            write_images(tmp_path, f"{place}/best/style.png")
     assert load(tmp_path, kind).describe() == before
+
+
+def test_what_is_found_below_a_class_may_be_called_logs(tmp_path: Path) -> None:
+    write_images(tmp_path, "wood/logs/1.png", "wood/logs/2.png", "metal/1.png")
+    assert load(tmp_path).train.counts() == {"metal": 1, "wood": 2}
 
 
 def test_a_class_may_be_called_runs(tmp_path: Path) -> None:
     write_images(tmp_path, "runs/1.png", "runs/more/2.png", "walks/1.png")
-    write(tmp_path / "runs" / "glyphs-1" / "config.json", "{}")
+    write(tmp_path / "runs" / "glyphs-1" / "config.json", '{"environment": {}, "command": ""}')
+    write(tmp_path / "walks" / "config.json", "{}")
     assert load(tmp_path).train.counts() == {"runs": 2, "walks": 1}
 
 

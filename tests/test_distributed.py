@@ -175,10 +175,10 @@ def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) 
         (["--nnodes", "2", "--master", "10.0.0.1:6170"], "--nnodes needs --output"),
         (["--nproc", "2", "--resume"], "--resume: expected the folder of a run as --output, found none"),
         (["--nproc", "2", "--output", ""], "--output: expected a path, found an empty text"),
-        (["--nproc", "2", "--output", "run"], "run: expected a folder outside the data, found one in"),
+        (["--nproc", "2", "--output", "."], ".: expected a folder for a run, found one of the data in"),
         (
-            ["--nproc", "2", "--valid", "none", "--test", "..", "--output", "../run"],
-            "outside the data, found one in",
+            ["--nproc", "2", "--valid", "none", "--test", "..", "--output", ".."],
+            "expected a folder for a run, found one of the data in",
         ),
     ],
 )

@@ -653,23 +653,21 @@ def test_files_that_are_no_runs_are_not_replaced(tmp_path: Path, name: str, text
     ("place", "role"),
     [
         ("data", "train"),
-        ("data/run", "train"),
-        ("link/run", "train"),
-        ("seen/dot/a/run", "valid"),
+        ("data/dot", "train"),
+        ("link/dot", "train"),
+        ("seen/dot", "valid"),
         ("seen", "test"),
     ],
 )
-def test_no_run_is_kept_in_the_data_where_the_next_one_would_take_it_for_a_class(
-    tmp_path: Path, place: str, role: str
-) -> None:
+def test_no_run_is_kept_in_a_folder_that_holds_data(tmp_path: Path, place: str, role: str) -> None:
     data, seen = folder(tmp_path / "data", 4), folder(tmp_path / "seen", 2, seed=1)
     (tmp_path / "link").symlink_to(data)
     (data / "dot" / "broken.png").write_text("no picture: the place is looked at before the data")
     before = sorted(tmp_path.rglob("*"))
     given = {"train": data, **({} if role == "train" else {role: str(seen)})}
-    with pytest.raises(UsageError, match="expected a folder outside the data, found one in") as caught:
+    with pytest.raises(UsageError, match="expected a folder for a run, found one of the data in") as caught:
         tiny_module().finetune(**given, output_dir=tmp_path / place, progress=False)
-    assert "choose another output_dir" in caught.value.hint
+    assert "choose a new folder as output_dir" in caught.value.hint
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -681,8 +679,8 @@ def test_a_run_may_be_kept_beside_the_data_and_in_a_folder_around_it(tmp_path: P
         assert (place / "metrics.json").is_file()
 
 
-@pytest.mark.parametrize("layout", ["table", "parts", "runs"])
-def test_a_run_may_be_kept_in_the_data_where_the_next_one_does_not_read_it(
+@pytest.mark.parametrize("layout", ["table", "parts", "classes"])
+def test_a_run_that_is_kept_in_the_data_is_none_of_it_for_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:
     data = tmp_path / "data"
@@ -692,7 +690,7 @@ def test_a_run_may_be_kept_in_the_data_where_the_next_one_does_not_read_it(
         rows = [f"{path.relative_to(data)},{path.parent.name}" for path in sorted(data.rglob("*.png"))]
         (data / "train.csv").write_text("\n".join(["path,label", *rows]))
     monkeypatch.chdir(data)
-    places = (None, None, "runs/third") if layout == "runs" else ("one", "two")
+    places = (None, "runs/second", "one", "some/day/two", "dot/three", "last")
     found = [
         tiny_module().finetune(".", output_dir=place, strategy="probe", epochs=1, progress=False).run.data
         for place in places

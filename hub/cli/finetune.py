@@ -234,8 +234,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _launch(arguments: argparse.Namespace) -> Path:
     """Run the same command in several processes and give the folder of the run.
 
-    Raises UsageError for a folder that the processes could not share or that is in the data, and TrainingError when one
-    of them fails.
+    Raises UsageError for a folder that the processes could not share or that is one of the data, and TrainingError when
+    one of them fails.
 
     What the processes print goes to stderr; their logs are kept in the run's folder. SIGINT and SIGTERM are handed to
     each of them once, and awaited; a second one ends them at once.
@@ -256,10 +256,10 @@ def _launch(arguments: argparse.Namespace) -> Path:
             "--output: expected a path, found an empty text", hint="leave it out for a new folder"
         )
     else:
-        from hub.datasets.places import require_outside  # numpy, which --help need not pay
+        from hub.datasets.folders import require_no_data  # numpy, which --help need not pay
 
         roles = [getattr(arguments, role, None) for role in ("train", "valid", "test")]
-        require_outside(output, *(data_of(given) for given in roles if given and given != ["none"]))
+        require_no_data(output, *(data_of(given) for given in roles if given and given != ["none"]))
     folder = Path(os.path.expanduser(output)).absolute()
     command = [
         sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(arguments.nproc),

@@ -7,22 +7,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hub.datasets.base import Origin, Problem, Rows
-from hub.datasets.kinds import PICTURES, SOUNDS, Kind
+from hub.datasets.kinds import KINDS, PICTURES, SOUNDS, Kind
 from hub.datasets.summary import list_suffixes, several
 from hub.datasets.textfiles import read_text
-from hub.errors import DataError
+from hub.errors import DataError, UsageError
+from hub.files import run_record
 
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 """What macOS, Windows and network disks leave in folders, besides hidden files."""
 NO_CLASS = "_background_noise_"
 """Of Speech Commands: minutes of noise to mix with its words."""
 
-RUNS = "runs"
-"""Where `finetune` keeps runs that are given no folder: in the working directory, which may be that of the data."""
-OF_A_RUN = ("config.json", "checkpoints", "logs")
-"""What the folder of a run begins with: the first two by one process, the last by several."""
+BEGUN = frozenset({"logs", "checkpoints"})
+"""What is in the folder of a run before its config.json: the first where several processes begin it."""
 
 
 def is_litter(name: str) -> bool:
@@ -31,23 +31,52 @@ def is_litter(name: str) -> bool:
 
 
 def entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
-    """Give what a folder of data holds, in no order: no litter, and not the folder of runs of who trained in it."""
-    return [entry for entry in os.scandir(folder) if not is_litter(entry.name) and not _holds_runs(entry)]
+    """Give what a folder of data holds, in no order: no litter, and no runs of who trained in it."""
+    entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name)]
+    return [entry for entry in entries if not (entry.is_dir() and holds_runs(entry.path))]
 
 
-def _holds_runs(entry: os.DirEntry[str]) -> bool:
-    """Say whether a folder is the one in which runs are kept by default, and holds nothing else."""
-    if entry.name != RUNS or not entry.is_dir():
-        return False
+def holds_runs(folder: str | Path) -> bool:
+    """Say whether a folder is that of a run, or holds nothing but such folders, as ./runs does."""
+    if run_record(folder) is not None:
+        return True
+    empty = True
     with suppress(OSError):  # whoever reads it says so
-        inside = [each for each in os.scandir(entry.path) if not is_litter(each.name)]
-        return all(map(is_run, inside))
+        for entry in os.scandir(folder):
+            if is_litter(entry.name):
+                continue
+            empty = False
+            if not (entry.is_dir() and (_is_of_a_run(entry) or holds_runs(entry.path))):
+                return False
+        return not empty
     return False
 
 
-def is_run(folder: os.DirEntry[str]) -> bool:
-    """Say whether a folder is that of a run."""
-    return any(os.path.exists(os.path.join(folder, name)) for name in OF_A_RUN)
+def _is_of_a_run(entry: os.DirEntry[str]) -> bool:
+    """Say whether a folder is one that a run begins with: a class may have its name, and holds data."""
+    data = {suffix for kind in KINDS.values() for suffix in kind.suffixes}
+    return entry.name in BEGUN and not any(_suffix(each.name) in data for each in os.scandir(entry.path))
+
+
+def require_no_data(place: str | Path, *sources: Any) -> None:
+    """Raise UsageError for a folder of a run that is one of the `sources` of data, or one in it that holds something.
+
+    Other folders in the data may hold runs: they are no part of it. `sources` are what data is given as.
+    """
+    where = Path(os.path.realpath(os.path.expanduser(place)))
+    for source in sources:
+        if isinstance(source, Mapping):
+            require_no_data(place, *source.values())
+        elif isinstance(source, str | os.PathLike) and source and os.path.isdir(os.path.expanduser(source)):
+            data = Path(os.path.realpath(os.path.expanduser(source)))
+            inside = where != data and where.is_relative_to(data)
+            if where == data or (
+                inside and where.is_dir() and any(where.iterdir()) and not holds_runs(where)
+            ):
+                raise UsageError(
+                    f"{place}: expected a folder for a run, found one of the data in {data}",
+                    hint="choose a new folder as output_dir (--output)",
+                )
 
 
 def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:

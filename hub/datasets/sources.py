@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
-from hub.datasets.folders import entries_of, is_litter, is_run, part_by_lists, read_folder
+from hub.datasets.folders import entries_of, is_litter, part_by_lists, read_folder
 from hub.datasets.kinds import PICTURES, RATED_TEXTS, SOUNDS, TAGGED, TEXTS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
@@ -125,18 +125,12 @@ def load_parts(
     paths = source.values() if isinstance(source, Mapping) else (source,)
     if encoding is not None and not all(isinstance(path, str | os.PathLike) for path in paths):
         raise UsageError(f"encoding: only files have one, found {type(source).__name__}")
-    if isinstance(source, Dataset):
-        source = Splits(source)
-    if isinstance(source, Splits):
+    if isinstance(source, Dataset | Splits):
         _refuse_options(given, "a dataset that is already loaded")
         of_sounds.refuse_unused()
-        if source.train.holds != kind.name:
-            raise UsageError(
-                f"kind: expected {kind.name}, found a dataset of {source.train.holds}",
-                hint=f'what is loaded keeps its kind: load("data/", kind="{kind.name}") reads the data as another',
-            )
+        loaded = _of_kind(source, kind)
         known = labels is None and multi_label is None
-        return (source if known else _relabel(source, labels, multi_label)).parts()
+        return (loaded if known else _relabel(loaded, labels, multi_label)).parts()
     if isinstance(source, str | os.PathLike):
         rows = _read_path(Path(os.path.expanduser(source)), kind, columns, given, of_sounds)
     else:
@@ -156,6 +150,17 @@ def load_parts(
     shared = labels or train.labels or None
     others = {role: make(part, labels=shared, multi_label=train.multi_label) for role, part in rows.items()}
     return {first: train, **others}
+
+
+def _of_kind(loaded: Dataset | Splits, kind: Kind) -> Splits:
+    """Give what is loaded as parts. Raises UsageError where it is of another kind."""
+    parts = Splits(loaded) if isinstance(loaded, Dataset) else loaded
+    if parts.train.holds != kind.name:
+        raise UsageError(
+            f"kind: expected {kind.name}, found a dataset of {parts.train.holds}",
+            hint=f'what is loaded keeps its kind: load("data/", kind="{kind.name}") reads the data as another',
+        )
+    return parts
 
 
 def _kind_seen(source: Any) -> str:
@@ -373,10 +378,9 @@ def part_folders(folder: Path) -> dict[str, Path]:
 
 
 def left_out(folder: Path, parts: Mapping[str, Path]) -> str:
-    """Give a note on the folders beside those of the parts, "" where there are none but those of runs."""
+    """Give a note on the folders beside those of the parts, "" where there are none."""
     names = {path.name for path in parts.values()}
-    beside = [entry for entry in entries_of(folder) if entry.is_dir() and entry.name not in names]
-    others = sorted(entry.name for entry in beside if not is_run(entry))
+    others = sorted(entry.name for entry in entries_of(folder) if entry.is_dir() and entry.name not in names)
     return f"{', '.join(others)} beside {', '.join(sorted(names))}: left out" if others else ""
 
 

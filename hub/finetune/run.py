@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import paddle
 from hub import tasks
 from hub._version import __version__
 from hub.errors import InputError
-from hub.files import dump_json, read_text, write_text
+from hub.files import dump_json, run_record, write_text
 from hub.finetune.worst import Miss
 
 if TYPE_CHECKING:
@@ -101,10 +100,9 @@ class Run:
 
     def recall_config(self) -> bool:
         """Take settings, environment and command as config.json has them; say whether it was there."""
-        path = self.folder / "config.json"
-        if not path.is_file():
+        record = run_record(self.folder)
+        if record is None:
             return False
-        record = json.loads(read_text(path))
         self.environment, self.command = record.pop("environment"), record.pop("command")
         self.config |= record
         return True
