@@ -340,15 +340,23 @@ def test_20_000_mutants_are_read_or_refused(place: Path) -> None:
         *(pickle.dumps(files, protocol=protocol) for protocol in (2, 3, 4)),
     ]
     path = place / "mutant"
-    refused, slowest, start = 0, 0.0, time.process_time()
-    for mutant in mutants(originals, count=MUTANTS, seed=3):
-        overwrite(path, mutant)
+
+    def read() -> tuple[float, bool]:
         before = time.process_time()
         try:
             pdparams.read_nested(path)
         except UnsafeFileError:
-            refused += 1
-        slowest = max(slowest, time.process_time() - before)
+            return time.process_time() - before, True
+        return time.process_time() - before, False
+
+    refused, slowest, start = 0, 0.0, time.process_time()
+    for mutant in mutants(originals, count=MUTANTS, seed=3):
+        overwrite(path, mutant)
+        took, was_refused = read()
+        refused += was_refused
+        if took >= 0.05:  # what is slow is so each time; a collection of garbage is not
+            took = min(read()[0] for _ in range(3))
+        slowest = max(slowest, took)
     assert MUTANTS // 2 < refused < MUTANTS  # some mutations only change a weight
     assert slowest < 0.05
     assert time.process_time() - start < 20
