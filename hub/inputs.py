@@ -86,7 +86,7 @@ def _expand_path(given: str | Path, kind: Kind) -> list[str | Path]:
 
 def _files(folder: Path, kind: Kind) -> list[Path]:
     """Give the files of the kind that are learnt from in a folder and all folders in it, linked ones included."""
-    found = (Path(entry.path) for entry in files_below(folder, []) if entry.is_file())
+    found = (Path(entry.path) for entry in files_below(folder, []) if os.path.isfile(entry.path))
     return sorted(path for path in found if path.suffix.lower() in kind.suffixes)
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from hub import inputs
 from hub.datasets import Dataset, Origin, load, prepare, prepare_evaluation
+from hub.datasets.kinds import PICTURES
 from hub.datasets.unlabelled import prepare_unlabelled
 from hub.errors import DataError, UsageError
 
@@ -136,8 +138,20 @@ def test_the_runs_of_who_trained_in_the_folder_of_the_data_are_none_of_it(
 
 
 def test_what_is_found_below_a_class_may_be_called_logs(tmp_path: Path) -> None:
-    write_images(tmp_path, "wood/logs/1.png", "wood/logs/2.png", "metal/1.png")
-    assert load(tmp_path).train.counts() == {"metal": 1, "wood": 2}
+    write_images(tmp_path, "wood/logs/1.png", "wood/logs/2.png", "metal/1.png", "stone/logs/one/day/1.png")
+    assert load(tmp_path).train.counts() == {"metal": 1, "stone": 1, "wood": 2}
+
+
+def test_a_class_in_whose_folder_a_run_was_written_is_read_as_before(tmp_path: Path) -> None:
+    write_images(tmp_path, "a/1.png", "a/more/2.png", "b/1.png")
+    write(tmp_path / "a" / "config.json", '{"environment": {}, "command": ""}')
+    assert load(tmp_path).train.counts() == {"a": 2, "b": 1}
+
+
+def test_a_link_to_itself_hides_no_other_file(tmp_path: Path) -> None:
+    write_images(tmp_path, "1.png", "more/2.png")
+    (tmp_path / "more" / "self").symlink_to("self")
+    assert [path.name for path in inputs.expand(tmp_path, PICTURES)] == ["1.png", "2.png"]
 
 
 def test_a_class_may_be_called_runs(tmp_path: Path) -> None:

@@ -33,29 +33,43 @@ def is_litter(name: str) -> bool:
 def entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
     """Give what a folder of data holds, in no order: no litter, and no runs of who trained in it."""
     entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name)]
-    return [entry for entry in entries if not (entry.is_dir() and holds_runs(entry.path))]
+    return [entry for entry in entries if not (_is_folder(entry) and holds_runs(entry.path))]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def holds_runs(folder: str | Path) -> bool:
-    """Say whether a folder is that of a run, or holds nothing but such folders, as ./runs does."""
-    if run_record(folder) is not None:
-        return True
+    """Say whether a folder is that of a run, or holds nothing but such folders, as ./runs does.
+
+    One with data in it, beside what runs write, is that of a class: nothing of it is left out.
+    """
     empty = True
-    with suppress(OSError):  # whoever reads it says so
+    with suppress(OSError, RecursionError):  # whoever reads it says so
+        if run_record(folder) is not None:
+            return not any(_suffix(entry.name) in _of_data() for entry in os.scandir(folder))
         for entry in os.scandir(folder):
             if is_litter(entry.name):
                 continue
             empty = False
-            if not (entry.is_dir() and (_is_of_a_run(entry) or holds_runs(entry.path))):
+            if not (entry.is_dir() and (_is_begun(entry) or holds_runs(entry.path))):
                 return False
         return not empty
     return False
 
 
-def _is_of_a_run(entry: os.DirEntry[str]) -> bool:
-    """Say whether a folder is one that a run begins with: a class may have its name, and holds data."""
-    data = {suffix for kind in KINDS.values() for suffix in kind.suffixes}
-    return entry.name in BEGUN and not any(_suffix(each.name) in data for each in os.scandir(entry.path))
+def _is_begun(entry: os.DirEntry[str]) -> bool:
+    """Say whether a folder is one that a run begins with: below one of that name that is data are files of data."""
+    below = (name for _, _, names in os.walk(entry.path) for name in names)
+    return entry.name in BEGUN and not any(_suffix(name) in _of_data() for name in below)
+
+
+def _of_data() -> set[str]:
+    return {suffix for kind in KINDS.values() for suffix in kind.suffixes}
 
 
 def require_no_data(place: str | Path, *sources: Any) -> None:
@@ -167,7 +181,7 @@ def files_below(top: str | Path, problems: list[Problem]) -> Iterator[os.DirEntr
             problems.append(Problem("unreadable", Origin(folder), detail=error.strerror or str(error)))
             continue
         for entry in entries:
-            if not entry.is_dir():
+            if not _is_folder(entry):
                 yield entry
                 continue
             real = os.path.realpath(entry.path)  # links may form a circle
