@@ -217,6 +217,13 @@ def test_a_list_of_labels_that_cannot_be_read_is_a_problem_among_others(tmp_path
     assert "row 3: bad label '[0 ... 1]' (column 'label': expected a list such as ['a', 'b']" in problem
 
 
+def test_a_label_that_is_no_list_among_lists_of_several_is_a_problem(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "text,label\na,['x']\nb,x\nc,\"['x', 'y']\"\nd,['y']\n")
+    train = load(path, TEXTS).train
+    assert (train.multi_label, train.labels, len(train)) == (True, ("x", "y"), 3)
+    assert "row 3: bad label 'x'" in problems(train)[0]
+
+
 def test_a_header_with_unknown_names_is_no_row(tmp_path: Path) -> None:
     train = load(write(tmp_path / "a.tsv", "etikett\tsatz\ngut\tx\nschlecht\ty\ngut\tz\n"), TEXTS).train
     assert len(train) == 0

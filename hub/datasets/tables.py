@@ -291,12 +291,19 @@ class LabelForm:
 
     @classmethod
     def of(cls, cells: Iterable[Any], separator: str | None) -> LabelForm:
-        """Say how the `cells` that may hold lists as text are read: one in brackets makes no column of lists."""
+        """Say how the `cells` that may hold lists as text are read: one in brackets makes no column of lists.
+
+        Most of them do, where one lists several labels: the others are mistakes then.
+        """
         texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
         joined = [cell.split(separator) for cell in texts if separator and separator in cell]
         if not texts or any(all(map(is_bracketed, parts)) for parts in joined):  # [Action]|[Drama]
             return cls(separator)
-        are_lists = all(map(is_bracketed, texts)) and any(list_in(cell) is not None for cell in texts)
+        found = [list_in(cell) for cell in texts if is_bracketed(cell)]
+        longest = max((len(each) for each in found if each is not None), default=-1)
+        are_lists = longest >= 0 and (
+            len(found) == len(texts) or (longest > 1 and 2 * len(found) > len(texts))
+        )
         return cls(separator, are_lists, refuse_brackets=True)
 
     def read(self, cell: Any) -> Any:
