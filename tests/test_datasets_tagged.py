@@ -258,6 +258,8 @@ WORD_TABLES = {
         f"{FIRST.get(w, '')},7,{w},{t}\n" for w, t in WORD_ROWS)),
     "words with numbers": ("a.tsv", "token_id\tword\ttag\n" + "".join(
         f"{n}\t{w}\t{t}\n" for n, (w, t) in zip([1, 2, 3, 4, 1, 2], WORD_ROWS, strict=True))),
+    "pieces of words with numbers": ("a.csv", "sentence_id,word_id,token,tag\n" + "".join(
+        f"{s},{n},{w},{t}\n" for s, n, (w, t) in zip(OF_SENTENCE, [1, 1, 2, 3, 1, 1], WORD_ROWS, strict=True))),
     "words with numbers in sentences": ("a.csv", "sent_id,Word #,word,tag\n" + "".join(
         f"0,{n},{w},{t}\n" for n, (w, t) in zip([0, 1, 2, 3, 0, 1], WORD_ROWS, strict=True))),
     "a header above blanks in another order": ("a.txt", "pos ner word\n" + "\n".join(

@@ -58,7 +58,7 @@ def join_rows(
     empty = {problem.origin.row or 0 for problem in rows.problems if problem.kind == "empty line"}
     empty |= {number for number, _ in records} - {number for number, _ in full}
     others = [name for name in header if name not in (words, tags)]
-    begun = _begun(full, find_column(NUMBER_COLUMNS, others))
+    begun = _begun(full, find_column(NUMBER_COLUMNS, others), pieces=sentence is not None)
     if sentence is None and not empty and not begun[-1]:
         return _refused(rows, f"found one word in every row; {EXPECTED}")
     document = find_column(DOCUMENT_COLUMNS, others)
@@ -91,14 +91,15 @@ def _filled(full: Sequence[Record], column: Any) -> list[str]:
     return filled
 
 
-def _begun(full: Sequence[Record], column: Any) -> list[int]:
+def _begun(full: Sequence[Record], column: Any, *, pieces: bool) -> list[int]:
     """Give for every word how often the numbers of words have begun anew; 0 where they count nothing.
 
+    With `pieces` a number that comes twice running is that of one word, in its pieces.
     Numbers of a vocabulary fall too, but not always to the smallest.
     """
     cells = [_text(record.get(column)).strip() for _, record in full]
     numbers = [int(cell) if cell.isdecimal() and len(cell) < 10 else -1 for cell in cells]
-    falls = [after <= before for before, after in pairwise(numbers)]
+    falls = [after < before + (not pieces) for before, after in pairwise(numbers)]
     smallest = min(numbers)
     counts = smallest >= 0 and all(n == smallest for n, fell in zip(numbers[1:], falls, strict=True) if fell)
     return list(accumulate([0, *falls])) if counts else [0] * len(full)
