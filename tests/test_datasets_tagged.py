@@ -137,6 +137,8 @@ ONTONOTES = (
     [
         (UPOS, [(["EU", "wo"], ["PROPN", "AUX"])]),
         (UPOS.replace("# text = EU wo", "# text = a word and its tag"), [(["EU", "wo"], ["PROPN", "AUX"])]),
+        (UPOS.replace("SpaceAfter=No", "root").replace("CorrectForm=wo", "aux"),
+         [(["EU", "wo"], ["PROPN", "AUX"])]),
         (UPOS.replace("SpaceAfter=No", "B-ORG").replace("CorrectForm=wo", "O"), [(["EU", "wo"], ["B-ORG", "O"])]),
         (_ten((("EU", "U-ORG"), ("came", "O")), (("Dam", "L-PER"),)),
          [(["EU", "came"], ["U-ORG", "O"]), (["Dam"], ["L-PER"])]),

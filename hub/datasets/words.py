@@ -314,17 +314,18 @@ def _from_conll(text: str, rows: Rows) -> list[Sentence]:
 def _tag_place(full: Sequence[Sequence[str]], *, numbered: bool) -> int:
     """Give the number of the column of tags: the last, but for two forms whose words are numbered.
 
-    CoNLL-U has the part of speech in the fourth of ten columns, and notes such as SpaceAfter=No in the last. GermEval
-    has the names inside of names in the last of four, and the names themselves before it.
+    CoNLL-U has the part of speech in the fourth of ten columns, the number of another word in the seventh, and notes
+    such as SpaceAfter=No in the last; CoNLL-X has a relation there. GermEval has the names inside of names in the last
+    of four, and the names themselves before it.
     """
     last = len(full[0]) - 1 if full else 1
     cells = [each for each in full if not _PART.fullmatch(each[0])]
-    if (
-        numbered
-        and last == 9
-        and (any("=" in each[9] for each in cells) or all(each[9] == "_" for each in cells))
-    ):
-        return 3
+    if numbered and last == 9:
+        notes = [each[9] for each in cells]
+        heads = {each[6] for each in cells} - {"_"}
+        of_words = heads and all(map(str.isdecimal, heads)) and not all(map(_IOB.fullmatch, notes))
+        if of_words or any("=" in note for note in notes) or set(notes) == {"_"}:
+            return 3
     names = numbered and last == 3 and all(_IOB.fullmatch(each[n]) for each in cells for n in (2, 3))
     return 2 if names else last
 
