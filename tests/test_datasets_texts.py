@@ -194,6 +194,8 @@ def test_a_label_in_brackets_is_a_name_but_no_list_of_labels(tmp_path: Path) -> 
         ("a.csv", "text,label\na,x\nb,[2]\nc,x\nd,[2]\n", None, [("a", "x"), ("b", "[2]"), ("c", "x"), ("d", "[2]")]),
         ("a.jsonl", '{"text": "a", "label": "[1]"}\n{"text": "b", "label": "[2]"}\n', None,
          [("a", "[1]"), ("b", "[2]")]),
+        ("a.jsonl", '{"text": "a", "label": "[\'x\', \'y\']"}\n{"text": "b", "label": "[]"}\n', True,
+         [("a", "x y"), ("b", "")]),
         ("a.csv", "text,label\na,[x]|[y]\nb,[y]\n", True, [("a", "[x] [y]"), ("b", "[y]")]),
         ("a.csv", "text,label\na,['x']\nb,\n", True, [("a", "x"), ("b", "")]),
         ("a.csv", "text,label\na,['x' 'y']\nb,\"['y']\"\n", None, [("a", "x y"), ("b", "y")]),
@@ -207,6 +209,22 @@ def test_labels_are_lists_where_the_whole_column_holds_lists(
     given = [each.label if train.multi_label else [each.label] for each in train]
     found = [" ".join(train.labels[n] for n in each) for each in given]  # type: ignore[union-attr]
     assert [(each.input, names) for each, names in zip(train, found, strict=True)] == wanted
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_what_is_a_name_in_training_is_one_wherever_every_cell_is_in_brackets(
+    tmp_path: Path, frames: bool
+) -> None:
+    write(tmp_path / "train.csv", "text,label\na,[1]\nb,[2]\nc,x\n")
+    write(tmp_path / "valid.csv", "text,label\nd,[1]\ne, [2]\n")
+    parts: Any = tmp_path
+    if frames:
+        read = pytest.importorskip("pandas").read_csv
+        parts = {name: read(tmp_path / f"{name}.csv") for name in ("train", "valid")}
+    found = load(parts, TEXTS)
+    assert found.valid is not None
+    assert (found.train.multi_label, found.valid.problems) == (False, ())
+    assert rows(found.valid) == [("d", "[1]"), ("e", "[2]")]
 
 
 def test_a_list_of_labels_that_cannot_be_read_is_a_problem_among_others(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import operator
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 
 RawLabel: TypeAlias = "str | int | tuple[str | int, ...]"
 """A label as its source wrote it: a name, a class index, or for multi-label several of them."""
+
+
+class Listed(tuple[str | int, ...]):
+    """The labels of a `cell` that holds a list as text, but a single name where a class is called like the cell."""
+
+    cell: str
+
+    def __new__(cls, labels: Sequence[str | int], cell: str = "") -> Listed:
+        self = super().__new__(cls, labels)
+        self.cell = cell.strip()
+        return self
+
 
 STRUCTURAL = frozenset(
     {
@@ -288,13 +300,14 @@ class _Numbering:
     """
 
     def __init__(self, rows: Rows, labels: Sequence[str] | None) -> None:
-        self.rows = rows
-        self.raws = [raw if isinstance(raw, tuple) else (raw,) for raw in rows.raw]
-        self.counted: Sequence[str] | None = rows.labels or None
         if labels is not None:
             _require_class_list(labels)
-            if self.counted is None and not all(name.isdecimal() for name in labels):
-                self.counted = labels
+        self.rows = rows
+        known = set(map(_composed, rows.labels if labels is None else labels))
+        self.raws = [_as_several(raw, known) for raw in rows.raw]
+        self.counted: Sequence[str] | None = rows.labels or None
+        if labels is not None and self.counted is None and not all(name.isdecimal() for name in labels):
+            self.counted = labels
         found = {raw for several in self.raws for raw in several}
         self.names = {raw: self._name(raw) for raw in found}
         self.labels = tuple(labels) if labels is not None else rows.labels or self._sorted_names()
@@ -338,6 +351,13 @@ class _Numbering:
             return Problem("label out of range", origin, str(raw), "class numbers start at 0")
         last = len(self.counted) - 1
         return Problem("label out of range", origin, str(raw), f"expected 0 to {last}: {_some(self.counted)}")
+
+
+def _as_several(raw: RawLabel, known: Container[str]) -> tuple[str | int, ...]:
+    """Give the labels of a row: of a cell such as [1] the name, where that is `known` as one."""
+    if isinstance(raw, Listed) and _composed(raw.cell) in known:
+        return (raw.cell,)
+    return raw if isinstance(raw, tuple) else (raw,)
 
 
 def _several(origin: Origin, raws: tuple[str | int, ...]) -> Problem:
@@ -395,7 +415,9 @@ def clean_label(value: Any) -> RawLabel | None:
     if isinstance(value, list | tuple):
         several = [clean_label(each) for each in value]
         flat = tuple(each for each in several if isinstance(each, str | int))
-        return flat if len(set(flat)) == len(several) else None
+        if len(set(flat)) < len(several):
+            return None
+        return Listed(flat, value.cell) if isinstance(value, Listed) else flat
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

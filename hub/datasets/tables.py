@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub.datasets.base import Origin, Problem, RawLabel, Rows, clean_label
+from hub.datasets.base import Listed, Origin, Problem, RawLabel, Rows, clean_label
 from hub.datasets.cells import DOCUMENT, SEPARATOR, is_bracketed, list_in
 from hub.datasets.kinds import PAIRS, PICTURES, TAGGED, Kind
 from hub.datasets.textfiles import read_text
@@ -67,7 +67,8 @@ def read_table(
     rows = Rows(name=str(path), file=str(path), kind=kind)
     header, records = read_records(path, columns, kind, rows, LABEL_COLUMNS)
     if header is not None:
-        lists = path.suffix.lower() not in JSON_LINES  # which have lists of their own
+        # JSON has lists of its own, but what pandas or `datasets` read from a table before is text there too
+        lists = path.suffix.lower() not in JSON_LINES or columns.separator is not None
         take(rows, header, records, columns, folder=folder or path.parent, extra=extra, lists=lists)
     return rows
 
@@ -314,7 +315,7 @@ class LabelForm:
             listed = list_in(cell)
             if listed is None:
                 raise ValueError(f"{_LIST}; or save the table as .jsonl")
-            return listed
+            return Listed(listed, cell)
         if self.separator is None:
             return cell
         if self.refuse_brackets and is_bracketed(cell):
