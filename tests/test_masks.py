@@ -148,6 +148,30 @@ def test_pairs_that_no_list_names_are_for_training(name: str, tmp_path: Path) ->
         assert names == [["p0", "p2", "p3"], ["p4", "p1"], ["t"]]
 
 
+def test_a_list_of_one_part_leaves_the_folders_of_the_others(tmp_path: Path) -> None:
+    split_folders(tmp_path)
+    write(tmp_path, "t", 6, "far", "far_masks")
+    (tmp_path / "test.txt").write_text("far/t.jpg far_masks/t.png", encoding="utf-8")
+    found = prepare_masks(tmp_path)
+    names = [[sample.input.stem for sample in part] for part in (found.train, found.valid, found.test)]
+    assert names == [["p0", "p1", "p2", "p3"], ["p4"], ["t"]]
+
+
+@pytest.mark.parametrize("through", [".", "link"])
+def test_a_list_may_name_files_by_another_path_than_the_data(
+    tmp_path: Path, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders(tmp_path / "data")
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "data", target_is_directory=True)
+    line = f"{tmp_path}/data/images/p4.jpg {tmp_path}/data/masks/p4.png"
+    (tmp_path / "data" / "val.txt").write_text(line, encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "data")
+    found = prepare_masks(through)
+    assert [sample.input.stem for sample in found.train] == ["p0", "p1", "p2", "p3"]
+    assert found.valid is not None
+    assert [sample.input.stem for sample in found.valid] == ["p4"]
+
+
 @pytest.mark.parametrize("layout", ["images/test", "test/images", "test_list.txt"])
 def test_a_part_alone_is_measured_on_and_not_learnt_from(tmp_path: Path, layout: str) -> None:
     pictures = "images" if layout.endswith(".txt") else layout

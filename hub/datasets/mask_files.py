@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
         }  # fmt: skip
         if lists:
             parts = {role: _from_list(each) for role, each in lists.items()}
-            return parts if "train" in parts else parts | _unlisted(path, parts.values()), _names(path)
+            return parts if "train" in parts else _unlisted(path, parts.values()) | parts, _names(path)
         return _from_folder(path)
     if not os.path.isfile(path):
         siblings = [entry.name for entry in os.scandir(path.parent)] if os.path.isdir(path.parent) else []
@@ -98,21 +99,27 @@ def _from_list(path: Path) -> MaskPart:
 
 
 def _unlisted(folder: Path, listed: Iterable[MaskPart]) -> dict[str, MaskPart]:
-    """Give as train what is in the folders and in none of the lists; {} where that is nothing."""
+    """Give the parts that the folders are, each with what is in none of the lists; {} where there are lists alone."""
     parts: dict[str, MaskPart] = {}
-    with suppress(DataError):  # there are lists alone
+    with suppress(DataError):
         parts, _ = _from_folder(folder)
-    if "train" not in parts:
-        return {}
-    whole = parts["train"]
+    real = cache(os.path.realpath)
+
+    def place(path: str) -> str:
+        return os.path.join(real(os.path.dirname(path)), os.path.basename(path))
+
     named = {
-        os.path.normpath(each) for part in listed
+        place(each) for part in listed
         for each in (*filter(None, part.rows.paths), *(mask.file for mask in part.masks))
     }  # fmt: skip
-    kept = [k for k, path in enumerate(whole.rows.paths) if os.path.normpath(str(path)) not in named]
-    rows = whole.rows.part(kept)
-    rows.problems = [each for each in rows.problems if os.path.normpath(each.origin.file) not in named]
-    return {"train": replace(whole, rows=rows, masks=[whole.masks[k] for k in kept])} if kept else {}
+    left = {}
+    for role, whole in parts.items():
+        kept = [k for k, path in enumerate(whole.rows.paths) if place(str(path)) not in named]
+        rows = whole.rows.part(kept)
+        rows.problems = [each for each in rows.problems if place(each.origin.file) not in named]
+        if kept:
+            left[role] = replace(whole, rows=rows, masks=[whole.masks[k] for k in kept])
+    return left
 
 
 def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
