@@ -211,8 +211,11 @@ def license_of(folder: Path) -> str:
 
 def run_record(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Give what config.json says of the run in a folder, "environment" and "command" included; None for no run's."""
+    path = os.path.join(folder, "config.json")
+    if not os.path.lexists(path):  # as in nearly all of the thousands of folders that a set may have
+        return None
     try:
-        record = json.loads(read_text(Path(folder, "config.json")))
+        record = json.loads(read_text(Path(path)))
     except (SpecError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and {"environment", "command"} <= record.keys() else None

@@ -210,8 +210,11 @@ def test_frames_and_mappings_of_labelled_pictures_are_taken() -> None:
 
 
 @pytest.mark.parametrize("kind", ["pictures", "unlabelled"])
-def test_parts_without_one_to_learn_from_are_refused(tmp_path: Path, kind: str) -> None:
-    write_images(tmp_path, *(f"{name}/{label}/1.png" for name in ("val", "testing") for label in "ab"))
+@pytest.mark.parametrize("names", [("val", "testing"), ("val", "testing", "more")])
+def test_parts_without_one_to_learn_from_are_refused(
+    tmp_path: Path, kind: str, names: tuple[str, ...]
+) -> None:
+    write_images(tmp_path, *(f"{name}/{label}/1.png" for name in names for label in "ab"))
     with pytest.raises(DataError, match="expected a part called train, found valid and test alone"):
         load(tmp_path, kind)
 

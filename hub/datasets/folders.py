@@ -30,10 +30,14 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
+def listed(folder: str | Path) -> list[os.DirEntry[str]]:
+    """Give what a folder holds that is no litter, in no order."""
+    return [entry for entry in os.scandir(folder) if not is_litter(entry.name)]
+
+
 def entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
     """Give what a folder of data holds, in no order: no litter, and no runs of who trained in it."""
-    entries = [entry for entry in os.scandir(folder) if not is_litter(entry.name)]
-    return [entry for entry in entries if not (_is_folder(entry) and holds_runs(entry.path))]
+    return [entry for entry in listed(folder) if not (_is_folder(entry) and holds_runs(entry.path))]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -127,7 +127,7 @@ def _from_folder(folder: Path) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
     inside = _folders(folder)
     pictures, masks = (next((inside[n] for n in names if n in inside), None) for names in (PICTURES, MASKS))
     if pictures is not None and masks is not None:
-        if lists := _voc_lists(folder):
+        if lists := _voc_lists(inside):
             return _from_voc(lists, pictures, masks), _names(folder)
         return _by_roles(pictures, masks) or {"train": _paired(pictures, masks)}, _names(folder)
     parts: dict[str, MaskPart] = {}
@@ -163,17 +163,16 @@ def _by_roles(pictures: Path, masks: Path) -> dict[str, MaskPart]:
 
 def is_folder_of_masks(folder: Path) -> bool:
     """Say whether a folder, or each of train/ and the like in it, has pictures and masks alone, or VOC's lists."""
-    if _voc_lists(folder):
-        return True
     inside = _folders(folder)
+    if _voc_lists(inside):
+        return True
     parts = roles_among(inside, [""]).values()
     if parts and len(parts) == len(inside):
-        return all(map(_is_pair, parts))
-    return _is_pair(folder)
+        return all(_is_pair(_folders(part)) for part in parts)
+    return _is_pair(inside)
 
 
-def _is_pair(folder: Path) -> bool:
-    names = _folders(folder)
+def _is_pair(names: Mapping[str, Path]) -> bool:
     return (
         len(names) == 2 and any(name in PICTURES for name in names) and any(name in MASKS for name in names)
     )
@@ -183,9 +182,9 @@ def _folders(folder: Path) -> dict[str, Path]:
     return {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_dir()}
 
 
-def _voc_lists(folder: Path) -> dict[str, Path]:
-    """Give VOC's lists by role, ImageSets/Segmentation/train.txt and the like; none where that folder has none."""
-    sets = _folders(folder).get("imagesets")
+def _voc_lists(inside: Mapping[str, Path]) -> dict[str, Path]:
+    """Give VOC's lists by role, ImageSets/Segmentation/train.txt and the like; none where those folders have none."""
+    sets = inside.get("imagesets")
     lists = None if sets is None else _folders(sets).get("segmentation")
     if lists is None:
         return {}

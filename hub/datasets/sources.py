@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
-from hub.datasets.folders import entries_of, is_litter, part_by_lists, read_folder
+from hub.datasets.folders import entries_of, is_litter, listed, part_by_lists, read_folder
 from hub.datasets.kinds import PICTURES, RATED_TEXTS, SOUNDS, TAGGED, TEXTS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
@@ -326,7 +326,7 @@ def _form_of(path: Path, kind: Kind) -> str:
 
 def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     """Say how a folder is read and which of its entries are train, valid and test."""
-    files = {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_file()}
+    files = {entry.name.lower(): Path(entry.path) for entry in listed(folder) if entry.is_file()}
     if kind is SOUNDS and is_esc50(folder):
         return "folder of ESC-50", {}
     forms = {
@@ -353,8 +353,9 @@ def part_folders(folder: Path) -> dict[str, Path]:
     """Give the folders in a folder that are its parts, by role; {} where they are something else, such as classes.
 
     A single one named for a part may be a class among others: bus, car, train; and so may several of which none is for
-    training: dev, prod, test. Beside train and test what has a like name is left out: train_extra. Raises DataError
-    where several are named for parts, but not so that it is clear which is which: train and test1.
+    training, unless each has the same folders in it: dev, prod, test. Beside train and test what has a like name is
+    left out: train_extra. Raises DataError where several are named for parts, but not so that it is clear which is
+    which: train and test1.
     """
     folders = {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_dir()}
     found = roles_among(folders, [""])
@@ -362,7 +363,7 @@ def part_folders(folder: Path) -> dict[str, Path]:
     if {"train", "test"} <= found.keys():
         return found
     if len(alike) == len(found):
-        if "train" not in found and len(folders) > len(found):
+        if "train" not in found and len(folders) > len(found) and not _have_the_same_classes(found.values()):
             return {}
         if len(found) > 1 or (len(folders) == 1 and "train" in found):
             return found
@@ -375,6 +376,12 @@ def part_folders(folder: Path) -> dict[str, Path]:
             "classes of such names can be said in a list file or a table",
         )
     return {}
+
+
+def _have_the_same_classes(folders: Iterable[Path]) -> bool:
+    """Say whether there are several folders, each with folders of the same names in it."""
+    inside = [frozenset(entry.name for entry in entries_of(each) if entry.is_dir()) for each in folders]
+    return len(inside) > 1 and len(set(inside)) == 1 and bool(inside[0])
 
 
 def left_out(folder: Path, parts: Mapping[str, Path]) -> str:
