@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hub.datasets.base import Problem
 from hub.datasets.folders import files_below
 from hub.datasets.kinds import PICTURES, TAGGED, Kind
 from hub.datasets.tables import SUFFIXES as TABLES
@@ -85,9 +86,14 @@ def _expand_path(given: str | Path, kind: Kind) -> list[str | Path]:
 
 
 def _files(folder: Path, kind: Kind) -> list[Path]:
-    """Give the files of the kind that are learnt from in a folder and all folders in it, linked ones included."""
-    found = (Path(entry.path) for entry in files_below(folder, []) if os.path.isfile(entry.path))
-    return sorted(path for path in found if path.suffix.lower() in kind.suffixes)
+    """Give the files of the kind that are learnt from in a folder and all folders in it, linked ones included.
+
+    A folder that cannot be read is among them, for the answer that says so.
+    """
+    problems: list[Problem] = []
+    found = (Path(entry.path) for entry in files_below(folder, problems) if os.path.isfile(entry.path))
+    files = [path for path in found if path.suffix.lower() in kind.suffixes]
+    return sorted([*files, *(Path(problem.origin.file) for problem in problems)])
 
 
 def _expand_texts(given: Any, kind: Kind) -> list[Any]:

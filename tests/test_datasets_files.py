@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from hub import inputs
+from hub.cli.texts import texts_of
 from hub.datasets import Dataset, Origin, load, prepare, prepare_evaluation
+from hub.datasets.folders import require_no_data
 from hub.datasets.kinds import PICTURES
 from hub.datasets.unlabelled import prepare_unlabelled
 from hub.errors import DataError, UsageError
@@ -142,16 +144,49 @@ def test_what_is_found_below_a_class_may_be_called_logs(tmp_path: Path) -> None:
     assert load(tmp_path).train.counts() == {"metal": 1, "stone": 1, "wood": 2}
 
 
-def test_a_class_in_whose_folder_a_run_was_written_is_read_as_before(tmp_path: Path) -> None:
-    write_images(tmp_path, "a/1.png", "a/more/2.png", "b/1.png")
+@pytest.mark.parametrize("name", ["1.png", "more/1.png", "logs/day/1.png"])
+def test_a_class_in_whose_folder_a_run_was_written_is_read_as_before(tmp_path: Path, name: str) -> None:
+    write_images(tmp_path, f"a/{name}", "a/more/2.png", "b/1.png")
     write(tmp_path / "a" / "config.json", '{"environment": {}, "command": ""}')
+    write_images(tmp_path, "runs/one/best/style.png", "runs/one/second/best/style.png")
+    for run in ("one", "one/second"):
+        write(tmp_path / "runs" / run / "config.json", '{"environment": {}, "command": ""}')
     assert load(tmp_path).train.counts() == {"a": 2, "b": 1}
+    with pytest.raises(UsageError, match="expected a folder for a run, found one of the data"):
+        require_no_data(tmp_path / "a", tmp_path)
 
 
 def test_a_link_to_itself_hides_no_other_file(tmp_path: Path) -> None:
     write_images(tmp_path, "1.png", "more/2.png")
-    (tmp_path / "more" / "self").symlink_to("self")
+    for place in (tmp_path, tmp_path / "more"):
+        (place / "self").symlink_to("self")
     assert [path.name for path in inputs.expand(tmp_path, PICTURES)] == ["1.png", "2.png"]
+    assert load(tmp_path).train.counts() == {"more": 1}
+
+
+def test_files_that_links_lead_to_as_well_are_named_where_they_are(tmp_path: Path) -> None:
+    write_images(tmp_path, "z/deep/1.png", "z/2.png")
+    for link in ("a", "m", "z/again"):
+        (tmp_path / link).symlink_to(tmp_path / "z" / "deep", target_is_directory=True)
+    found = inputs.expand(tmp_path, PICTURES)
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["z/2.png", "z/deep/1.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_an_input_with_an_answer_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path, "1.png", "locked/2.png")
+    scandir = os.scandir
+
+    def deny(path: str | Path) -> Any:  # root, who runs tests in containers, may read everything
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    assert [path.name for path in inputs.expand(tmp_path, PICTURES)] == ["1.png", "locked"]
+    with pytest.raises(UsageError, match=r"locked: unreadable \(Permission denied"):
+        texts_of(str(tmp_path))
 
 
 def test_a_class_may_be_called_runs(tmp_path: Path) -> None:

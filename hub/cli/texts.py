@@ -27,7 +27,10 @@ def texts_of(word: str | bytes) -> list[str | Path]:
         return [Text(line.strip()) for line in lines if line.strip()]
     path = Path(word)
     if os.path.isdir(word):
-        files = [Path(entry.path) for entry in files_below(path, []) if entry.is_file()]
+        unread: list[Problem] = []
+        files = [Path(entry.path) for entry in files_below(path, unread) if os.path.isfile(entry.path)]
+        if unread:
+            raise UsageError(str(unread[0]))
         found = sorted(each for each in files if each.suffix.lower() == ".txt")
         if not found:
             raise UsageError(f"{word}: expected a folder with .txt files, found none")

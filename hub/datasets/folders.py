@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,10 @@ def listed(folder: str | Path) -> list[os.DirEntry[str]]:
 
 def entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
     """Give what a folder of data holds, in no order: no litter, and no runs of who trained in it."""
-    return [entry for entry in listed(folder) if not (_is_folder(entry) and holds_runs(entry.path))]
+    return [entry for entry in listed(folder) if not (is_folder(entry) and holds_runs(entry.path))]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
@@ -52,28 +53,36 @@ def holds_runs(folder: str | Path) -> bool:
 
     One with data in it, beside what runs write, is that of a class: nothing of it is left out.
     """
-    empty = True
     with suppress(OSError, RecursionError):  # whoever reads it says so
         if run_record(folder) is not None:
-            return not any(_suffix(entry.name) in _of_data() for entry in os.scandir(folder))
-        for entry in os.scandir(folder):
-            if is_litter(entry.name):
-                continue
-            empty = False
-            if not (entry.is_dir() and (_is_begun(entry) or holds_runs(entry.path))):
-                return False
-        return not empty
+            return not any(map(_is_beside_a_run, listed(folder)))
+        entries = (entry for entry in os.scandir(folder) if not is_litter(entry.name))
+        first = next(entries, None)  # of a class it will do
+        return first is not None and _is_of_a_run(first) and all(map(_is_of_a_run, entries))
     return False
 
 
-def _is_begun(entry: os.DirEntry[str]) -> bool:
-    """Say whether a folder is one that a run begins with: below one of that name that is data are files of data."""
-    below = (name for _, _, names in os.walk(entry.path) for name in names)
-    return entry.name in BEGUN and not any(_suffix(name) in _of_data() for name in below)
+def _is_of_a_run(entry: os.DirEntry[str]) -> bool:
+    """Say whether this is a folder of a run, or what a run begins with: below one of that name may be data."""
+    return entry.is_dir() and (
+        (entry.name in BEGUN and not _holds_data(entry.path)) or holds_runs(entry.path)
+    )
 
 
-def _of_data() -> set[str]:
-    return {suffix for kind in KINDS.values() for suffix in kind.suffixes}
+def _is_beside_a_run(entry: os.DirEntry[str]) -> bool:
+    """Say whether something in the folder of a run is data, and not its module, which may have a picture in it."""
+    if not entry.is_dir():
+        return _suffix(entry.name) in _of_data()
+    return entry.name != "best" and _holds_data(entry.path) and not holds_runs(entry.path)
+
+
+def _holds_data(folder: str) -> bool:
+    return any(_suffix(name) in _of_data() for _, _, names in os.walk(folder) for name in names)
+
+
+@cache
+def _of_data() -> frozenset[str]:
+    return frozenset(suffix for kind in KINDS.values() for suffix in kind.suffixes)
 
 
 def require_no_data(place: str | Path, *sources: Any) -> None:
@@ -107,9 +116,9 @@ def read_folder(folder: Path, kind: Kind = PICTURES) -> Rows:
     ignored: Counter[str] = Counter()
     classes = []
     for entry in sorted(entries_of(folder), key=lambda entry: entry.name):
-        if kind is SOUNDS and entry.name == NO_CLASS and entry.is_dir():
+        if kind is SOUNDS and entry.name == NO_CLASS and is_folder(entry):
             ignored.update(f"{NO_CLASS} {_suffix(each.name)}" for each in files_below(entry.path, []))
-        elif entry.is_dir():
+        elif is_folder(entry):
             classes.append(entry)
         elif _suffix(entry.name) in kind.suffixes:
             loose.append(entry.path)
@@ -172,25 +181,28 @@ def _inputs_below(top: str, kind: Kind, problems: list[Problem]) -> tuple[list[s
 
 
 def files_below(top: str | Path, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
-    """Give every file of the user's in a folder and all folders in it, linked ones included, in no order.
+    """Give every file of the user's in a folder and all folders in it, linked ones included, in no certain order.
 
-    A folder that cannot be read becomes a problem.
+    What links lead to inside of the folder is found where it is. A folder that cannot be read becomes a problem.
     """
-    pending, seen = [os.fspath(top)], {os.path.realpath(top)}
+    pending, seen = deque([os.fspath(top)]), set[str]()
     while pending:
         folder = pending.pop()
+        real = os.path.realpath(folder)
+        if real in seen:  # links may form a circle
+            continue
+        seen.add(real)
         try:
             entries = entries_of(folder)
         except OSError as error:
             problems.append(Problem("unreadable", Origin(folder), detail=error.strerror or str(error)))
             continue
-        for entry in entries:
-            if not _is_folder(entry):
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if not is_folder(entry):
                 yield entry
-                continue
-            real = os.path.realpath(entry.path)  # links may form a circle
-            if real not in seen:
-                seen.add(real)
+            elif entry.is_symlink():
+                pending.appendleft(entry.path)  # after all that are no links
+            else:
                 pending.append(entry.path)
 
 

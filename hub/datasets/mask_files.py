@@ -15,7 +15,7 @@ import numpy as np
 
 from hub.datasets.base import Origin, Problem, Rows, Sample
 from hub.datasets.coco import read_coco
-from hub.datasets.folders import entries_of, files_below
+from hub.datasets.folders import entries_of, files_below, is_folder
 from hub.datasets.images import SUFFIXES
 from hub.datasets.kinds import PICTURES as OF_PICTURES
 from hub.datasets.mask import Mask, MaskPart, require_names
@@ -179,7 +179,7 @@ def _is_pair(names: Mapping[str, Path]) -> bool:
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    return {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_dir()}
+    return {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if is_folder(entry)}
 
 
 def _voc_lists(inside: Mapping[str, Path]) -> dict[str, Path]:

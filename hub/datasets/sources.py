@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hub.datasets import builtin, tables, words
 from hub.datasets.base import Dataset, Rows
-from hub.datasets.folders import entries_of, is_litter, listed, part_by_lists, read_folder
+from hub.datasets.folders import entries_of, is_folder, is_litter, listed, part_by_lists, read_folder
 from hub.datasets.kinds import PICTURES, RATED_TEXTS, SOUNDS, TAGGED, TEXTS, Kind, kind_of
 from hub.datasets.lists import read_list
 from hub.datasets.objects import read_object
@@ -326,7 +326,7 @@ def _form_of(path: Path, kind: Kind) -> str:
 
 def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     """Say how a folder is read and which of its entries are train, valid and test."""
-    files = {entry.name.lower(): Path(entry.path) for entry in listed(folder) if entry.is_file()}
+    files = {entry.name.lower(): Path(entry.path) for entry in listed(folder) if os.path.isfile(entry.path)}
     if kind is SOUNDS and is_esc50(folder):
         return "folder of ESC-50", {}
     forms = {
@@ -357,7 +357,7 @@ def part_folders(folder: Path) -> dict[str, Path]:
     left out: train_extra. Raises DataError where several are named for parts, but not so that it is clear which is
     which: train and test1.
     """
-    folders = {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if entry.is_dir()}
+    folders = {entry.name.lower(): Path(entry.path) for entry in entries_of(folder) if is_folder(entry)}
     found = roles_among(folders, [""])
     alike = {name: role for name in folders if (role := _role_like(name)) is not None}
     if {"train", "test"} <= found.keys():
@@ -380,14 +380,16 @@ def part_folders(folder: Path) -> dict[str, Path]:
 
 def _have_the_same_classes(folders: Iterable[Path]) -> bool:
     """Say whether there are several folders, each with folders of the same names in it."""
-    inside = [frozenset(entry.name for entry in entries_of(each) if entry.is_dir()) for each in folders]
+    inside = [frozenset(entry.name for entry in entries_of(each) if is_folder(entry)) for each in folders]
     return len(inside) > 1 and len(set(inside)) == 1 and bool(inside[0])
 
 
 def left_out(folder: Path, parts: Mapping[str, Path]) -> str:
     """Give a note on the folders beside those of the parts, "" where there are none."""
     names = {path.name for path in parts.values()}
-    others = sorted(entry.name for entry in entries_of(folder) if entry.is_dir() and entry.name not in names)
+    others = sorted(
+        entry.name for entry in entries_of(folder) if is_folder(entry) and entry.name not in names
+    )
     return f"{', '.join(others)} beside {', '.join(sorted(names))}: left out" if others else ""
 
 
