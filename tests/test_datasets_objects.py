@@ -140,6 +140,94 @@ def test_a_wrapper_that_gives_labels_of_its_own_has_not_the_names_of_what_it_wra
     for wrapper in (Parity, Derived):
         assert load(wrapper(whole, [0, 1])).train.check().splits[0].labels == ("even", "odd")
     assert load(Kept(whole, [0, 1])).train.labels == ("dog", "cat")
+    assert load(Parity(whole, [0, 1])).train.taken == ""
+
+
+def test_names_inside_a_wrapper_that_gives_numbers_are_left_with_a_note() -> None:
+    class Part:
+        def __init__(self, dataset: Any) -> None:
+            self.dataset = dataset
+
+        def __len__(self) -> int:
+            return len(self.dataset)
+
+        def __getitem__(self, i: int) -> Any:
+            return self.dataset[i]
+
+    train = load(Part(Counting([(PIXELS, 0), (PIXELS, 1)], classes=["dog", "cat"]))).train
+    assert train.labels == ("0", "1")
+    assert "the names in the Counting inside (dog, cat) are not taken" in train.taken
+
+
+def made_by_a_function(names: dict[str, str], function: Any) -> Any:
+    """A `datasets.Dataset` of a picture that is there and one that is not, whose items a function makes."""
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {names["image"]: datasets.Image(), names["label"]: datasets.ClassLabel(names=["zebra", "ape"])}
+    )
+    cells = {names["image"]: [PICTURE, {"path": "missing.png", "bytes": None}], names["label"]: [0, 1]}
+    return datasets.Dataset.from_dict(cells, features=features).with_transform(function)
+
+
+def test_items_that_a_function_makes_are_read_one_by_one_and_once() -> None:
+    calls = []
+
+    def transform(batch: Any) -> Any:
+        calls.append(len(batch["image"]))
+        return {**batch, "image": [picture.convert("L") for picture in batch["image"]]}
+
+    train = load(made_by_a_function({"image": "image", "label": "label"}, transform)).train
+    assert (len(train), train.labels, train.targets().tolist()) == (1, ("zebra", "ape"), [0])
+    assert "item 1: unreadable" in problems(train)[0]
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_columns_may_be_those_that_a_function_makes(named: bool) -> None:
+    def transform(batch: Any) -> Any:
+        return {"image": [PIXELS] * len(batch["y"]), "label": [1 - y for y in batch["y"]]}
+
+    made = made_by_a_function({"image": "img", "label": "y"}, transform).select([0])
+    options = {"path_column": "img", "label_column": "y"} if named else {}
+    if named:
+        made = made.with_format(None)
+    train = load(made, **options).train
+    assert (len(train), train.labels) == (1, ("zebra", "ape") if named else ("1",))
+
+
+def test_a_class_with_column_names_gives_its_items_itself() -> None:
+    class Wrapper:
+        def __init__(self, whole: Any) -> None:
+            self.whole = whole
+
+        def __len__(self) -> int:
+            return len(self.whole)
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "whole":
+                raise AttributeError(name)
+            return getattr(self.whole, name)
+
+        def __getitem__(self, i: int) -> Any:
+            return PIXELS, ["ape", "zebra"][i]
+
+    whole = made_by_a_function({"image": "image", "label": "label"}, lambda batch: batch)
+
+    class Derived(type(whole)):  # type: ignore[misc]
+        def __getitem__(self, i: Any) -> Any:
+            return Wrapper.__getitem__(self, i) if isinstance(i, int) else super().__getitem__(i)
+
+    class Own:
+        column_names = ("image", "label")
+        __len__ = Wrapper.__len__
+        __getitem__ = Wrapper.__getitem__
+        whole = (1, 2)
+
+    derived = Derived(whole.with_format(None).data, info=whole.info)
+    for source in (Wrapper(whole), derived, Own()):
+        train = load(source).train
+        assert problems(train) == []
+        assert [train.labels[sample.label] for sample in train] == ["ape", "zebra"]
 
 
 @pytest.mark.parametrize("kind", ["pictures", "sounds"])

@@ -102,7 +102,7 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.split}, {self.origin}" if self.split else str(self.origin)
         value = f" {_cut(self.value)!r}" if self.value is not None else ""
-        known = f"known: {_some(self.known)}" if self.known else ""
+        known = f"known: {some(self.known)}" if self.known else ""
         nearest = did_you_mean(self.value or "", self.known)
         detail = "; ".join(part for part in (self.detail, known, nearest) if part)
         return f"{place}: {self.kind}{value}" + (f" ({detail})" if detail else "")
@@ -112,9 +112,9 @@ def _cut(text: str, most: int = 200) -> str:
     return text if len(text) <= most else text[:most] + "…"
 
 
-def _some(names: Sequence[str], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def some(names: Sequence[str]) -> str:
+    """Give the first ten of the names, and how many more there are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 @dataclass
@@ -350,7 +350,7 @@ class _Numbering:
         if self.counted is None:
             return Problem("label out of range", origin, str(raw), "class numbers start at 0")
         last = len(self.counted) - 1
-        return Problem("label out of range", origin, str(raw), f"expected 0 to {last}: {_some(self.counted)}")
+        return Problem("label out of range", origin, str(raw), f"expected 0 to {last}: {some(self.counted)}")
 
 
 def _as_several(raw: RawLabel, known: Container[str]) -> tuple[str | int, ...]:
@@ -396,7 +396,7 @@ def _require_class_list(labels: Sequence[str]) -> None:
         raise UsageError(f"labels: expected a list of class names, found {labels!r}")
     repeated = sorted({name for name in labels if list(labels).count(name) > 1})
     if repeated:
-        raise UsageError(f"labels: expected every name once, found {_some(repeated)} more than once")
+        raise UsageError(f"labels: expected every name once, found {some(repeated)} more than once")
     broken = [name for name in labels if not is_line(name)]
     if broken:
         raise UsageError(f"labels: expected every name in one line of UTF-8, found {broken[0]!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from hub.datasets.base import Origin, Problem, Rows, Sample, clean_label
+from hub.datasets.base import Origin, Problem, Rows, Sample, clean_label, some
 from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.tables import (
     LABEL_COLUMNS,
@@ -21,7 +21,7 @@ from hub.datasets.tables import (
     require_input,
     require_label,
 )
-from hub.datasets.texts import class_names, frame_records, is_frame
+from hub.datasets.texts import class_names, frame_records, giver, is_frame, is_transformed
 from hub.errors import DataError, InputError, UsageError
 
 ANY = Columns()
@@ -41,7 +41,8 @@ def read_object(source: Any, kind: Kind = PICTURES, columns: Columns = ANY) -> R
         raise UsageError(f"data: expected a path or an object with __len__ and __getitem__, found {found}")
     numbers: list[int] = []
     rows = Rows(name=type(source).__name__, numbers=numbers, labels=names_of(source), kind=kind)
-    if is_frame(source):
+    named = columns.input is not None or columns.label is not None
+    if is_frame(source) and (named or not is_transformed(source)):
         header = [*(source.column_names if hasattr(source, "column_names") else source.columns)]
         inputs = require_input(columns.input, kind, header, rows)
         label = require_label(columns.label, LABEL_COLUMNS, header, rows)
@@ -69,6 +70,8 @@ def read_object(source: Any, kind: Kind = PICTURES, columns: Columns = ANY) -> R
         rows.paths.append(str(given) if isinstance(given, Path) else None)
         rows.raw.append(raw)
         numbers.append(i)
+    if not rows.labels and all(isinstance(raw, int) for raw in rows.raw):
+        rows.taken = rows.taken or _note_names(getattr(source, "dataset", None))
     return rows
 
 
@@ -80,7 +83,11 @@ class Frame:
         pandas = hasattr(frame, "iloc")
         self.rows = [record for _, record in frame_records(frame)[1]] if pandas else frame
         self.given, self.label = given, label
-        self.form = LabelForm.of([row[label] for row in self.rows] if pandas else frame[label], separator)
+        if pandas:
+            labels = [row[label] for row in self.rows]
+        else:  # as they are stored: what makes the items of them may be costly, or fail
+            labels = [] if is_transformed(frame) else frame.with_format(None)[label]
+        self.form = LabelForm.of(labels, separator)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -118,12 +125,23 @@ def _inside(source: Any) -> Any:
 
     One of the user's own, and one that is derived from these and gives its items itself, may give other labels.
     """
-    giver = next((each for each in type(source).__mro__ if "__getitem__" in vars(each)), object)
-    if giver.__module__.partition(".")[0] not in ("paddle", "torch"):
+    by = giver(source)
+    if by.__module__.partition(".")[0] not in ("paddle", "torch"):
         return ()
-    if giver.__name__ == "Subset":
+    if by.__name__ == "Subset":
         return [source.dataset]
-    return source.datasets if giver.__name__ == "ConcatDataset" else ()
+    return source.datasets if by.__name__ == "ConcatDataset" else ()
+
+
+def _note_names(inside: Any) -> str:
+    """Give a note on the class names of a dataset in another one, whose numbers may mean others; "" for none."""
+    names = names_of(inside)
+    if not names:
+        return ""
+    return (
+        f"classes: by number; the names in the {type(inside).__name__} inside ({some(names)}) are not taken, since "
+        "its items may be changed: an attribute `classes` of your own names them"
+    )
 
 
 def _input(source: Any, kind: Kind, i: int) -> Any:
