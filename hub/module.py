@@ -225,6 +225,14 @@ class Module(PaddleHubFace):
         leave_static_mode_of_traces()
         return self._network
 
+    @network.setter
+    def network(self, other: Any) -> None:
+        raise UsageError(
+            f"network: {self.name} saves and fine-tunes the one that its spec describes; it cannot be replaced",
+            hint="give weights with module.network.set_state_dict(...); docs/from_paddlehub.md says where a network "
+            "of your own goes",
+        )
+
     @property
     def spec(self) -> ModuleSpec:
         return self._base.spec

@@ -582,11 +582,12 @@ def test_range_test_suggests_a_rate_draws_the_curve_and_keeps_nothing(
                 "teacher",
                 "epochs",
                 "output_dir",
+                "output",
             )
         ),
         *(
             (f"--option {name}=1", 2, "hub range-test --help lists what has an option of its own")
-            for name in ("strategy", "seed", "dropout", "low")
+            for name in ("strategy", "seed", "dropout", "low", "task", "json")
         ),
         ("--option stile=red.png", 2, "range_test takes no argument 'stile'"),
     ],

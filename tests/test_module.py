@@ -54,8 +54,8 @@ def test_every_kind_of_input_gives_the_same_answer_in_order(made: Path, tmp_path
 
 def test_the_network_of_a_module_is_the_one_that_it_saves(made: Path, tmp_path: Path) -> None:
     module, other = hub.Module(made), tiny_module()
-    with pytest.raises(AttributeError, match="network"):
-        module.network = other.network  # type: ignore[misc]
+    with pytest.raises(UsageError, match="the one that its spec describes; it cannot be replaced"):
+        module.network = other.network
     assert hub.Module(module.save(tmp_path / "saved")).embed(samples(1)[0][0]) == pytest.approx(
         module.embed(samples(1)[0][0])
     )

@@ -57,7 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     chosen: dict[str, Any] = {name: getattr(arguments, name) for name in SHARED if hasattr(arguments, name)}
     chosen |= options_for(
-        "range-test", Module.range_test, arguments.options, others=SHARED, idle={*FLAGS} - {*SHARED}
+        "range-test",
+        Module.range_test,
+        arguments.options,
+        others=(*SHARED, "task", "plot", "json"),
+        idle={*FLAGS, "output"} - {*SHARED},
     )
     module = Module(arguments.name, device=chosen.pop("device", None), task=arguments.task)
     chosen |= {name: getattr(arguments, name) for name in ("low", "high", "steps")}
