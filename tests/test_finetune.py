@@ -241,6 +241,14 @@ def test_ctrl_c_in_an_epoch_keeps_the_best_and_says_where(tmp_path: Path, python
             {"views": 2, "freeze": 2, "cache": False},
             "views=2 belongs to features that are kept, found cache=False",
         ),
+        (
+            {"views": 2, "freeze": 2, "mixup": 0.2},
+            "views=2 belongs to features that are kept, found mixup=0.2, which mixes samples anew",
+        ),
+        (
+            {"views": 2, "freeze": 2, "augment": False},
+            "views=2 keeps random variants of a sample, and augment=False: each would be the same",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused_before_anything_happens(

@@ -23,7 +23,7 @@ from hub.modules.archs import Backbone
 from hub.modules.building import building
 from hub.modules.network import Network
 from hub.tasks import Task
-from hub.tasks.base import Loss, Sum, WeightedMean
+from hub.tasks.base import Examples, Loss, Sum, WeightedMean
 
 SMALL_NETWORK, COMPACT_NETWORK = 3_000_000, 50_000_000  # parameters
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 120, 5, 40
@@ -139,7 +139,7 @@ def plan(
             hint="strategy='full' trains the network; freeze=1 keeps its first group of layers as it is",
         )
     frozen = freezing.choose(network, "backbone" if strategy == "probe" else config.freeze)
-    _refuse_idle(config, frozen)
+    _refuse_idle(config, frozen, sets.train.items.examples)
     size = sum(parameter.size for parameter in backbone.parameters())
     learning_rate = config.learning_rate or usual_rate(task, strategy, size)
     Precision(config.precision)
@@ -177,19 +177,35 @@ def _refuse_others(config: Config, task: Task, sets: Sets) -> None:
         mixing.mixable(sets.train.take(FIRST, 0)[0], cutmix=bool(config.cutmix))
 
 
-def _refuse_idle(config: Config, frozen: Frozen) -> None:
+def _refuse_idle(config: Config, frozen: Frozen, examples: Examples) -> None:
     """Raise UsageError for a setting that would do nothing without another one."""
     for name in TEACHER_SETTINGS:
         value = getattr(config, name)
         if value != getattr(Config, name) and config.teacher is None:
             raise UsageError(f"{name}={value!r} belongs to teacher, found teacher=None")
-    if config.views > 1 and not frozen.groups:
+    if config.views == 1:
+        return
+    belongs = f"views={config.views!r} belongs to features that are kept"
+    if not frozen.groups:
         raise UsageError(
-            f"views={config.views!r} belongs to features that are kept, and nothing is frozen from the input on",
+            f"{belongs}, and nothing is frozen from the input on",
             hint="freeze='backbone' or a number of groups, or leave views out: each epoch varies samples anew",
         )
-    if config.views > 1 and not config.cache:
-        raise UsageError(f"views={config.views!r} belongs to features that are kept, found cache=False")
+    if examples.targets_from_items:  # a mask, or the colours of a picture
+        raise UsageError(
+            f"{belongs}, and none are where answers are made with the sample", hint="leave views out"
+        )
+    for name in ("mixup", "cutmix"):
+        if getattr(config, name):
+            raise UsageError(f"{belongs}, found {name}={getattr(config, name)!r}, which mixes samples anew")
+    if not config.cache:
+        raise UsageError(f"{belongs}, found cache=False")
+    if not (config.augment and examples.varies):
+        found = "the module has no augment steps" if config.augment else "augment=False"
+        raise UsageError(
+            f"views={config.views!r} keeps random variants of a sample, and {found}: each would be the same",
+            hint="leave views out",
+        )
 
 
 def _plain(value: Any) -> Any:
