@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from hub.datasets import KINDS, Dataset, Sample, builtin, check, load, prepare, prepare_evaluation
 from hub.datasets.by_task import prepare_evaluation_for, prepare_for
+from hub.datasets.sources import load_parts
 from hub.errors import DataError, InputError, UsageError
 from hub.registry.transport import MemoryTransport
 from tests.test_datasets_sounds import archive_of
@@ -78,6 +79,21 @@ def test_the_parts_of_a_folder_share_their_labels(tmp_path: Path) -> None:
     ]
     assert str(splits.test.origin(1)) == f"{tmp_path / 'test.tsv'}, row 3"  # type: ignore[union-attr]
     assert [len(each) for each in prepare(tmp_path, kind="texts").train.check().splits if each] == [2]
+
+
+@pytest.mark.parametrize("kind", ["texts", "tagged", "pairs", "rated texts"])
+def test_tables_without_one_to_learn_from_are_parts_to_measure_on(tmp_path: Path, kind: str) -> None:
+    header, line = {
+        "texts": ("label\ttext_a", "bad\ta {}\n\ngood\tb"),
+        "tagged": ("tokens\ttags", "['a', '{}']\t['O', 'X']"),
+        "pairs": ("text_a\ttext_b\tlabel", "a\t{}\tbad"),
+        "rated texts": ("text_a\tscore", "a {}\t0.5\nb\t0.25"),
+    }[kind]
+    for name in ("dev", "test"):
+        write(tmp_path / f"{name}.tsv", f"{header}\n{line.format(name)}\n")
+    assert "test" in str(load_parts(tmp_path, kind)["test"][0].input)
+    with pytest.raises(DataError, match="expected a part called train, found valid and test alone"):
+        load(tmp_path, kind)
 
 
 def test_a_quoted_line_break_in_a_tsv_is_one_problem(tmp_path: Path) -> None:

@@ -326,7 +326,8 @@ def _form_of(path: Path, kind: Kind) -> str:
 
 def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     """Say how a folder is read and which of its entries are train, valid and test."""
-    files = {entry.name.lower(): Path(entry.path) for entry in listed(folder) if os.path.isfile(entry.path)}
+    entries = listed(folder)
+    files = {entry.name.lower(): Path(entry.path) for entry in entries if os.path.isfile(entry.path)}
     if kind is SOUNDS and is_esc50(folder):
         return "folder of ESC-50", {}
     forms = {
@@ -338,7 +339,7 @@ def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
         forms = {"file of tagged words": list(words.SUFFIXES)}
     for form, endings in forms.items():
         found = roles_among(files, endings)
-        if "train" in found:
+        if "train" in found or (found and kind.is_text and not any(map(is_folder, entries))):
             return form, found
     if not kind.suffixes:
         seen = ", ".join(sorted(files)[:10]) or "no file"
