@@ -262,19 +262,20 @@ def _with_librosa(path: Path, rate: int) -> Iterator[Samples]:
 
 def _whole(blocks: Iterator[Samples]) -> Samples:
     """Put blocks together. Raises InputError for what is too long, empty or silent."""
-    samples, count = np.empty(0, np.float32), 0
+    whole, count = bytearray(), 0
     for block in blocks:
-        start, count = count, count + len(block)
+        count += len(block)
         if count > MAX_SAMPLES:
             raise InputError(
                 f"the sound has more than the {MAX_SAMPLES:,} samples that are read", hint="cut it into parts"
             )
-        if count > len(samples):  # moved as a whole, by the operating system where it is long
-            samples.resize(count + count // 8, refcheck=False)
-        samples[start:count] = block
+        # Moved as a whole, by the operating system where it is long: newer numpy copies what is resized.
+        whole.extend(np.ascontiguousarray(block, np.float32).view(np.uint8))
     if not count:
         raise InputError("the sound has no samples")
-    samples.resize(count, refcheck=False)
+    samples: Samples = np.ndarray(
+        count, np.float32, whole
+    )  # unlike frombuffer's, its base says what it takes
     if not samples.any():
         raise InputError(
             "the sound is silent: every sample is 0",
