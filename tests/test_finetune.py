@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -24,7 +25,7 @@ import hub
 from hub import tasks
 from hub.errors import DataError, DeviceError, StorageError, TrainingError, UsageError
 from hub.files import sha256_of
-from hub.finetune import optimizer, optimizer_state
+from hub.finetune import freezing, optimizer, optimizer_state, trainer
 from hub.finetune.batches import Batches, ItemCache, Read, Stored, digest_of, in_order
 from hub.finetune.callbacks import Callback
 from hub.finetune.config import Config
@@ -749,6 +750,39 @@ def test_a_compiled_network_learns_what_it_does_otherwise_whatever_is_frozen(
         ).run  # fmt: skip
         losses.append([row["train_loss"] for row in run.history if row["epoch"]])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_compiled_network_learns_from_all_parts_of_a_step_where_they_are_of_several_sizes(
+    tmp_path: Path,
+) -> None:
+    losses: list[list[float]] = []
+
+    class Losses(Callback):
+        def on_step_end(self, trainer: Any, row: Any) -> None:
+            losses[-1].append(row["loss"])
+
+    for to_static in (False, True):
+        losses.append([])
+        tiny_module().finetune(
+            samples(13), valid=False, output_dir=tmp_path / str(to_static), epochs=2, learning_rate=0.003, batch_size=6,
+            accumulate=2, augment=False, strategy="full", progress=False, to_static=to_static, callbacks=[Losses()],
+        )  # fmt: skip
+    assert len(losses[0]) == 8, "of 10, 10, 10 and 9 samples: 5 and 5, or 5 and 4"
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_sweep_normalizes_as_the_run_does_that_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own statistics or the pretrained ones, which the size of a part of a step decides."""
+    sizes: list[int] = []
+    plain = freezing.train_mode
+    monkeypatch.setattr(trainer, "train_mode", lambda model, size: (sizes.append(size), plain(model, size)))
+    with contextlib.suppress(TrainingError):  # so few steps need not suggest anything
+        tiny_module().range_test(samples(12), steps=20, batch_size=6, accumulate=4, progress=False)
+    swept, sizes = set(sizes), []
+    trained(tmp_path, valid=False, strategy="full", batch_size=6, accumulate=4)
+    assert swept == set(sizes) == {5}, "a quarter of 18"
 
 
 def test_a_teacher_is_learnt_from(tmp_path: Path) -> None:

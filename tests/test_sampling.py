@@ -19,7 +19,7 @@ def labels_of(sizes: list[int], seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(np.repeat(2 * np.arange(len(sizes)), sizes))
 
 
-@given(class_sizes, seeds, st.integers(0, 9))
+@given(class_sizes, seeds, st.integers(1, 9))
 @settings(max_examples=100)
 def test_every_class_comes_equally_often(sizes: list[int], seed: int, epoch: int) -> None:
     targets = labels_of(sizes, seed)
@@ -29,7 +29,7 @@ def test_every_class_comes_equally_often(sizes: list[int], seed: int, epoch: int
     assert max(counts) - min(counts) <= 1
 
 
-@given(class_sizes, seeds, st.integers(0, 9))
+@given(class_sizes, seeds, st.integers(1, 9))
 @settings(max_examples=100)
 def test_all_samples_of_a_class_come_before_any_comes_again(sizes: list[int], seed: int, epoch: int) -> None:
     targets = labels_of(sizes, seed)
@@ -51,9 +51,10 @@ def test_every_few_samples_hold_all_classes() -> None:
     assert len(set(rounds)) > 3, "not always in the same order"
 
 
-def test_a_large_class_goes_on_in_the_next_epoch() -> None:
+@pytest.mark.parametrize("first_epoch", [1, 3])
+def test_a_large_class_goes_on_in_the_next_epoch(first_epoch: int) -> None:
     targets = labels_of([100, 30, 20], 0)  # 50 of each class an epoch
-    orders = [balanced_order(targets, seed=1, epoch=epoch) for epoch in (2, 3)]
+    orders = [balanced_order(targets, seed=1, epoch=epoch) for epoch in (first_epoch, first_epoch + 1)]
     first, second = (set(order[targets[order] == 0]) for order in orders)
     assert len(first) == len(second) == 50
     assert not first & second
@@ -101,7 +102,7 @@ def test_targets_without_classes_cannot_be_balanced(targets: np.ndarray) -> None
         balanced_order(targets, seed=0, epoch=0)
 
 
-@given(st.integers(0, 200), seeds, st.integers(0, 9))
+@given(st.integers(0, 200), seeds, st.integers(1, 9))
 @settings(max_examples=40)
 def test_a_shuffled_order_has_every_index_once(count: int, seed: int, epoch: int) -> None:
     order = shuffled_order(count, seed=seed, epoch=epoch)

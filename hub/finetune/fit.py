@@ -218,7 +218,7 @@ def range_test(
     trainer = _trainer(network, network, plan, Group())
     trainer.schedule, trainer.total_steps = (lambda position: 1.0), 1
     train = _training_batches(network, plan, sets, None, 0, None, Group())
-    trainer.train_mode(-(-train.count // train.steps))
+    trainer.train_mode(-(-train.count // (train.steps * trainer.pieces)))
     batches = (
         (batch, size)
         for epoch in itertools.count(1)
@@ -307,7 +307,7 @@ def _compiling(model: nn.Layer) -> Callable[[int], None]:
             if compiled_for:
                 model.forward.rollback()
             paddle.jit.to_static(model, full_graph=True)
-            model.forward = _Alone(model.forward)
+            model.forward = _Alone(model.forward, model.parameters())
             compiled_for[:] = modes
 
     return begin
@@ -319,13 +319,20 @@ class _Alone:
     It does so again for a batch of another form. The backward pass is made with it, and traces nothing.
     """
 
-    def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
+    def __init__(self, compiled: Any, parameters: Sequence[Any]) -> None:
+        self._compiled, self._parameters = compiled, parameters
         self.rollback = compiled.rollback
 
     def __call__(self, *args: Any) -> Any:
+        before = [parameter.grad for parameter in self._parameters]
         with building(), failed_traces_forgotten():
-            return self._compiled(*args)
+            answers = self._compiled(*args)
+        for parameter, gradient in zip(self._parameters, before, strict=True):
+            if gradient is not None and parameter.grad is None:
+                parameter.grad = (
+                    gradient  # of the step's parts before this one: paddle drops it when it traces
+                )
+        return answers
 
 
 def _training_batches(

@@ -15,6 +15,8 @@ def shuffled_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
 def balanced_order(targets: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     """Give as many indices as there are samples, drawn so that small classes come as often as large ones.
 
+    Epochs count from 1.
+
     `targets` are class numbers [N], or 0 and 1 [N, L] for several labels. With class numbers, every class is drawn
     equally often, give or take one, and anew every few samples. No sample of a class comes again before all of them
     have come, and a class that fills several epochs goes on in the next one with those that have not. With several
@@ -41,8 +43,9 @@ def balanced_order(targets: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
 def _cycle(members: np.ndarray, count: int, seed: tuple[int, int], epoch: int) -> np.ndarray:
     """Give `count` members for an epoch: shuffled, and shuffled anew when all have come."""
     parts = max(1, len(members) // count)  # epochs that share one shuffle of a large class
-    rng = np.random.default_rng((*seed, epoch // parts))
-    start = epoch % parts * count
+    shared, turn = divmod(epoch - 1, parts)
+    rng = np.random.default_rng((*seed, shared))
+    start = turn * count
     shuffles = [rng.permutation(members) for _ in range(-(-(start + count) // len(members)))]
     return np.concatenate(shuffles)[start : start + count]
 

@@ -273,9 +273,7 @@ def _whole(blocks: Iterator[Samples]) -> Samples:
         whole.extend(np.ascontiguousarray(block, np.float32).view(np.uint8))
     if not count:
         raise InputError("the sound has no samples")
-    samples: Samples = np.ndarray(
-        count, np.float32, whole
-    )  # unlike frombuffer's, its base says what it takes
+    samples: Samples = np.ndarray(count, np.float32, whole)  # its base, not frombuffer's, says what it takes
     if not samples.any():
         raise InputError(
             "the sound is silent: every sample is 0",
