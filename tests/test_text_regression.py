@@ -23,6 +23,7 @@ from hub.modules.archs import FeatureSpec
 from hub.modules.network import infer
 from hub.modules.preprocessor import PicturePreprocessor
 from hub.modules.spec import Named
+from hub.tasks import regression_metrics
 from hub.tasks.regression_metrics import NumberMeter
 from hub.tasks.text_regression import NumberHead, SimilarityHead, TextRegression, TextSimilarity, values
 from tests.meters import add
@@ -454,7 +455,11 @@ def spread(form: str, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
         "the wrong way round",
     ],
 )
-def test_metrics_over_batches_and_processes_are_those_of_scipy_and_scikit_learn(form: str) -> None:
+@pytest.mark.parametrize("kept", [0, 1 << 16])
+def test_metrics_over_batches_and_processes_are_those_of_scipy_and_scikit_learn(
+    form: str, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regression_metrics, "MOST_PAIRS", kept)
     right, found = spread(form)
     mean, scale = (
         right[:500].mean(),
@@ -471,9 +476,20 @@ def test_metrics_over_batches_and_processes_are_those_of_scipy_and_scikit_learn(
     assert metrics["rmse"] == pytest.approx(np.sqrt(mean_squared_error(right, found)), rel=1e-9)
     assert metrics["r2"] == pytest.approx(r2_score(right, found), abs=1e-6)
     assert metrics["pearson"] == pytest.approx(pearsonr(right, found)[0], abs=1e-6)
-    precision = 5e-3 if form == "steep prices" else 2e-4
+    precision = 1e-6 if kept else 5e-3 if form == "steep prices" else 2e-4
     assert metrics["spearman"] == pytest.approx(spearmanr(right, found)[0], abs=precision)
     assert set(metrics) == {"count", *TextRegression.metrics}
+
+
+@pytest.mark.parametrize(("unit", "shift"), [(1, 0), (100, 0), (1, 1000), (1e-9, -5)])
+def test_the_order_of_numbers_is_the_same_in_any_unit(unit: float, shift: float) -> None:
+    """Also where those of the training were others: a module of 0 to 1 is measured on grades of 0 to 100."""
+    right, found = spread("levels")
+    meter = NumberMeter()
+    for row in range(700):  # batches of one
+        meter.update(right[row : row + 1] * unit + shift, found[row : row + 1], np.ones(1))
+    assert len(meter.pairs) < 300
+    assert meter.compute()["spearman"] == pytest.approx(spearmanr(right[:700], found[:700])[0], abs=1e-6)
 
 
 @pytest.mark.parametrize(

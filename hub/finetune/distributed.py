@@ -69,7 +69,10 @@ class Group:
             dist.broadcast(tensor, src=0)
 
     def sum_counts(self, counter: Any) -> None:
-        """Add up over all processes every attribute of `counter` that is a number or an array: a meter's counts."""
+        """Add up over all processes every attribute of `counter` that is a number or an array: a meter's counts.
+
+        Lists become those of all processes, one behind the other.
+        """
         if self.size == 1:
             return
         for name, value in vars(counter).items():
@@ -77,6 +80,8 @@ class Group:
                 setattr(counter, name, self.sum(value).astype(value.dtype))
             elif isinstance(value, int | float) and not isinstance(value, bool):
                 setattr(counter, name, type(value)(self.sum([value])[0]))
+            elif isinstance(value, list):
+                setattr(counter, name, [each for part in self.gather(value) for each in part])
 
     def any(self, flag: bool) -> bool:
         """Say whether it is so for any of the processes."""

@@ -16,14 +16,19 @@ NOTHING = 1e-12
 """The share of a sum of squares below which what is left after its mean is subtracted is rounding."""
 
 
+MOST_PAIRS = 1 << 16
+"""Numbers, of each process, that are kept for their ranks: 1 MB."""
+
+
 class NumberMeter:
     """RMSE, MAE, R² and the correlations of Pearson and Spearman of everything seen.
 
-    Spearman's correlation needs the order of all numbers. Kept are counts of (wanted, found) in 1,024 × 1,024 steps, 8
-    MB, which are narrow near the mean and wide far from it; numbers in one step count as equal, as ties do. For numbers
-    that are spread evenly, like a bell or like the exponential of a bell it differs by less than 0.001 where there are
-    thousands, by up to 0.003 in 200 and by up to 0.01 in 60, most often by a tenth of that; where a few
-    are thousands of times as large as most (the exponential of a bell of standard deviation 2), by up to 0.005.
+    Spearman's correlation needs the order of all numbers. Up to MOST_PAIRS are kept, what was found to six digits as in
+    answers, and give it exactly. Of more, counts of (wanted, found) in 1,024 × 1,024 steps are, 8 MB, which are narrow
+    near the mean of the training's numbers and wide far from it; numbers in one step count as equal, as ties do. Where
+    those measured are spread like them it differs by less than 0.001; where a few are thousands of times as large as
+    most (the exponential of a bell of standard deviation 2), by up to 0.005; where they lie far from the training's,
+    by anything.
     """
 
     STEPS = 1024
@@ -34,6 +39,8 @@ class NumberMeter:
         self.products = 0.0
         self.absolute, self.squared = 0.0, 0.0
         """Of the errors in their own unit."""
+        self.pairs: list[np.ndarray] = []
+        """(x, y), each [2, N], of all that was seen, or nothing where that was too much."""
         self.steps = np.zeros((self.STEPS, self.STEPS), np.int64)
 
     def update(self, wanted: np.ndarray, found: np.ndarray, scale: np.ndarray) -> None:
@@ -44,6 +51,15 @@ class NumberMeter:
         self.absolute += float((np.abs(y - x) * one).sum())
         self.squared += float((((y - x) * one) ** 2).sum())
         np.add.at(self.steps, (self._step(x), self._step(y)), 1)
+        self._keep(np.stack([x, y.round(6)]))
+
+    def _keep(self, pairs: np.ndarray) -> None:
+        if self.sums[0] > MOST_PAIRS:
+            self.pairs = []
+            return
+        self.pairs.append(pairs)
+        if len(self.pairs) > 256:  # of batches of one the arrays would take more than their numbers
+            self.pairs = [np.concatenate(self.pairs, axis=1)]
 
     def _step(self, values: np.ndarray) -> np.ndarray:
         share = 0.5 + np.arctan(3 * values) / np.pi
@@ -66,10 +82,20 @@ class NumberMeter:
 
     def _spearman(self) -> float:
         """Give the correlation of ranks; of ties each has their mean rank."""
+        pairs = np.concatenate([np.zeros((2, 0)), *self.pairs], axis=1)
+        if pairs.shape[1] == self.sums[0]:
+            ranks, others = map(_ranks, pairs)
+            return _correlation(ranks @ ranks, others @ others, ranks @ others)
         own, other = (self.steps.sum(axis=axis) for axis in (1, 0))
         middle = own.sum() / 2
         ranks, others = (each.cumsum() - each / 2 - middle for each in (own, other))
         return _correlation(own @ ranks**2, other @ others**2, ranks @ self.steps @ others)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Give the ranks of values around their mean."""
+    _, where, many = np.unique(values, return_inverse=True, return_counts=True)
+    return (many.cumsum() - many / 2 - len(values) / 2)[where.reshape(-1)]
 
 
 def _left(whole: float, rest: float) -> float:
