@@ -557,6 +557,26 @@ def test_tags_that_training_does_not_have_are_problems_of_the_other_parts(tmp_pa
     assert parts.notes == ("left out: 1 × unknown tag",)
 
 
+@pytest.mark.parametrize("own", "IM")
+@pytest.mark.parametrize("other", "IM")
+def test_the_middle_of_an_entity_may_be_met_in_other_parts_first(own: str, other: str) -> None:
+    """B, E and S alone may be of BIES or of BMES."""
+    short = (["Ann", "New", "York"], ["S-PER", "B-LOC", "E-LOC"])
+    long = (["Bank", "of", "Lima"], ["B-LOC", f"{other}-LOC", "E-LOC"])
+    found = prepare_tagged([short] * 4, valid=[long])
+    assert found.train.labels == tuple(f"{a}-{b}" for a in "BEIS" for b in ("LOC", "PER"))
+    assert found.valid is not None
+    assert sentences(found.valid) == [(long[0], ["B-LOC", "I-LOC", "E-LOC"])]
+    known = [(long[0], ["B-LOC", f"{own}-LOC", "E-LOC"])] * 4
+    found = prepare_tagged(known, valid=[long])
+    assert sentences(found.valid) == [known[0]]
+
+
+def test_middles_of_both_kinds_are_two() -> None:
+    both = [(["a", "b", "c", "d"], ["B-X", "M-X", "I-X", "E-X"])] * 2
+    assert load(both, TAGGED).train.labels == ("B-X", "E-X", "I-X", "M-X")
+
+
 # ---- for a run ----
 
 MANY = [([f"w{n}", "x"], ["B-A", "I-A" if n % 2 else "O"]) for n in range(9)] + [(["y"], ["B-RARE"])]

@@ -324,6 +324,18 @@ def test_a_run_says_once_which_columns_it_took(tmp_path: Path, kind: str, taken:
     assert prepared.describe().count(note) == 1
 
 
+@pytest.mark.parametrize(
+    "others", [{}, {"valid": GOOD}, {"test": GOOD}, {"valid": GOOD, "on_bad": "skip"}], ids=str
+)
+def test_what_is_wrong_with_training_data_is_said_whatever_else_is_given(
+    tmp_path: Path, others: dict[str, Any]
+) -> None:
+    path = write(tmp_path / "a.csv", 'text,label\n"",good\n"",bad\n')
+    with pytest.raises(DataError) as caught:
+        prepare(path, kind="texts", **others)
+    assert f"{path}, row 3: missing value (column 'text' is empty)" in caught.value.message
+
+
 def test_half_of_a_pair_is_no_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", "text_a\ttext_b\tlabel\na\tb\t1\nc\td\t0\n")
     assert "missing column 'text'" in problems(load(path, TEXTS).train)[0]

@@ -84,6 +84,38 @@ def test_the_penalty_is_the_one_that_leaving_out_prefers(
         np.testing.assert_allclose(found, alone.predict(features[[i]])[0], atol=1e-9)
 
 
+@pytest.mark.parametrize(("count", "size"), [(40, 7), (12, 30)], ids=["tall", "wide"])
+@pytest.mark.parametrize("block", [0, 1 << 22], ids=["in blocks", "at once"])
+def test_copies_of_a_sample_are_left_out_with_it(
+    count: int, size: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where their labels differ, and where they are copies but for the rounding of another batch."""
+    monkeypatch.setattr(ridge, "BLOCK", block)
+    monkeypatch.setattr(ridge, "LEAST_ROWS", 8)
+    features, targets = problem(count, size)
+    rng = np.random.default_rng(1)
+    which = rng.permutation(np.repeat(np.arange(count), rng.integers(1, 5, count)))
+    features, targets = features[which].astype(np.float64), targets[which]
+    features *= 1 + 1e-9 * rng.normal(size=features.shape)
+    targets[::7] = targets[::7, ::-1]
+    head = ridge.fit(features, targets)
+
+    def without(penalty: float, one: int) -> np.ndarray:
+        others = which != which[one]
+        return Ridge(alpha=penalty).fit(features[others], targets[others]).predict(features[[one]])[0]
+
+    def error(penalty: float) -> float:
+        return sum(((without(penalty, one) - targets[one]) ** 2).sum() for one in range(len(which)))
+
+    best = min(ridge.PENALTIES * features.var(axis=0).sum(), key=error)
+    model = Ridge(alpha=best).fit(features, targets)
+    np.testing.assert_allclose(head.weight, model.coef_.T, atol=1e-6)
+    rows = np.arange(len(which))[head.rows]
+    assert len(np.unique(rows)) == len(rows) >= (8 if block == 0 else len(which))
+    for one, found in zip(rows, head.left_out, strict=True):
+        np.testing.assert_allclose(found, without(best, one), atol=1e-4)
+
+
 def test_a_head_of_many_labels_takes_no_memory_for_each_label_of_each_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -72,7 +72,9 @@ def prepare(
             parts[role] = None
         elif given is not None:
             # The source of a validation set may itself be split: a folder with train and valid in it.
-            parts[role] = part_for(role, load_parts(given, kind, labels=labels, multi_label=several), given)
+            parts[role] = part_for(
+                role, load_parts(given, kind, labels=labels or None, multi_label=several), given
+            )
     with bar("checking", progress) as tell:
         checked = check(
             source.train, parts["valid"], parts["test"], probe=probe, on_bad=on_bad, workers=workers or None,

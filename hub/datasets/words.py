@@ -74,6 +74,19 @@ def whole_scheme(tags: set[str]) -> set[str]:
     return tags | {f"{letter}{kind}" for letter in scheme for kind in kinds}
 
 
+def _other_middles(tags: Sequence[str]) -> dict[str, str]:
+    """Give for M-X the I-X that it is where tags are BIES, and the other way round where they are BMES.
+
+    Some sentences that have no middle of an entity do not say which of both they are.
+    """
+    parts = [(match[1], match[2]) for match in map(_TAG.fullmatch, tags) if match]
+    letters = {letter for letter, _ in parts}
+    if "E" not in letters or {"I", "M"} <= letters:
+        return {}
+    other = {"I": "M", "M": "I"}
+    return {other[letter] + kind: letter + kind for letter, kind in parts if letter in other}
+
+
 class TaggedDataset(Dataset):
     """Sentences by index: the input of a sample is its words, the label the number of each word's tag in `labels`.
 
@@ -98,6 +111,7 @@ class TaggedDataset(Dataset):
         whole = {tag for tag in found if rows.labels or is_line(tag)}
         self.labels = tuple(labels or sorted(whole, key=lambda tag: (tag != OUTSIDE, tag)))
         number = {tag: n for n, tag in enumerate(self.labels)}
+        number |= {tag: number[own] for tag, own in _other_middles(self.labels).items()}
         self._tags = [tuple(number.get(tag, -1) for tag in tags) for tags in sentences]
         unknown = {k: tags.index(-1) for k, tags in enumerate(self._tags) if -1 in tags}
         self._index = np.array([k for k in range(len(sentences)) if k not in unknown], dtype=np.int64)

@@ -5,6 +5,9 @@ V diag(s / (s² + λ)) Uᵀ Y = Fᵀ U diag(1 / (s² + λ)) Uᵀ Y, and the resi
 residual over 1 - hᵢ, where hᵢ = Σⱼ Uᵢⱼ² sⱼ² / (sⱼ² + λ) + 1/N (Allen 1974, the PRESS statistic). λ is the one of a
 fixed range with the smallest squared leave-one-out residual. The range has a floor: with fewer samples than features
 and λ → 0, 1 - hᵢ goes to 0 and any labels at all seem predictable.
+
+Samples of equal features are left out together: one whose copy stays in is not left out. Of k of them with residuals
+eᵢ that of each is eᵢ + h (e₁ + … + eₖ) / (1 - k h), the same formula for a block of the hat matrix.
 """
 
 from __future__ import annotations
@@ -51,10 +54,11 @@ class RidgeHead:
 def fit(features: np.ndarray, targets: Targets) -> RidgeHead:
     """Fit targets [N, L] (0 and 1, or any real numbers) from features [N, D], holding no more than a block of them."""
     count, labels = targets.shape
-    parts = blocks(count, labels)
     middle = features.mean(axis=0, dtype=np.float64)
-    level = sum(targets[part].sum(axis=0, dtype=np.float64) for part in parts) / count
     centred = features - middle
+    copies = _Copies(centred)
+    parts = copies.kept_together(blocks(count, labels))
+    level = sum(targets[part].sum(axis=0, dtype=np.float64) for part in parts) / count
     squared, left = _singular(centred)
 
     def wanted(rows: Rows) -> np.ndarray:
@@ -63,7 +67,7 @@ def fit(features: np.ndarray, targets: Targets) -> RidgeHead:
     def residuals(penalty: float, rows: Rows, wanted: np.ndarray, projected: np.ndarray) -> np.ndarray:
         shrink = squared / (squared + penalty)
         leverage = left[rows] ** 2 @ shrink + 1 / count
-        return (wanted - left[rows] @ (shrink[:, None] * projected)) / (1 - leverage)[:, None]
+        return copies.left_out(wanted - left[rows] @ (shrink[:, None] * projected), leverage, rows)
 
     projected = sum(left[part].T @ wanted(part) for part in parts)
     goal: Callable[[Any], np.ndarray] = wanted
@@ -78,11 +82,56 @@ def fit(features: np.ndarray, targets: Targets) -> RidgeHead:
     best = min(PENALTIES * squared.sum() / count, key=error)
     scaled = projected / (squared + best)[:, None]
     weight = sum(centred[part].T @ (left[part] @ scaled) for part in parts)
-    rows: Rows = slice(None)
-    if len(parts) > 1:
-        rows = np.sort(np.random.default_rng(0).choice(count, parts[0].stop, replace=False))
+    rows = parts[0] if len(parts) == 1 else copies.drawn(blocks(count, labels)[0].stop)
     left_out = targets[rows] - residuals(best, rows, wanted(rows), projected)
     return RidgeHead(weight, level - middle @ weight, left_out, rows)
+
+
+NEAR = 1e-3
+"""Of the deviation of projections: in such steps those of one sample in two batches nearly always agree."""
+
+
+class _Copies:
+    """Which samples have the same features as others."""
+
+    def __init__(self, centred: np.ndarray) -> None:
+        """Tell samples apart by eight projections: whole rows would be sorted by numbers that rounding changes."""
+        seen = centred @ np.random.default_rng(0).normal(size=(centred.shape[1], 8))
+        rounded = np.round(seen / (NEAR * seen.std() or 1.0))
+        _, first, where, many = np.unique(
+            rounded, axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        self._one: np.ndarray = where.reshape(-1)
+        """The number of what a sample is a copy of."""
+        self._many, self._any = many, len(first) < len(centred)
+
+    def kept_together(self, parts: list[slice]) -> list[Rows]:
+        """Give parts of about the size of these that have all copies of a sample, one behind the other."""
+        if not self._any:
+            return [*parts]
+        ends = self._many.cumsum()
+        cuts = ends[np.searchsorted(ends, [part.start for part in parts[1:]])]
+        return [part for part in np.split(np.argsort(self._one, kind="stable"), cuts) if len(part)]
+
+    def drawn(self, count: int) -> np.ndarray:
+        """Give about `count` samples, with all copies of each."""
+        chance = np.random.default_rng(0)
+        if not self._any:
+            return np.sort(chance.choice(len(self._one), count, replace=False))
+        order = chance.permutation(len(self._many))
+        chosen = order[: 1 + np.searchsorted(self._many[order].cumsum(), count)]
+        rows = np.flatnonzero(np.isin(self._one, chosen))
+        return rows[np.argsort(self._one[rows], kind="stable")]
+
+    def left_out(self, residuals: np.ndarray, leverage: np.ndarray, rows: Rows) -> np.ndarray:
+        """Give the residuals [n, L] of samples that are predicted without themselves and their copies."""
+        if not self._any:
+            return residuals / (1 - leverage)[:, None]
+        many = self._many[self._one[rows]]
+        first = np.flatnonzero(np.diff(self._one[rows], prepend=-1))
+        share = leverage / (1 - many * leverage).clip(min=1e-9)  # 0 where all samples are copies of one
+        others = np.add.reduceat(residuals, first, axis=0).repeat(many[first], axis=0)
+        return residuals + share[:, None] * others
 
 
 def _singular(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
