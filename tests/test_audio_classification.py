@@ -157,6 +157,24 @@ def test_the_timeline_of_a_single_sample_is_drawn() -> None:
     assert task.draw(Image.new("RGB", (300, 100)), result).width == 300
 
 
+def test_the_timeline_of_a_sound_of_one_stretch_says_of_it_what_the_answer_says() -> None:
+    """Silence is put around it, and not behind it: here the network tells where the sound is."""
+
+    def told_by_place(batch: Any) -> np.ndarray:
+        heard = batch.max(axis=(1, 3)) > (-58 - MEL["mean"]) / MEL["std"]
+        place = (heard * np.arange(heard.shape[1])).sum(axis=1) / heard.sum(axis=1) / heard.shape[1]
+        return np.stack([place, 0 * place], axis=1).astype(np.float32)
+
+    found = steps({"clip": {"seconds": 0.5}}, {"log_mel": MEL})
+    for seconds in (0.1, 0.3, 0.5):
+        source = (sounds.sound("buzz", 0)[: round(seconds * 8000)], 8000)
+        result = AudioClassification(["a", "b"]).answers(
+            [source], [found.read(source)], run=told_by_place, preprocessor=found, timeline=True
+        )[0]
+        [only] = result["timeline"]
+        assert (only["label"], only["score"]) == (result["label"], pytest.approx(result["score"], abs=1e-6))
+
+
 def test_several_tags_have_a_timeline_as_well() -> None:
     task = AudioClassification(["quiet", "loud"], multi_label=True)
     result = answer(task, np.full(8_000, 0.3, np.float32), timeline=True)

@@ -248,7 +248,22 @@ def test_metrics_are_means_over_the_whole_set_however_it_is_cut() -> None:
     assert first.compute() == pytest.approx(whole.compute(), rel=1e-4)
 
 
-def test_training_draws_a_style_and_evaluation_lets_them_take_turns() -> None:
+def test_every_picture_is_measured_in_every_style() -> None:
+    """A set twice, or in another order, has the metrics of the set."""
+    module = hub.Module("textures_stylizer")
+    pictures = [picture(seed, 48) for seed in range(3)]
+    found = module.evaluate(pictures)
+    assert found["count"] == 3
+    for other in (pictures[::-1], pictures * 2):
+        again = module.evaluate(other)
+        assert again["count"] == len(other)
+        for name in StyleTransfer.metrics:
+            assert again[name] == pytest.approx(found[name], rel=1e-4)
+    alone = [module.evaluate([each])["total_loss"] for each in pictures]
+    assert np.mean(alone) == pytest.approx(found["total_loss"], rel=1e-4)
+
+
+def test_training_draws_a_style_for_a_sample_that_has_one_of_its_own_without() -> None:
     examples = StyleTransfer.examples(PREPROCESSOR)
     items = [PREPROCESSOR.read(picture(n)) for n in range(3)]
     (content, which), targets = examples.batch(items, np.array([4, 5, 6]))

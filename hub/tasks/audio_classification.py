@@ -81,7 +81,9 @@ class AudioClassification(Classification):
         for first in range(0, count, AT_ONCE):
             starts = range(first * stride, min(count, first + AT_ONCE) * stride, stride)
             stretches = [samples[start : start + length] for start in starts]
-            items = [preprocessor.prepared(np.pad(each, (0, length - len(each)))) for each in stretches]
+            if preprocessor.seconds is None:  # else its own steps make each as long, as they do a whole sound
+                stretches = [np.pad(each, (0, length - len(each))) for each in stretches]
+            items = [preprocessor.prepared(each) for each in stretches]
             found += self.decode(run(preprocessor.batch(items)), top_k=1)
         for number, answer in enumerate(found):
             answer.pop("top", None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class ContentExamples(Examples):
         return super().vary(item, rng), int(rng.integers(1 << 30))
 
     def batch(self, items: Sequence[Any], targets: np.ndarray) -> tuple[Arrays, Arrays]:
-        """Give ((content, number of the style), the same). Without `vary` the styles take turns."""
+        """Give ((content, number of the style), the same). Without `vary` that is the sample's own."""
         varied = [
             one if isinstance(one, tuple) else (one, int(row))
             for one, row in zip(items, targets, strict=True)
@@ -215,6 +215,13 @@ class StyleTransfer(Plain):
         """Give an empty meter."""
         return StyleMeter(self)
 
+    def measured(self, run: Run, inputs: Arrays, targets: Arrays) -> Iterator[tuple[Any, Arrays]]:
+        """Give each picture in every style there is: metrics do not hang on which picture has which."""
+        content = inputs[0]
+        for style in range(self._measure()[1][0].shape[0]):
+            given = content, np.full(len(content), style, np.int64)
+            yield run(given), given
+
     # ---- answers ----
 
     def answers(
@@ -357,11 +364,11 @@ def _painted(picture: Image.Image, style: np.ndarray, run: Run, strength: float,
 
 
 class StyleMeter:
-    """Means of the losses over all pictures."""
+    """Means of the losses over all pictures, each in every style."""
 
     def __init__(self, task: StyleTransfer) -> None:
         self._task = task
-        self.count = 0
+        self.count, self.painted = 0, 0
         self.sums = np.zeros(3)
 
     def update(self, outputs: np.ndarray, targets: tuple[np.ndarray, np.ndarray]) -> None:
@@ -369,7 +376,8 @@ class StyleMeter:
         with paddle.no_grad():
             given = tuple(map(paddle.to_tensor, targets))
             losses = self._task.losses(paddle.to_tensor(outputs), given)
-        self.count += len(outputs)
+        self.count += int((targets[1] == 0).sum())
+        self.painted += len(outputs)
         self.sums = self.sums + np.array([float(loss) for loss in losses]) * len(outputs)
 
     def compute(self) -> dict[str, Any]:
@@ -377,5 +385,5 @@ class StyleMeter:
         names = ("total_loss", "style_loss", "content_loss")
         return {
             "count": self.count,
-            **dict(zip(names, (self.sums / max(1, self.count)).tolist(), strict=True)),
+            **dict(zip(names, (self.sums / max(1, self.painted)).tolist(), strict=True)),
         }
