@@ -164,6 +164,30 @@ other.join()
 print(status)
 """
 
+FORK_WHILE_A_THREAD_ENDS = """
+import os, threading, time
+from hub.modules import forks
+from tests.pictures import samples, tiny_module
+
+module, ends = tiny_module(), threading.Event()
+pictures = [array for array, _ in samples(3)]
+thread = threading.Thread(target=module.predict, args=[pictures])
+thread.start()
+number = thread.native_id
+thread.join()
+noted = number in [each for _, each in forks._ended]
+
+# One at its end takes a moment: here one that lives stands for it.
+slow = threading.Thread(target=lambda: (ends.wait(), time.sleep(0.3)))
+slow.start()
+forks._ended.append((time.monotonic(), slow.native_id))
+ends.set()
+child = os.fork()
+if not child:
+    os._exit(0)
+print(noted, os.path.exists(f"/proc/self/task/{slow.native_id}"), os.waitpid(child, 0)[1])
+"""
+
 
 def said_by(code: str) -> str:
     done = subprocess.run(
@@ -192,6 +216,11 @@ def test_in_a_child_threads_answer_and_then_the_one_that_forked() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_waits_until_other_threads_have_computed() -> None:
     assert said_by(FORK_WHILE_A_THREAD_COMPUTES).splitlines()[-1] == "0"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not tell its threads")
+def test_a_fork_waits_until_threads_that_computed_have_ended() -> None:
+    assert said_by(FORK_WHILE_A_THREAD_ENDS).splitlines()[-1] == "True False 0"
 
 
 class Pictures(paddle.io.Dataset):  # type: ignore[misc]

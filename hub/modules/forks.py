@@ -11,6 +11,8 @@ import ctypes
 import os
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +23,25 @@ PATIENCE = 5.0
 """Seconds for which a fork waits: what a thread computes may itself wait for the one that forks."""
 
 
+_ended: deque[tuple[float, int]] = deque(maxlen=1000)
+"""When the last threads that had computed came to their end in Python, and the system's numbers of them."""
+
+
+class _End:
+    """Is there as long as its thread is, for Python."""
+
+    def __init__(self) -> None:
+        self.number = threading.get_native_id()
+
+    def __del__(self, ended: deque[tuple[float, int]] = _ended) -> None:
+        ended.append((time.monotonic(), self.number))
+
+
 class _Own(threading.local):
-    depth = 0
-    """How many blocks of `computing` this thread is in."""
+    def __init__(self) -> None:
+        self.depth = 0
+        """How many blocks of `computing` this thread is in."""
+        self.end = _End()
 
 
 class _Gate:
@@ -71,8 +89,20 @@ def beside_threads() -> bool:
 def _wait() -> None:
     _gate.turn.acquire()  # until the fork is over
     _gate.forks += 1
+    until = time.monotonic() + PATIENCE
     _gate.turn.wait_for(lambda: _gate.inside == bool(_own.depth), PATIENCE)
+    while _any_ends() and time.monotonic() < until:
+        time.sleep(0.001)
     _gate.crowded = len(sys._current_frames()) > 1
+
+
+def _any_ends() -> bool:
+    """Say whether a thread that had computed is over in Python and still there in the system.
+
+    paddle clears up behind it then, with locks of its own, which a child would find locked.
+    """
+    since = time.monotonic() - PATIENCE  # later its number may be that of another one
+    return any(when > since and os.path.exists(f"/proc/self/task/{number}") for when, number in [*_ended])
 
 
 def _go_on() -> None:
