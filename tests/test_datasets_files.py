@@ -149,6 +149,8 @@ def test_a_class_in_whose_folder_a_run_was_written_is_read_as_before(tmp_path: P
     write_images(tmp_path, f"a/{name}", "a/more/2.png", "b/1.png")
     write(tmp_path / "a" / "config.json", '{"environment": {}, "command": ""}')
     write_images(tmp_path, "runs/one/best/style.png", "runs/one/second/best/style.png")
+    for file in ("module.yaml", "labels.txt"):
+        write(tmp_path / "runs" / "one" / "final" / file, "")
     for run in ("one", "one/second"):
         write(tmp_path / "runs" / run / "config.json", '{"environment": {}, "command": ""}')
     assert load(tmp_path).train.counts() == {"a": 2, "b": 1}
@@ -204,11 +206,12 @@ def test_a_class_may_be_called_runs(tmp_path: Path) -> None:
         ("beaker", "bus", "car", "test_tube", "train"),
         ("detrain", "latest", "training wheels"),
         ("dev", "prod", "test"),
+        ("dev/2020", "prod/2019", "test/2020"),
     ],
 )
 def test_a_class_may_be_called_train(tmp_path: Path, names: tuple[str, ...]) -> None:
     write_images(tmp_path, *(f"{name}/1.png" for name in names))
-    assert load(tmp_path).train.labels == names
+    assert load(tmp_path).train.labels == tuple(name.partition("/")[0] for name in names)
 
 
 @pytest.mark.parametrize("kind", ["pictures", "unlabelled"])

@@ -212,6 +212,8 @@ def test_a_label_in_brackets_is_a_name_but_no_list_of_labels(tmp_path: Path) -> 
          [("a", "[1]"), ("b", "[2]")]),
         ("a.jsonl", '{"text": "a", "label": "[\'x\', \'y\']"}\n{"text": "b", "label": "[]"}\n', True,
          [("a", "x y"), ("b", "")]),
+        ("a.jsonl", '{"text": "a", "label": "[U]"}\n{"text": "b", "label": ["x", "y"]}\n{"text": "c", "label": "x|z"}',
+         True, [("a", "[U]"), ("b", "x y"), ("c", "x z")]),
         ("a.csv", "text,label\na,[x]|[y]\nb,[y]\n", True, [("a", "[x] [y]"), ("b", "[y]")]),
         ("a.csv", "text,label\na,['x']\nb,\n", True, [("a", "x"), ("b", "")]),
         ("a.csv", "text,label\na,['x' 'y']\nb,\"['y']\"\n", None, [("a", "x y"), ("b", "y")]),
@@ -528,6 +530,38 @@ def test_a_mapping_of_parts_is_train_valid_and_test() -> None:
     data = {"train": [("x", "a"), ("y", "b")], "validation": [("z", "a")], "unsupervised": [("u", "a")]}
     train, valid, test = load(data, TEXTS)
     assert (rows(train), rows(valid), test) == ([("x", "a"), ("y", "b")], [("z", "a")], None)
+
+
+@pytest.mark.parametrize("kind", ["texts", "rated texts", "tagged"])
+def test_texts_may_be_in_columns_that_a_function_makes(kind: str) -> None:
+    datasets = pytest.importorskip("datasets")
+    cells, label, wanted = {
+        "texts": (["x", "y"], "label", "a"),
+        "rated texts": (["x", "y"], "score", 0.5),
+        "tagged": ([["x"], ["y"]], "tags", ["O"]),
+    }[kind]
+    text = "tokens" if kind == "tagged" else "text"
+    stored = datasets.Dataset.from_dict({"foo": cells})
+    made = stored.with_transform(lambda batch: {text: batch["foo"], label: [wanted] * len(batch["foo"])})
+    found = load(made, kind).train
+    assert ([sample.input for sample in found], problems(found)) == (cells, [])
+
+
+def test_what_hands_out_columns_of_a_dataset_is_a_table_of_texts() -> None:
+    whole = pytest.importorskip("datasets").Dataset.from_dict({"foo": ["x", "y"], "bar": ["p|q", "q"]})
+
+    class Wrapped:
+        def __len__(self) -> int:
+            return len(whole)
+
+        def __getitem__(self, which: Any) -> Any:
+            return whole[which]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(whole, name)
+
+    train = load(Wrapped(), TEXTS, text_column="foo", label_column="bar", multi_label=True).train
+    assert (train.labels, train.targets().tolist()) == (("p", "q"), [[1, 1], [0, 1]])
 
 
 def test_pandas_frames_are_tables() -> None:

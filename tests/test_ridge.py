@@ -84,10 +84,14 @@ def test_the_penalty_is_the_one_that_leaving_out_prefers(
         np.testing.assert_allclose(found, alone.predict(features[[i]])[0], atol=1e-9)
 
 
-@pytest.mark.parametrize(("count", "size"), [(40, 7), (12, 30)], ids=["tall", "wide"])
+@pytest.mark.parametrize(
+    ("count", "size", "labels"),
+    [(40, 7, 3), (12, 30, 3), (40, 7, 30)],
+    ids=["tall", "wide", "many labels"],
+)
 @pytest.mark.parametrize("block", [0, 1 << 22], ids=["in blocks", "at once"])
 def test_copies_of_a_sample_are_left_out_with_it(
-    count: int, size: int, block: int, monkeypatch: pytest.MonkeyPatch
+    count: int, size: int, labels: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where their labels differ, and where they are copies but for the rounding of another batch."""
     monkeypatch.setattr(ridge, "BLOCK", block)
@@ -95,7 +99,8 @@ def test_copies_of_a_sample_are_left_out_with_it(
     features, targets = problem(count, size)
     rng = np.random.default_rng(1)
     which = rng.permutation(np.repeat(np.arange(count), rng.integers(1, 5, count)))
-    features, targets = features[which].astype(np.float64), targets[which]
+    features = features[which].astype(np.float64)
+    targets = np.hstack([targets[which], rng.normal(size=(count, labels))[which, : labels - 3]])
     features *= 1 + 1e-9 * rng.normal(size=features.shape)
     targets[::7] = targets[::7, ::-1]
     head = ridge.fit(features, targets)

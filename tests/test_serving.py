@@ -165,7 +165,7 @@ print(status)
 """
 
 FORK_WHILE_A_THREAD_ENDS = """
-import os, threading, time
+import _thread, os, threading, time
 from hub.modules import forks
 from tests.pictures import samples, tiny_module
 
@@ -176,6 +176,14 @@ thread.start()
 number = thread.native_id
 thread.join()
 noted = number in [each for _, each in forks._ended]
+
+# A thread of other code, which lives on, is over for Python at the end of each call.
+called = threading.Event()
+def call():
+    module.predict(pictures)
+    called.set()
+_thread.start_new_thread(lambda: (call(), time.sleep(60)), ())
+called.wait()
 
 # One at its end takes a moment: here one that lives stands for it.
 slow = threading.Thread(target=lambda: (ends.wait(), time.sleep(0.3)))

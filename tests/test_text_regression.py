@@ -481,6 +481,15 @@ def test_metrics_over_batches_and_processes_are_those_of_scipy_and_scikit_learn(
     assert set(metrics) == {"count", *TextRegression.metrics}
 
 
+def test_numbers_near_to_one_another_have_an_order_too() -> None:
+    rng = np.random.default_rng(0)
+    right = 1e-6 * rng.normal(size=300)
+    found = right + 1e-8 * rng.normal(size=300)
+    meter = NumberMeter()
+    meter.update(right, found, np.ones(300))
+    assert meter.compute()["spearman"] == pytest.approx(spearmanr(right, found)[0], abs=1e-6)
+
+
 @pytest.mark.parametrize(("unit", "shift"), [(1, 0), (100, 0), (1, 1000), (1e-9, -5)])
 def test_the_order_of_numbers_is_the_same_in_any_unit(unit: float, shift: float) -> None:
     """Also where those of the training were others: a module of 0 to 1 is measured on grades of 0 to 100."""

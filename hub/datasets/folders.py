@@ -70,10 +70,11 @@ def _is_of_a_run(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_beside_a_run(entry: os.DirEntry[str]) -> bool:
-    """Say whether something in the folder of a run is data, and not its module, which may have a picture in it."""
+    """Say whether something in the folder of a run is data, and no module, which may have a picture or texts in it."""
     if not entry.is_dir():
         return _suffix(entry.name) in _of_data()
-    return entry.name != "best" and _holds_data(entry.path) and not holds_runs(entry.path)
+    is_module = entry.name == "best" or os.path.lexists(os.path.join(entry.path, "module.yaml"))
+    return not is_module and _holds_data(entry.path) and not holds_runs(entry.path)
 
 
 def _holds_data(folder: str) -> bool:

@@ -21,7 +21,7 @@ from hub.datasets.tables import (
     require_input,
     require_label,
 )
-from hub.datasets.texts import class_names, frame_records, giver, is_frame, is_transformed
+from hub.datasets.texts import class_names, frame_records, has_columns, is_transformed
 from hub.errors import DataError, InputError, UsageError
 
 ANY = Columns()
@@ -41,8 +41,7 @@ def read_object(source: Any, kind: Kind = PICTURES, columns: Columns = ANY) -> R
         raise UsageError(f"data: expected a path or an object with __len__ and __getitem__, found {found}")
     numbers: list[int] = []
     rows = Rows(name=type(source).__name__, numbers=numbers, labels=names_of(source), kind=kind)
-    named = columns.input is not None or columns.label is not None
-    if is_frame(source) and (named or not is_transformed(source)):
+    if has_columns(source, columns) and (columns.are_named or not _gives_items_itself(source)):
         header = [*(source.column_names if hasattr(source, "column_names") else source.columns)]
         inputs = require_input(columns.input, kind, header, rows)
         label = require_label(columns.label, LABEL_COLUMNS, header, rows)
@@ -86,7 +85,7 @@ class Frame:
         if pandas:
             labels = [row[label] for row in self.rows]
         else:  # as they are stored: what makes the items of them may be costly, or fail
-            labels = [] if is_transformed(frame) else frame.with_format(None)[label]
+            labels = frame.with_format(None)[label] if _is_plain(frame) else []
         self.form = LabelForm.of(labels, separator)
 
     def __len__(self) -> int:
@@ -100,6 +99,11 @@ class Frame:
             raise TypeError(
                 f"column {self.label!r}: expected {expected}, found {row[self.label]!r}"
             ) from None
+
+
+def giver(source: Any) -> type:
+    """Give the class, of those that an object's own is derived from, that gives its items; `object` for none."""
+    return next((each for each in type(source).__mro__ if "__getitem__" in vars(each)), object)
 
 
 def names_of(source: Any, usual: Sequence[str] = LABEL_COLUMNS) -> tuple[str, ...]:
@@ -118,6 +122,16 @@ def names_of(source: Any, usual: Sequence[str] = LABEL_COLUMNS) -> tuple[str, ..
         return class_names(source, find_column(usual, source.column_names))
     found = {names_of(part, usual) for part in _inside(source)}
     return found.pop() if len(found) == 1 else ()
+
+
+def _gives_items_itself(source: Any) -> bool:
+    """Say whether an object with columns is of the user's class, whose items may be others than its columns say."""
+    return hasattr(source, "column_names") and giver(source).__module__.partition(".")[0] != "datasets"
+
+
+def _is_plain(source: Any) -> bool:
+    """Say whether an object with columns is a `datasets.Dataset` whose items are its rows as they are."""
+    return not (_gives_items_itself(source) or is_transformed(source))
 
 
 def _inside(source: Any) -> Any:

@@ -21,7 +21,7 @@ from hub.datasets.rated import RatedDataset, read_rated_object, read_rated_table
 from hub.datasets.sounds import TEST_FOLD, is_esc50, read_arrays, read_esc50
 from hub.datasets.splits import Splits
 from hub.datasets.tables import Columns, read_table
-from hub.datasets.texts import TextRows, is_frame, read_frame
+from hub.datasets.texts import TextRows, has_columns, is_frame, read_frame
 from hub.datasets.words import TaggedDataset, read_tagged, read_tagged_object
 from hub.errors import DataError, UsageError, did_you_mean
 
@@ -211,12 +211,13 @@ def records_of(source: Any) -> Any:
 
 
 def _read_object(source: Any, kind: Kind, columns: Columns, given: list[str]) -> Rows:
-    if kind.is_text and is_frame(source) and kind is not TAGGED and not kind.is_rated:
+    by_columns = has_columns(source, columns)
+    if kind.is_text and by_columns and kind is not TAGGED and not kind.is_rated:
         return read_frame(source, columns, kind)
     if not is_frame(source):
         _refuse_options(given, type(source).__name__)
     if kind.is_rated:
-        return read_rated_object(source, columns, kind, is_frame=is_frame(source))
+        return read_rated_object(source, columns, kind, is_frame=by_columns)
     return read_tagged_object(source, columns) if kind is TAGGED else read_object(source, kind, columns)
 
 
@@ -354,7 +355,7 @@ def part_folders(folder: Path) -> dict[str, Path]:
     """Give the folders in a folder that are its parts, by role; {} where they are something else, such as classes.
 
     A single one named for a part may be a class among others: bus, car, train; and so may several of which none is for
-    training, unless each has the same folders in it: dev, prod, test. Beside train and test what has a like name is
+    training, unless each folder has the same ones in it: dev, prod, test. Beside train and test what has a like name is
     left out: train_extra. Raises DataError where several are named for parts, but not so that it is clear which is
     which: train and test1.
     """
@@ -364,7 +365,11 @@ def part_folders(folder: Path) -> dict[str, Path]:
     if {"train", "test"} <= found.keys():
         return found
     if len(alike) == len(found):
-        if "train" not in found and len(folders) > len(found) and not _have_the_same_classes(found.values()):
+        if (
+            "train" not in found
+            and len(folders) > len(found)
+            and not _have_the_same_classes(folders.values())
+        ):
             return {}
         if len(found) > 1 or (len(folders) == 1 and "train" in found):
             return found

@@ -51,6 +51,10 @@ class Columns:
     encoding: str | None = None
     """None: UTF-8."""
 
+    @property
+    def are_named(self) -> bool:
+        return self.input is not None or self.label is not None
+
 
 def read_table(
     path: Path,
@@ -68,8 +72,11 @@ def read_table(
     header, records = read_records(path, columns, kind, rows, LABEL_COLUMNS)
     if header is not None:
         # JSON has lists of its own, but what pandas or `datasets` read from a table before is text there too
-        lists = path.suffix.lower() not in JSON_LINES or columns.separator is not None
-        take(rows, header, records, columns, folder=folder or path.parent, extra=extra, lists=lists)
+        is_json = path.suffix.lower() in JSON_LINES
+        take(
+            rows, header, records, columns, folder=folder or path.parent, extra=extra,
+            lists=not is_json or columns.separator is not None, strict=not is_json,
+        )  # fmt: skip
     return rows
 
 
@@ -123,10 +130,12 @@ def take(
     folder: Path | None = None,
     extra: Sequence[str] = (),
     lists: bool = True,
+    strict: bool = True,
 ) -> None:
     """Put the samples of a table into `rows`, and a problem for every row that makes none.
 
-    `lists` says whether labels may be lists as text, as they are where the whole column holds them.
+    `lists` says whether labels may be lists as text, as they are where the whole column holds them, and `strict`
+    whether one in brackets among them that cannot be read is a mistake, and not a name.
     """
     kind = rows.kind
     input_columns = require_input(columns.input, kind, header, rows)
@@ -136,9 +145,8 @@ def take(
     if not input_columns or label_column is None:
         return
     note_columns(rows, header, LABEL_COLUMNS, columns, (*input_columns, label_column))
-    form = LabelForm.of(
-        [record.get(label_column) for _, record in records] if lists else [], columns.separator
-    )
+    cells_of_labels = [record.get(label_column) for _, record in records] if lists else []
+    form = LabelForm.of(cells_of_labels, columns.separator, strict=strict)
     for number, record in records:
         cells = _Cells(record, Origin(rows.file, number), form)
         given, label = [cells.text(column, kind) for column in input_columns], cells.label(label_column)
@@ -287,11 +295,11 @@ class LabelForm:
     separator: str | None
     are_lists: bool = False
     """Whether each cell is a list as text."""
-    refuse_brackets: bool = False
-    """Whether what is in brackets is rather a list that cannot be read than a name."""
+    strict: bool = False
+    """Whether what is in brackets, or no list among lists, is rather a mistake than a name."""
 
     @classmethod
-    def of(cls, cells: Iterable[Any], separator: str | None) -> LabelForm:
+    def of(cls, cells: Iterable[Any], separator: str | None, *, strict: bool = True) -> LabelForm:
         """Say how the `cells` that may hold lists as text are read: one in brackets makes no column of lists.
 
         Most of them do, where one lists several labels: the others are mistakes then.
@@ -305,7 +313,7 @@ class LabelForm:
         are_lists = longest >= 0 and (
             len(found) == len(texts) or (longest > 1 and 2 * len(found) > len(texts))
         )
-        return cls(separator, are_lists, refuse_brackets=True)
+        return cls(separator, are_lists, strict)
 
     def read(self, cell: Any) -> Any:
         """Give the labels of a cell as a list, or what else it is. Raises ValueError that says what was expected."""
@@ -313,12 +321,13 @@ class LabelForm:
             return cell
         if self.are_lists and cell.strip():
             listed = list_in(cell)
-            if listed is None:
+            if listed is not None:
+                return Listed(listed, cell)
+            if self.strict:
                 raise ValueError(f"{_LIST}; or save the table as .jsonl")
-            return Listed(listed, cell)
         if self.separator is None:
             return cell
-        if self.refuse_brackets and is_bracketed(cell):
+        if self.strict and is_bracketed(cell):
             raise ValueError(
                 f"labels separated by {self.separator!r}, or {_LIST} in every row; or save the table as .jsonl"
             )

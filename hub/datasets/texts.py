@@ -55,24 +55,20 @@ def several_texts(given: Any, what: str) -> list[str]:
     return [Text(each) for each in found]
 
 
-def giver(source: Any) -> type:
-    """Give the class, of those that an object's own is derived from, that gives its items; `object` for none."""
-    return next((each for each in type(source).__mro__ if "__getitem__" in vars(each)), object)
-
-
 def is_frame(source: Any) -> bool:
-    """Say whether an object is a table with columns: a pandas DataFrame, or a `datasets.Dataset`.
-
-    A class of the user's that is built on the latter and gives its items itself is none: they may be others.
-    """
-    if hasattr(source, "columns") and hasattr(source, "iloc"):
-        return True
-    return hasattr(source, "column_names") and giver(source).__module__.partition(".")[0] == "datasets"
+    """Say whether an object is a table with columns: a pandas DataFrame, or a `datasets.Dataset` or the like."""
+    return hasattr(source, "column_names") or (hasattr(source, "columns") and hasattr(source, "iloc"))
 
 
 def is_transformed(source: Any) -> bool:
     """Say whether an object is a `datasets.Dataset` whose items a function makes, in columns of its own."""
-    return is_frame(source) and (getattr(source, "format", None) or {}).get("type") == "custom"
+    form = getattr(source, "format", None) if hasattr(source, "column_names") else None
+    return isinstance(form, Mapping) and form.get("type") == "custom"
+
+
+def has_columns(source: Any, columns: Columns) -> bool:
+    """Say whether an object is read by its columns: where they are named, and else where its items are made of them."""
+    return is_frame(source) and (columns.are_named or not is_transformed(source))
 
 
 def read_frame(source: Any, columns: Columns, kind: Kind) -> Rows:

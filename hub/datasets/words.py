@@ -42,7 +42,7 @@ from hub.datasets.tables import (
     usual_delimiter,
 )
 from hub.datasets.textfiles import read_text
-from hub.datasets.texts import class_names, frame_records, is_frame
+from hub.datasets.texts import class_names, frame_records, has_columns
 from hub.datasets.word_rows import Sentence, join_rows, sentence_column
 from hub.errors import UsageError
 from hub.files import is_line
@@ -179,7 +179,7 @@ def read_tagged(path: Path, columns: Columns) -> Rows:
 def read_tagged_object(source: Any, columns: Columns) -> Rows:
     """Give the sentences of a frame, or of any object with (words, tags) or {"tokens": …, "tags": …} as items."""
     rows = Rows(name=type(source).__name__, kind=TAGGED)
-    if is_frame(source):
+    if has_columns(source, columns):
         header, records = frame_records(source)
         names = class_names(source, columns.label or find_column(TAG_COLUMNS, header))
         _fill(rows, _from_table(header, records, columns, rows), names)

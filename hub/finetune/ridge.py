@@ -73,7 +73,10 @@ def fit(features: np.ndarray, targets: Targets) -> RidgeHead:
     goal: Callable[[Any], np.ndarray] = wanted
     span = projected
     if len(parts) > 1 and labels > len(squared):
-        near, span = _shortened(map(wanted, parts), projected)
+        pairs = ((own, copies.averaged(own, part)) for part in parts for own in [wanted(part)])
+        short, span = _shortened(pairs, projected)
+        near = np.empty_like(short)
+        near[np.concatenate([np.arange(count)[part] for part in parts])] = short
         goal = near.__getitem__
 
     def error(penalty: float) -> float:
@@ -123,15 +126,24 @@ class _Copies:
         rows = np.flatnonzero(np.isin(self._one, chosen))
         return rows[np.argsort(self._one[rows], kind="stable")]
 
+    def averaged(self, values: np.ndarray, rows: Rows) -> np.ndarray:
+        """Give for each of the samples [n, L] the mean over its copies."""
+        if not self._any:
+            return values
+        return self._sums(values, rows) / self._many[self._one[rows]][:, None]
+
+    def _sums(self, values: np.ndarray, rows: Rows) -> np.ndarray:
+        """Give for each sample the sum over its copies, which stand behind one another in `rows`."""
+        first = np.flatnonzero(np.diff(self._one[rows], prepend=-1))
+        return np.add.reduceat(values, first, axis=0).repeat(self._many[self._one[rows]][first], axis=0)
+
     def left_out(self, residuals: np.ndarray, leverage: np.ndarray, rows: Rows) -> np.ndarray:
         """Give the residuals [n, L] of samples that are predicted without themselves and their copies."""
         if not self._any:
             return residuals / (1 - leverage)[:, None]
         many = self._many[self._one[rows]]
-        first = np.flatnonzero(np.diff(self._one[rows], prepend=-1))
         share = leverage / (1 - many * leverage).clip(min=1e-9)  # 0 where all samples are copies of one
-        others = np.add.reduceat(residuals, first, axis=0).repeat(many[first], axis=0)
-        return residuals + share[:, None] * others
+        return residuals + share[:, None] * self._sums(residuals, rows)
 
 
 def _singular(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,15 +165,17 @@ def blocks(count: int, labels: int) -> list[slice]:
     return [slice(first, first + size) for first in range(0, count, size)]
 
 
-def _shortened(parts: Iterable[np.ndarray], projected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give targets [N, R + 1] and their projections [R, R + 1] that are as far from one another as those of L labels.
+def _shortened(
+    parts: Iterable[tuple[np.ndarray, np.ndarray]], projected: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give targets [N, R + 1] and projections [R, R + 1] by which the same penalty is chosen as by those of L labels.
 
-    All that is predicted lies in the span of the projections, and how far targets are from it is the last number.
+    All that is predicted lies in the span of the projections. The last number is how far targets are from it: where
+    samples have copies their mean, from which they differ by the same whatever is predicted. Parts have both.
     """
     basis = np.linalg.qr(projected.T)[0]
     rows = []
-    for wanted in parts:
-        near = wanted @ basis
-        far = (wanted**2).sum(axis=1) - (near**2).sum(axis=1)
-        rows.append(np.column_stack([near, np.sqrt(far.clip(min=0))]))
+    for wanted, mean in parts:
+        far = (mean**2).sum(axis=1) - ((mean @ basis) ** 2).sum(axis=1)
+        rows.append(np.column_stack([wanted @ basis, np.sqrt(far.clip(min=0))]))
     return np.concatenate(rows), np.column_stack([projected @ basis, np.zeros(len(projected))])

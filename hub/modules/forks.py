@@ -28,13 +28,15 @@ _ended: deque[tuple[float, int]] = deque(maxlen=1000)
 
 
 class _End:
-    """Is there as long as its thread is, for Python."""
+    """Is there as long as its thread is, for Python: for one that Python has not started, a call."""
 
     def __init__(self) -> None:
-        self.number = threading.get_native_id()
+        thread = threading.current_thread()
+        self.number = None if isinstance(thread, threading._DummyThread) else thread.native_id
 
     def __del__(self, ended: deque[tuple[float, int]] = _ended) -> None:
-        ended.append((time.monotonic(), self.number))
+        if self.number is not None:
+            ended.append((time.monotonic(), self.number))
 
 
 class _Own(threading.local):

@@ -18,17 +18,18 @@ NOTHING = 1e-12
 
 MOST_PAIRS = 1 << 16
 """Numbers, of each process, that are kept for their ranks: 1 MB."""
+MILLIONTH = 1e-6
 
 
 class NumberMeter:
     """RMSE, MAE, R² and the correlations of Pearson and Spearman of everything seen.
 
-    Spearman's correlation needs the order of all numbers. Up to MOST_PAIRS are kept, what was found to six digits as in
-    answers, and give it exactly. Of more, counts of (wanted, found) in 1,024 × 1,024 steps are, 8 MB, which are narrow
-    near the mean of the training's numbers and wide far from it; numbers in one step count as equal, as ties do. Where
-    those measured are spread like them it differs by less than 0.001; where a few are thousands of times as large as
-    most (the exponential of a bell of standard deviation 2), by up to 0.005; where they lie far from the training's,
-    by anything.
+    Spearman's correlation needs the order of all numbers. Up to MOST_PAIRS are kept and give it exactly, what was found
+    to a MILLIONTH of its deviation: rounding in another batch makes no order. Of more, counts of (wanted, found) in
+    1,024 × 1,024 steps do, 8 MB, which are narrow near the mean of the training's numbers and wide far from it; those
+    in one step count as equal, as ties do. Where those measured are spread like them it differs by less than 0.001;
+    where a few are thousands of times as large as most (the exponential of a bell of standard deviation 2), by up to
+    0.005; where they lie far from the training's, by anything.
     """
 
     STEPS = 1024
@@ -51,7 +52,7 @@ class NumberMeter:
         self.absolute += float((np.abs(y - x) * one).sum())
         self.squared += float((((y - x) * one) ** 2).sum())
         np.add.at(self.steps, (self._step(x), self._step(y)), 1)
-        self._keep(np.stack([x, y.round(6)]))
+        self._keep(np.stack([x, y]))
 
     def _keep(self, pairs: np.ndarray) -> None:
         if self.sums[0] > MOST_PAIRS:
@@ -84,7 +85,9 @@ class NumberMeter:
         """Give the correlation of ranks; of ties each has their mean rank."""
         pairs = np.concatenate([np.zeros((2, 0)), *self.pairs], axis=1)
         if pairs.shape[1] == self.sums[0]:
-            ranks, others = map(_ranks, pairs)
+            wanted, found = pairs
+            step = MILLIONTH * found.std() if len(found) else 0.0
+            ranks, others = _ranks(wanted), _ranks((found / (step or 1.0)).round())
             return _correlation(ranks @ ranks, others @ others, ranks @ others)
         own, other = (self.steps.sum(axis=axis) for axis in (1, 0))
         middle = own.sum() / 2
