@@ -105,6 +105,11 @@ class TrainingError(HubError):
     pass
 
 
+def cut(text: str, most: int) -> str:
+    """Give the first `most` characters of a text, and … behind them where there are more."""
+    return text if len(text) <= most else text[:most] + "…"
+
+
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 3, before: str = "") -> str:
     """Give "did you mean 'a' or 'b'?" for a name that is close to a known one, else an empty string.
 

@@ -13,7 +13,7 @@ from hub.datasets.folders import files_below
 from hub.datasets.kinds import PICTURES, TAGGED, Kind
 from hub.datasets.tables import SUFFIXES as TABLES
 from hub.datasets.texts import Text, read_file
-from hub.errors import InputError
+from hub.errors import InputError, cut
 
 MOST_SHOWN = 60
 """Characters of a text that stand for it."""
@@ -50,7 +50,7 @@ def describe(given: Any, position: int, kind: Kind = PICTURES) -> str:
     if isinstance(given, list | tuple) and given and all(isinstance(part, str) for part in given):
         given = (" | " if kind.is_pair or isinstance(given, tuple) else " ").join(given)
     if isinstance(given, str) and kind.is_text:
-        return given if len(given) <= MOST_SHOWN else given[:MOST_SHOWN] + "…"
+        return cut(given, MOST_SHOWN)
     if isinstance(given, str | Path):
         return str(given)
     name = getattr(given, "filename", None)

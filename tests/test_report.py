@@ -160,6 +160,10 @@ WARNINGS: dict[str, tuple[dict[str, Any], str]] = {
     "last is best": ({"best_epoch": 3}, "The best epoch, 3, is the last one: more epochs may help."),
     "start is best": ({"best_epoch": 0}, "is better than every epoch of training"),
     "overfitting": ({"history": RISING}, "rises from epoch 2 on, while the training loss falls: overfitting"),
+    "worse at once": (
+        {"history": [row(0, None, 0.2, 0.9), *RISING], "best_epoch": 0},
+        "rises from epoch 0 on, while the training loss falls: overfitting",
+    ),
     "unstable": ({"history": BLOWN}, "rises from epoch 2 on, and the training loss does not fall"),
     "not learning": ({"history": BLOWN}, "The training loss did not fall (0.8000 to 2.0000)"),
     "not a number": ({"history": [*HISTORY, row(4, float("nan"), 0.4, 0.9)]}, "finite number: train loss."),

@@ -19,7 +19,7 @@ import numpy as np
 
 from hub.datasets.kinds import PICTURES, Kind
 from hub.datasets.summary import summarize
-from hub.errors import UsageError, did_you_mean
+from hub.errors import UsageError, cut, did_you_mean
 from hub.files import is_line
 
 if TYPE_CHECKING:
@@ -101,15 +101,11 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.split}, {self.origin}" if self.split else str(self.origin)
-        value = f" {_cut(self.value)!r}" if self.value is not None else ""
+        value = f" {cut(self.value, 200)!r}" if self.value is not None else ""
         known = f"known: {some(self.known)}" if self.known else ""
         nearest = did_you_mean(self.value or "", self.known)
         detail = "; ".join(part for part in (self.detail, known, nearest) if part)
         return f"{place}: {self.kind}{value}" + (f" ({detail})" if detail else "")
-
-
-def _cut(text: str, most: int = 200) -> str:
-    return text if len(text) <= most else text[:most] + "…"
 
 
 def some(names: Sequence[str]) -> str:

@@ -11,6 +11,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from hub.errors import cut
+
 Child = Element | str | None
 
 VALUE_LENGTH = 2_000
@@ -38,11 +40,6 @@ def node(tag: str, *children: Child, **attributes: object) -> Element:
 
 def _printable(text: str) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def cut(text: str, most: int) -> str:
-    """Give at most `most` characters of a text, ending in … when some are missing."""
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def named(name: str) -> str:

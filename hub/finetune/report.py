@@ -12,10 +12,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from PIL import Image
 
-from hub.errors import UsageError
+from hub.errors import UsageError, cut
 from hub.files import write_text
 from hub.finetune import charts, report_findings, report_page
-from hub.finetune.markup import Child, cut, named, node, number, percent, shown
+from hub.finetune.markup import Child, named, node, number, percent, shown
 from hub.finetune.report_page import label, setting, table
 
 Row = Mapping[str, Any]

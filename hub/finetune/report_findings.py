@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.finetune.markup import cut, named, number, percent, shown
+from hub.errors import cut
+from hub.finetune.markup import named, number, percent, shown
 
 if TYPE_CHECKING:
     from hub.finetune.report import Report
@@ -106,42 +107,57 @@ def findings(report: Report) -> list[Finding]:
 def _of_the_curves(report: Report) -> Iterator[Finding]:
     trained = [row for row in report.history if row.get("epoch", 0) > 0]
     last = trained[-1]["epoch"] if trained else 0
-    if report.metrics and trained and report.best_epoch == 0:
-        yield Finding(
-            "The start (epoch 0, a head fitted in closed form) is better than every epoch of training: "
-            "try a smaller learning_rate, or strategy='probe', which is faster."
-        )
-    elif report.metrics and last > 1 and report.best_epoch == last:
-        yield Finding(f"The best epoch, {last}, is the last one: more epochs may help.")
-    valid, train = _curve(report.history, "valid_loss"), _curve(trained, "train_loss")
+    train = _curve(trained, "train_loss")
     training_falls = len(train) > 1 and train[-1][1] < train[0][1]
+    if report.metrics:
+        yield from _of_the_best_epoch(report.best_epoch, last)
     if len(train) > 1 and not training_falls:
         yield Finding(
             f"The training loss did not fall ({shown(train[0][1])} to {shown(train[-1][1])}): the learning rate "
             "may be far too large or too small, or the labels may not fit the samples."
         )
-    if len(valid) > 2:
-        epoch, low = min(valid, key=lambda point: point[1])
-        later = [value for at, value in valid if at > epoch]
-        rise = valid[-1][1] - low
-        if len(later) >= 2 and rise > RISE * low and rise > RISE * (max(value for _, value in valid) - low):
-            why = (
-                "while the training loss falls: overfitting. More data, augmentation or weight_decay may help"
-                if training_falls
-                else "and the training loss does not fall either: try a smaller learning_rate"
-            )
-            kept = f" The weights of epoch {report.best_epoch} were kept." if report.best_epoch < last else ""
-            yield Finding(f"The validation loss rises from epoch {epoch} on, {why}.{kept}")
-    lost = sorted(
+    if (rises := _rise(_curve(report.history, "valid_loss"))) is not None:
+        why = (
+            "while the training loss falls: overfitting. More data, augmentation or weight_decay may help"
+            if training_falls
+            else "and the training loss does not fall either: try a smaller learning_rate"
+        )
+        kept = f" The weights of epoch {report.best_epoch} were kept." if report.best_epoch < last else ""
+        yield Finding(f"The validation loss rises from epoch {rises} on, {why}.{kept}")
+    if lost := _not_finite(report.history):
+        yield Finding(f"Not always a finite number: {', '.join(map(named, lost))}.")
+
+
+def _of_the_best_epoch(best: int, last: int) -> Iterator[Finding]:
+    if best == 0 and last > 0:
+        yield Finding(
+            "The start (epoch 0, a head fitted in closed form) is better than every epoch of training: "
+            "try a smaller learning_rate, or strategy='probe', which is faster."
+        )
+    elif best == last > 1:
+        yield Finding(f"The best epoch, {last}, is the last one: more epochs may help.")
+
+
+def _rise(losses: Sequence[tuple[int, float]]) -> int | None:
+    """Give the epoch from which on a loss rises by more than it scatters; None where it does not."""
+    if len(losses) < 3:
+        return None
+    epoch, low = min(losses, key=lambda point: point[1])
+    rise, scatter = losses[-1][1] - low, max(value for _, value in losses) - low
+    later = sum(at > epoch for at, _ in losses)
+    return epoch if later >= 2 and rise > RISE * low and rise > RISE * scatter else None
+
+
+def _not_finite(history: Sequence[Row]) -> list[str]:
+    """Give the names of the measurements that are not a finite number in some epoch."""
+    return sorted(
         {
             name
-            for row in report.history
+            for row in history
             for name, value in row.items()
             if isinstance(value, float) and not math.isfinite(value)
         }
     )
-    if lost:
-        yield Finding(f"Not always a finite number: {', '.join(map(named, lost))}.")
 
 
 def _curve(history: Sequence[Row], name: str) -> list[tuple[int, float]]:

@@ -12,8 +12,9 @@ from xml.etree.ElementTree import Element, tostring
 import numpy as np
 from PIL import Image
 
+from hub.errors import cut
 from hub.finetune import charts
-from hub.finetune.markup import VALUE_LENGTH, Child, cut, node, shown
+from hub.finetune.markup import VALUE_LENGTH, Child, node, shown
 
 THUMBNAIL = 160  # pixels, the longer side
 ENLARGED = 64  # pixels: a picture up to this size is shown larger, with its pixels visible
