@@ -131,24 +131,47 @@ def load_parts(
         loaded = _of_kind(source, kind)
         known = labels is None and multi_label is None
         return (loaded if known else _relabel(loaded, labels, multi_label)).parts()
-    if isinstance(source, str | os.PathLike):
-        rows = _read_path(Path(os.path.expanduser(source)), kind, columns, given, of_sounds)
-    else:
-        rows = {}
-        for role, part in parts_in(source).items():
-            if isinstance(require_path(part, role), str | os.PathLike):
-                path = Path(os.path.expanduser(part))
-                rows[role] = part_for(role, _read_path(path, kind, columns, given, of_sounds), part)
-            else:
-                rows[role] = _read_object(part, kind, columns, given)
+    rows = _read(source, kind, columns, given, of_sounds)
     of_sounds.refuse_unused()
+    return _sets(rows, kind, labels=labels, multi_label=multi_label, encoding=encoding)
+
+
+def _read(
+    source: Any, kind: Kind, columns: Columns, given: list[str], of_sounds: _OfSounds
+) -> dict[str, Rows]:
+    """Give what is in a path, in an object, or in each part of a mapping, by role."""
+    if isinstance(source, str | os.PathLike):
+        return _read_path(Path(os.path.expanduser(source)), kind, columns, given, of_sounds)
+    rows = {}
+    for role, part in parts_in(source).items():
+        if isinstance(require_path(part, role), str | os.PathLike):
+            path = Path(os.path.expanduser(part))
+            rows[role] = part_for(role, _read_path(path, kind, columns, given, of_sounds), part)
+        else:
+            rows[role] = _read_object(part, kind, columns, given)
+    return rows
+
+
+def _sets(
+    rows: dict[str, Rows],
+    kind: Kind,
+    *,
+    labels: Sequence[str] | None,
+    multi_label: bool | None,
+    encoding: str | None,
+) -> dict[str, Dataset]:
+    """Give the datasets of what was read; the labels of the training part, or else of the first, are those of all."""
     make = TaggedDataset if kind is TAGGED else RatedDataset if kind.is_rated else Dataset
     if kind in (TEXTS, RATED_TEXTS):
         rows = {role: TextRows(**vars(part), encoding=encoding) for role, part in rows.items()}
     first = "train" if "train" in rows else next(iter(rows))
-    train = make(rows.pop(first), labels=labels, multi_label=multi_label)
+    train = make(rows[first], labels=labels, multi_label=multi_label)
     shared = labels or train.labels or None
-    others = {role: make(part, labels=shared, multi_label=train.multi_label) for role, part in rows.items()}
+    others = {
+        role: make(part, labels=shared, multi_label=train.multi_label)
+        for role, part in rows.items()
+        if role != first
+    }
     return {first: train, **others}
 
 

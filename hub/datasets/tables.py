@@ -103,9 +103,8 @@ def read_records(
     inputs, label = columns.input or find_input(kind, header), columns.label or find_column(usual, header)
     named = inputs or label
     used = {label, *((inputs,) if isinstance(inputs, str) else inputs)}
-    repeated = sorted(
-        name for name in used if header.count(name) > 1
-    )  # any other may be there as often as it likes
+    # Any other may be there as often as it likes.
+    repeated = sorted(name for name in used if header.count(name) > 1)
     bare = lines[1:] if is_numbered(header) else lines
     if (
         kind.is_text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import Any
@@ -55,18 +55,16 @@ def join_rows(
     texts = sum(not _is_one(record.get(words)) for _, record in full)
     if texts and (sentence is None or 2 * texts > len(full)):
         return None
-    empty = {problem.origin.row or 0 for problem in rows.problems if problem.kind == "empty line"}
-    empty |= {number for number, _ in records} - {number for number, _ in full}
     others = [name for name in header if name not in (words, tags)]
+    gaps = _gaps(records, full, rows)
     begun = _begun(full, find_column(NUMBER_COLUMNS, others), pieces=sentence is not None)
-    if sentence is None and not empty and not begun[-1]:
+    if sentence is None and not gaps and not begun[-1]:
         return _refused(rows, f"found one word in every row; {EXPECTED}")
-    document = find_column(DOCUMENT_COLUMNS, others)
-    gaps = sorted(empty)
+    documents = _filled(full, find_column(DOCUMENT_COLUMNS, others))
     between = [bisect(gaps, number) for number, _ in full]
-    places = list(zip(between, _filled(full, document), _filled(full, sentence), begun, strict=True))
+    places = list(zip(between, documents, _filled(full, sentence), begun, strict=True))
     together = [
-        [row for _, row in each] for _, each in groupby(zip(places, full, strict=True), itemgetter(0))
+        [row for _, row in part] for _, part in groupby(zip(places, full, strict=True), itemgetter(0))
     ]
     if texts and len(together) == len(full):  # of which each has a class
         return None
@@ -74,12 +72,24 @@ def join_rows(
     alone = sum(len(part) == 1 for part in together)
     if len(set(places)) < len(together) and 2 * alone > len(together):
         return _refused(rows, f"found rows in any order; expected those of one {sentence!r} together")
-    bad = {problem.origin.row or 0 for problem in rows.problems}
     return [
         (part[0][0], [_word(each.get(words)) for _, each in part], [each.get(tags) for _, each in part])
-        for part in together
-        if not bad.intersection(range(part[0][0] - 1, part[-1][0] + 2))
+        for part in _without_bad(together, rows)
     ]
+
+
+def _gaps(records: Sequence[Record], full: Sequence[Record], rows: Rows) -> list[int]:
+    """Give the numbers of the rows that part sentences, in order: of empty lines, and of rows without a word."""
+    empty = {problem.origin.row or 0 for problem in rows.problems if problem.kind == "empty line"}
+    return sorted(empty | ({number for number, _ in records} - {number for number, _ in full}))
+
+
+def _without_bad(together: Iterable[list[Record]], rows: Rows) -> Iterator[list[Record]]:
+    """Give the sentences of which no row, and none beside them, has a problem: it may be the one that is missing."""
+    bad = {problem.origin.row or 0 for problem in rows.problems}
+    for part in together:
+        if bad.isdisjoint(range(part[0][0] - 1, part[-1][0] + 2)):
+            yield part
 
 
 def _filled(full: Sequence[Record], column: Any) -> list[str]:

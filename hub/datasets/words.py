@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from hub.datasets.base import ONE_LINE, Dataset, Origin, Problem, Rows, Sample, broken_names
-from hub.datasets.cells import DOCUMENT, SEPARATOR, is_bracketed, list_in
+from hub.datasets.cells import SEPARATOR, is_bracketed, list_in
+from hub.datasets.conll import from_conll
 from hub.datasets.kinds import TAGGED
 from hub.datasets.lists import read_names
 from hub.datasets.objects import item_of, names_of
@@ -44,7 +45,7 @@ from hub.datasets.tables import (
 from hub.datasets.textfiles import read_text
 from hub.datasets.texts import class_names, frame_records, has_columns
 from hub.datasets.word_rows import Sentence, join_rows, sentence_column
-from hub.errors import UsageError
+from hub.errors import UsageError, cut
 from hub.files import is_line
 
 OWN_SUFFIXES = (".conll", ".bio", ".iob", ".bmes")
@@ -56,7 +57,6 @@ OUTSIDE = "O"
 MOST_SHOWN = 20
 SCHEMES = ("BI", "BIES", "BMES", "BILU")
 _TAG = re.compile(r"([BIMELSU])((?:-.+)?)")
-_SPACES = re.compile(" +")  # no other white space: some of it stands for words
 
 
 def whole_scheme(tags: set[str]) -> set[str]:
@@ -170,7 +170,7 @@ def read_tagged(path: Path, columns: Columns) -> Rows:
         sentences = [] if header is None else _from_table(header, records, columns, rows)
     else:
         text = read_text(path, rows.problems, encoding=columns.encoding, offer=True)
-        sentences = _from_conll(text, rows)
+        sentences = from_conll(text, rows)
     numbered = any(_is_number(tag) for _, _, tags in sentences if isinstance(tags, list) for tag in tags[:1])
     _fill(rows, sentences, read_names(path.parent, rows.problems) if numbered else ())
     return rows
@@ -206,13 +206,6 @@ def _pair(item: Any) -> tuple[Any, Any] | None:
         words, tags = find_input(TAGGED, item), find_column(TAG_COLUMNS, item)
         return (item[words[0]], item[tags]) if words and tags is not None else None
     return (item[0], item[1]) if isinstance(item, tuple | list) and len(item) == 2 else None
-
-
-_NO_TAGS = {"_", "SpaceAfter=No"}
-"""What the last column of CoNLL-U has, which are no tags."""
-_IOB = re.compile("O|[BIMELSU]-.+")
-_PART = re.compile(r"\d+[-.]\d+")
-"""The number of several words that are written as one, or of one that is not written at all, in CoNLL-U."""
 
 
 def _delimiter(path: Path, columns: Columns) -> str:
@@ -269,103 +262,6 @@ def _parted(cell: Any) -> Any:
     return cell.split(SEPARATOR) if SEPARATOR in cell else cell.split()
 
 
-def _from_conll(text: str, rows: Rows) -> list[Sentence]:
-    """Give the sentences of a text with a word a line; a line that is no word and tag is a problem.
-
-    Lines have as many columns as most of them. The words are in the first, or in the second where the first numbers
-    them; for the tags see `_tag_place`. A sentence may begin with comments: lines with # that do not end in a tag.
-    """
-    lines = [line.rstrip("\r\t ") for line in text.split("\n")] if text else []
-    cells = [
-        line.split("\t") if "\t" in line else _SPACES.split(line.strip(" ")) if line else [] for line in lines
-    ]
-    plain = [each for each in cells if each and not each[0].startswith(("#", DOCUMENT))]
-    [(width, _)] = Counter(map(len, plain)).most_common(1) or [(2, 0)]
-    if width < 2:
-        detail = "expected a word, a tab or a space, and its tag on every line; found one column"
-        rows.problems.append(Problem("missing column", Origin(rows.file, 1), "tag", detail))
-        return []
-    first = 1 if width > 2 and _are_numbered(cells) else 0
-    last = _tag_place([each for each in plain if len(each) == width], numbered=first == 1)
-    known = {each[last] for each in plain if len(each) == width}
-    if known and known <= _NO_TAGS:
-        where = "the last column" if last == width - 1 else f"column {last + 1}"
-        detail = f"expected the tag in {where}, found {', '.join(sorted(known))} on every line"
-        rows.problems.append(Problem("missing column", Origin(rows.file, 1), "tag", detail))
-        return []
-    sentences: list[Sentence] = []
-    words: list[str] = []
-    tags: list[str] = []
-    start, whole = 1, True
-    for number, each in enumerate([*cells, []], start=1):
-        if not each or each[0].startswith(DOCUMENT):
-            if words and whole:
-                sentences.append((start, words, tags))
-            words, tags, whole = [], [], True
-        elif (each[0].startswith("#") and not words and (len(each) != width or each[last] not in known)) or (
-            first and _PART.fullmatch(each[0])
-        ):
-            continue
-        elif len(each) != width:
-            kind = "too few fields" if len(each) < width else "too many fields"
-            detail = f"expected {width}, as in most lines: a word … its tag; found {len(each)}"
-            rows.problems.append(Problem(kind, Origin(rows.file, number), lines[number - 1], detail))
-            whole = False
-        else:
-            start = start if words else number
-            words.append(each[first])
-            tags.append(each[last])
-    if width > 2 and (name := _name_for_word(sentences)):
-        detail = (
-            f"expected the words in the first column, found {_shown(name)!r} on every line of a sentence; "
-            "save the words and their tags alone, or with a header above the columns"
-        )
-        rows.problems.append(Problem("missing column", Origin(rows.file, 1), "word", detail))
-        return []
-    return sentences
-
-
-def _tag_place(full: Sequence[Sequence[str]], *, numbered: bool) -> int:
-    """Give the number of the column of tags: the last, but for two forms whose words are numbered.
-
-    CoNLL-U has the part of speech in the fourth of ten columns, the number of another word in the seventh, and notes
-    such as SpaceAfter=No in the last; CoNLL-X has a relation there. GermEval has the names inside of names in the last
-    of four, and the names themselves before it.
-    """
-    last = len(full[0]) - 1 if full else 1
-    cells = [each for each in full if not _PART.fullmatch(each[0])]
-    if numbered and last == 9:
-        notes = [each[9] for each in cells]
-        heads = {each[6] for each in cells} - {"_"}
-        of_words = heads and all(map(str.isdecimal, heads)) and not all(map(_IOB.fullmatch, notes))
-        if of_words or any("=" in note for note in notes) or set(notes) == {"_"}:
-            return 3
-    names = numbered and last == 3 and all(_IOB.fullmatch(each[n]) for each in cells for n in (2, 3))
-    return 2 if names else last
-
-
-def _name_for_word(sentences: Sequence[Sentence]) -> str:
-    """Give what most sentences have in the place of every word, as OntoNotes has the name of a file; else ""."""
-    several = [words for _, words, _ in sentences if len(words) > 1]
-    same = [words[0] for words in several if len(set(words)) == 1]
-    return same[0] if 2 * len(same) > len(several) else ""
-
-
-def _are_numbered(cells: Sequence[Sequence[str]]) -> bool:
-    """Say whether lines begin with a number that counts them from 1 in every sentence, as in GermEval and CoNLL-U."""
-    expected, count = 1, 0
-    for each in cells:
-        if not each:
-            expected = 1
-        elif each[0].isdecimal():
-            if each[0] != str(expected):
-                return False
-            expected, count = expected + 1, count + 1
-        elif not (each[0].startswith(("#", DOCUMENT)) or _PART.fullmatch(each[0])):
-            return False
-    return count > 0
-
-
 def _fill(rows: Rows, sentences: Iterable[Sentence], names: Sequence[str]) -> None:
     """Put sentences into `rows` with their tags by name, and a problem for each that makes no sample."""
     rows.numbers = numbers = []
@@ -415,5 +311,4 @@ def _is_number(tag: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:60] + "…"
+    return cut(str(value), 60)
