@@ -248,17 +248,17 @@ def bins_of(ab: Tensor) -> Tensor:
     return places[:, 0] * SIDE_BINS + places[:, 1]
 
 
-def rebalancing(*, spread: float = 12.0, uniform: float = 0.5) -> np.ndarray:
+def rebalancing() -> np.ndarray:
     """Give float32 [529]: the weight of each bin, 1 in the mean over natural colours.
 
     As Zhang et al. 2016 (https://arxiv.org/abs/1603.08511, section 2.2): the inverse of the natural share of a bin,
-    mixed half and half with an even one. That share is taken as exp(-chroma / spread), a fair likeness of photographs,
+    mixed half and half with an even one. That share is taken as exp(-chroma / 12), a fair likeness of photographs,
     in place of counts over ImageNet.
     """
     steps = np.arange(SIDE_BINS) * STEP - REACH
-    share = np.exp(-np.hypot(*np.meshgrid(steps, steps, indexing="ij")) / spread).ravel()
+    share = np.exp(-np.hypot(*np.meshgrid(steps, steps, indexing="ij")) / 12).ravel()
     share /= share.sum()
-    weights = 1 / ((1 - uniform) * share + uniform / SIDE_BINS**2)
+    weights = 1 / (0.5 * share + 0.5 / SIDE_BINS**2)
     return (weights / (weights * share).sum()).astype(np.float32)
 
 

@@ -261,10 +261,10 @@ class SemanticSegmentation(Plain):
         return card
 
 
-def palette(count: int = 256) -> np.ndarray:
-    """Give uint8 [count, 3]: the colours of Pascal VOC, whose bits are those of the class number turned around."""
-    numbers = np.arange(count)
-    colours = np.zeros((count, 3), np.uint8)
+def palette() -> np.ndarray:
+    """Give uint8 [256, 3]: the colours of Pascal VOC, whose bits are those of the class number turned around."""
+    numbers = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
     for bit in range(8):
         for channel in range(3):
             colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)

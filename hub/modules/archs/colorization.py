@@ -36,11 +36,11 @@ class Colorizer(Backbone):
             raise InputError(f"expected sides that are multiples of {MULTIPLE}, found {list(x[0].shape[2:])}")
 
 
-def _convs(*channels: int, dilation: int = 1, norm: bool = True) -> list[nn.Layer]:
+def _convs(*channels: int, dilation: int = 1) -> list[nn.Layer]:
     layers: list[nn.Layer] = []
     for before, after in zip(channels[:-1], channels[1:], strict=True):
         layers += [Conv2D(before, after, 3, padding=dilation, dilation=dilation), nn.ReLU()]
-    return [*layers, nn.BatchNorm2D(channels[-1])] if norm else layers
+    return [*layers, nn.BatchNorm2D(channels[-1])]
 
 
 def _up(channels_in: int, channels_out: int) -> nn.Sequential:
