@@ -26,6 +26,7 @@ ACCEPTED = [
     ("glyphs @ 1.2", Reference("name", name="glyphs", versions="==1.2"), "glyphs@1.2"),
     ("glyphs@1.0-beta", Reference("name", name="glyphs", versions="==1.0b0"), "glyphs@1.0b0"),
     ("glyphs==1.2.0", Reference("name", name="glyphs", versions="==1.2.0"), "glyphs@1.2.0"),
+    ("glyphs== 1.0-beta", Reference("name", name="glyphs", versions="==1.0b0"), "glyphs@1.0b0"),
     ("glyphs>=1,<2", Reference("name", name="glyphs", versions="<2,>=1"), "glyphs<2,>=1"),
     ("glyphs >= 1 , < 2", Reference("name", name="glyphs", versions="<2,>=1"), "glyphs<2,>=1"),
     ("glyphs~=1.4", Reference("name", name="glyphs", versions="~=1.4"), "glyphs~=1.4"),

@@ -167,9 +167,12 @@ def _parse_named(text: str, whole: str) -> tuple[str, str]:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
-        return found["name"], str(SpecifierSet(found["range"]))
+        versions = str(SpecifierSet(found["range"]))
     except InvalidSpecifier:
         raise _bad(whole, "expected versions by PEP 440, such as name>=1,<2") from None
+    if exact := re.fullmatch(r"==([^=,*]+)", versions):
+        versions = f"=={module_version(exact[1])}"
+    return found["name"], versions
 
 
 def _parse_url(text: str, scheme: str, rest: str) -> Reference:
