@@ -26,6 +26,7 @@ from locking import check_lock
 from hub import settings
 from hub.cli.main import main
 from hub.errors import IndexFormatError, IntegrityError, NotFoundError, OfflineError
+from hub.files import sha256_of
 from hub.naming import is_module_name
 from hub.registry import cache, client, listing, lockfile
 from hub.registry.archive import pack
@@ -371,6 +372,37 @@ def test_archives_of_the_web_and_of_this_machine_can_be_locked(tmp_path: Path, c
     check_lock(str(packed), tmp_path, capsys)
     with FaultServer({"/glyphs.tar.gz": packed.read_bytes()}) as server:
         check_lock(f"{server.url}/glyphs.tar.gz", tmp_path, capsys)
+        server.documents["/latest"] = packed.read_bytes()
+        check_lock(f"{server.url}/latest#sha256={sha256_of(packed)}", tmp_path, capsys)
+
+
+def test_a_place_with_two_blanks_in_a_row_is_found_again(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "two  blanks").mkdir()
+    packed = tmp_path / "two  blanks" / "packed.tar.gz"
+    pack(module_folder(tmp_path / "two  blanks" / "made"), packed)
+    check_lock(str(packed), tmp_path, capsys)
+    check_lock(f"{tmp_path}/two  blanks/made/", tmp_path, capsys)
+
+
+def test_a_version_is_meant_as_it_is_written_where_its_other_spelling_is_here_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By PEP 440 1.0 is 1.0.0, and an index has only one of them; two folders may have both."""
+    monkeypatch.chdir(tmp_path)
+    long, short = (
+        module_folder(tmp_path / version, version=version, weights=version.encode())
+        for version in ("1.0.0", "1.0")
+    )
+    assert main(["install", str(long), "--lock", "hub.lock"]) == 0
+    assert main(["install", str(short)]) == 0
+    [locked] = lockfile.read(Path("hub.lock"))
+    found = lockfile.install_locked(locked, lock_file=Path("hub.lock"))
+    assert (found.folder / "weights.safetensors").read_bytes() == b"1.0.0"
+    for version in ("1.0.0", "1.0"):
+        assert client.locate(f"glyphs@{version}").folder.name == version
+    assert main(["uninstall", "glyphs@1.0.0"]) == 0
+    assert installed() == [("glyphs", "1.0")]
+    assert client.locate("glyphs@1.0.0").folder.name == "1.0"
 
 
 def test_a_folder_that_is_still_there_is_where_its_lock_leads(tmp_path: Path, capsys: Capture) -> None:

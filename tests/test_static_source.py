@@ -25,7 +25,7 @@ from hub.errors import (
     TransferError,
     UsageError,
 )
-from hub.registry import client, listing, sources
+from hub.registry import client, listing, lockfile, sources
 from hub.registry.catalog import entry
 from hub.registry.sources.base import Source
 from hub.registry.sources.folder import FolderSource
@@ -325,6 +325,27 @@ def test_the_first_index_that_has_a_version_is_taken_and_a_silent_one_is_not_pas
         client.locate("glyphs")
 
 
+def test_a_silent_index_that_is_not_needed_is_not_asked(
+    server: FaultServer, folder: Path, tmp_path: Path, monkeypatch: Environment
+) -> None:
+    monkeypatch.setenv("HUB_INDEX", f"{folder} {server.url}/hub")
+    server.always("/hub/modules/glyphs.json", Reply(status=403))
+    assert listing.show("glyphs")["source"] == str(folder)
+    assert client.install("glyphs").source == str(folder)
+    with pytest.raises(TransferError, match="403"):
+        client.install("glyphs@9.0")
+    lockfile.add(tmp_path / "hub.lock", [client.locate("glyphs")])
+    [locked] = lockfile.read(tmp_path / "hub.lock")
+    client.uninstall("glyphs")
+    for order in (f"{folder} {server.url}/hub", f"{server.url}/hub {folder}"):  # here the digests decide
+        monkeypatch.setenv("HUB_INDEX", order)
+        assert lockfile.install_locked(locked, lock_file=tmp_path / "hub.lock").source == str(folder)
+        client.uninstall("glyphs")
+    monkeypatch.setenv("HUB_INDEX", f"{server.url}/hub")
+    with pytest.raises(TransferError, match="403"):
+        lockfile.install_locked(locked, lock_file=tmp_path / "hub.lock")
+
+
 def test_a_bucket_that_refuses_what_it_does_not_have_is_passed_over(
     server: FaultServer, tmp_path: Path, monkeypatch: Environment
 ) -> None:
@@ -387,8 +408,9 @@ def test_a_url_of_an_archive_is_installed(folder: Path, tmp_path: Path) -> None:
             file.writestr(path, content)
     body = (tmp_path / "x.zip").read_bytes()
     with FaultServer({"/x.zip": body}) as server:
-        located = client.install(f"{server.url}/x.zip#sha256={hashlib.sha256(body).hexdigest()}")
-        assert (located.name, located.source) == ("glyphs", f"{server.url}/x.zip")
+        url = f"{server.url}/x.zip#sha256={hashlib.sha256(body).hexdigest()}"
+        located = client.install(url)
+        assert (located.name, located.source) == ("glyphs", url)
         client.uninstall("glyphs")
         with pytest.raises(IntegrityError):
             client.install(f"{server.url}/x.zip#sha256={'0' * 64}")

@@ -62,7 +62,7 @@ def locate(text: str | Path) -> Located:
         return install(text)
     here.check()
     cache.mark_used(here.folder)
-    return _located(here)
+    return located(here)
 
 
 def install(text: str | Path) -> Located:
@@ -90,6 +90,13 @@ def uninstall(name: str, version: str | None = None) -> list[Located]:
             if cache.read(name, record.version):  # unless another process was faster
                 cache.remove(record, work)
     return [Located(name, record.version, record.folder, record.source) for record in records]
+
+
+def located(here: Here) -> Located:
+    """Give the folder of what is on this machine. Raises MissingDependencyError where it cannot run."""
+    resolve.refuse_unmet(here.module.name, here.release)
+    installed = here.record is not None
+    return Located(here.module.name, here.release.version, here.folder, here.source, verified=installed)
 
 
 def verify_files(located: Located) -> list[str]:
@@ -123,21 +130,21 @@ def _install_by_name(reference: Reference) -> Located:
     if here and here.wrong():  # put right what is here before anything newer
         return _put_right(here)
     if here and reference.exact_version:
-        return _located(here)
+        return located(here)
     try:
-        offers = resolve.known(reference.name)
+        offers = resolve.known(reference)
         source, module, release = resolve.pick(reference, offers)
     except (TransferError, NotFoundError) as error:
         if here is None:
             raise
         warn("%s; %s %s is installed", error.message, reference.name, here.release.version)
-        return _located(here)
+        return located(here)
     if here:
         both = [here.release.version, release.version]
         if newest(both, within=reference.versions) == here.release.version:
             if why := resolve.withdrawn(here.release, offers):
                 warn("%s %s is installed and was withdrawn: %s", reference.name, here.release.version, why)
-            return _located(here)
+            return located(here)
     return _install(source, module, release, reference)
 
 
@@ -154,7 +161,7 @@ def _put_right(here: Here) -> Located:
     except HubError as error:
         refusal = error
     try:
-        offer = resolve.pick(reference, resolve.known(reference.name))
+        offer = resolve.pick(reference, resolve.known(reference))
         return _install(*offer, reference)
     except HubError as error:
         if refusal:
@@ -237,12 +244,6 @@ def _asked_before(reference: Reference) -> Here | None:
         return None
     last = max(records, key=lambda record: record.installed_at)
     return resolve.versions_here(last.name).get(last.version)
-
-
-def _located(here: Here) -> Located:
-    resolve.refuse_unmet(here.module.name, here.release)
-    installed = here.record is not None
-    return Located(here.module.name, here.release.version, here.folder, here.source, verified=installed)
 
 
 def _reference(text: str | Path) -> Reference:

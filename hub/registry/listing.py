@@ -123,12 +123,13 @@ def show(text: str) -> dict[str, Any]:
     here = resolve.here(reference)
     if here:
         here.check()
+    offers: list[resolve.Offer] = []
     try:
-        offers = resolve.known(reference.name)
+        offers.extend(resolve.offers_of(reference.name))
     except TransferError:
-        if here is None:
+        fitting = (resolve.fitting(module, reference, must_run=False) for _, module in offers)
+        if here is None and not any(fitting):
             raise
-        offers = []
     local = resolve.versions_here(reference.name)
     releases = {release.version: release for _, module in reversed(offers) for release in module.releases}
     for version, found in local.items():

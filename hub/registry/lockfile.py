@@ -17,16 +17,17 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from hub.errors import IntegrityError, NotFoundError, StorageError
+from hub.errors import IntegrityError, NotFoundError, StorageError, TransferError
 from hub.files import dump_json, write_text
 from hub.naming import A_NAME, is_module_name
 from hub.registry import resolve
 from hub.registry.catalog.entry import WEIGHTS_FILE
-from hub.registry.client import Located, install
+from hub.registry.client import Located, located
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, read_files
 from hub.registry.install import install_release
 from hub.registry.notice import warn
 from hub.registry.origins import fetched, origin_of, release_of
+from hub.registry.sources import sources
 from hub.registry.sources.base import Source
 from hub.registry.sources.catalog import CatalogSource
 from hub.registry.strict import SCHEMA, Place, check_schema, load_json
@@ -127,10 +128,15 @@ def install_locked(module: Locked, *, lock_file: Path) -> Located:
                 hint=f"hub uninstall {module.name}@{module.version}, then try again",
             )
         if not here.wrong():
-            return install(f"{module.name}@{module.version}")
-    others = []
-    for source, offer in resolve.known(module.name):
-        if (release := _release(source, offer, module)) is None:
+            return located(here)
+    others, silent = [], None
+    for source in sources():
+        try:
+            offer = source.find(module.name)
+        except TransferError as error:  # the digests decide: another source may have the locked files
+            silent = silent or error
+            continue
+        if offer is None or (release := _release(source, offer, module)) is None:
             continue
         if set(release.files) == set(module.files):
             if isinstance(source, CatalogSource):  # fetched, and refused if it is not the locked file
@@ -148,6 +154,8 @@ def install_locked(module: Locked, *, lock_file: Path) -> Located:
                 f"other {_differing(module, release.files)}" if same else f"{found.name} {release.version}"
             )
             others.append(f"{folder.name} has {it_has}")
+    if silent:
+        raise silent
     if others:
         raise IntegrityError(
             f"{where}: expected the locked files, but {'; '.join(others)}",

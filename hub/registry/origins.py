@@ -23,7 +23,7 @@ def origin_of(source: str) -> Reference | None:
     """Give the one place that a record or a lock names, None for an index and for files that are not there any more."""
     try:
         reference = Reference.parse(source)
-        if reference.kind == "url":  # an index has a URL too
+        if reference.kind == "url" and "#sha256=" not in reference.location:  # an index has a URL too
             name = urlsplit(reference.location).path.rpartition("/")[2]
             return reference if Reference.parse(f"./{name}").kind == "archive" else None
     except BadReferenceError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from hub.registry.requirements import unmet
 from hub.registry.sources import BUNDLED, bundled, sources
 from hub.registry.sources.base import Source
 
+Offer = tuple[Source, Module]
 FEW = 1000  # difflib compares this many names in a blink, and 100,000 in seconds
 
 
@@ -56,8 +57,8 @@ class Here:
 def here(reference: Reference) -> Here | None:
     """Give the newest version on this machine that will do, whatever state its files are in."""
     found = versions_here(reference.name)
-    version = newest(found, within=reference.versions)
-    return found[version] if version else None
+    exact = reference.exact_version or ""  # as it is written, where 1.0 and 1.0.0 are both here
+    return found.get(exact) or found.get(newest(found, within=reference.versions) or "")
 
 
 def versions_here(name: str) -> dict[str, Here]:
@@ -92,8 +93,11 @@ def removable(name: str, version: str | None) -> list[cache.Installed]:
 
 def matching(versions: Iterable[str], wanted: str | None) -> list[str]:
     """Give the versions meant: all of them, or the one that by PEP 440 is `wanted`, as 1.0 is 1.0.0."""
+    versions = list(versions)
     if not wanted:
-        return list(versions)
+        return versions
+    if module_version(wanted) in versions:
+        return [module_version(wanted)]
     return newest_first(filter(is_version, versions), within=f"=={module_version(wanted)}", prereleases=True)
 
 
@@ -105,18 +109,29 @@ def not_installed(
     return NotFoundError(f"{what} is not installed", hint=did_you_mean(name, known) or hint)
 
 
-def known(name: str) -> list[tuple[Source, Module]]:
-    """Give every source that knows a module, in order.
+def offers_of(name: str) -> Iterator[Offer]:
+    """Give every source that knows a module, in order; each is asked when it is its turn.
 
     A source that cannot answer raises its error and is not passed over: a later one may have another module under
     this name.
     """
-    found = ((source, source.find(name)) for source in sources())
-    return [(source, module) for source, module in found if module]
+    for source in sources():
+        if module := source.find(name):
+            yield source, module
+
+
+def known(reference: Reference) -> list[Offer]:
+    """Give the sources that know a module up to the first with a release that will do; none behind it is asked."""
+    found = []
+    for source, module in offers_of(reference.name):
+        found.append((source, module))
+        if fitting(module, reference):
+            break
+    return found
 
 
 def pick(
-    reference: Reference, offers: Sequence[tuple[Source, Module]], *, must_run: bool = True
+    reference: Reference, offers: Sequence[Offer], *, must_run: bool = True
 ) -> tuple[Source, Module, Release]:
     """Give the newest release that will do, of the first of the sources that has one.
 
@@ -124,14 +139,16 @@ def pick(
     Raises NotFoundError for an unknown name or version, MissingDependencyError when only those are left.
     """
     for source, module in offers:
-        if release := _fitting(module, reference, must_run=must_run):
+        if release := fitting(module, reference, must_run=must_run):
+            if release.yanked:
+                warn("%s %s was withdrawn: %s", module.name, release.version, release.yanked)
             return source, module, release
     if not offers:
         raise _only_here(reference) or unknown(reference.name)
     raise _refusal(reference, [release for _, module in offers for release in module.releases])
 
 
-def withdrawn(release: Release, offers: Sequence[tuple[Source, Module]]) -> str:
+def withdrawn(release: Release, offers: Sequence[Offer]) -> str:
     """Give why a source has withdrawn this release, with these files, since it was installed; "" when none has."""
     same = (module.release(release.version) for _, module in offers)
     return next((each.yanked for each in same if each and set(each.files) == set(release.files)), "")
@@ -202,7 +219,7 @@ def rows(source: Source) -> list[Summary]:
         return []
 
 
-def _fitting(module: Module, reference: Reference, *, must_run: bool) -> Release | None:
+def fitting(module: Module, reference: Reference, *, must_run: bool = True) -> Release | None:
     """Give the newest release that will do; a withdrawn one only when exactly it is asked for."""
     by_version = {release.version: release for release in module.releases}
     offered = [v for v, release in by_version.items() if not release.yanked or reference.exact_version]
@@ -210,8 +227,6 @@ def _fitting(module: Module, reference: Reference, *, must_run: bool) -> Release
         release = by_version[version]
         if must_run and unmet(release.requires):
             continue
-        if release.yanked:
-            warn("%s %s was withdrawn: %s", module.name, version, release.yanked)
         return release
     return None
 

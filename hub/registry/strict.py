@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from hub.errors import HubError, IndexFormatError, did_you_mean
+from hub.errors import HubError, IndexFormatError, cut, did_you_mean
 from hub.naming import A_PATH, A_TASK, A_VERSION, is_digest, is_safe_path, is_size, is_task, is_version
 from hub.registry.reference import UNSEEN
 
@@ -70,8 +70,7 @@ class Place:
 
     def fail(self, expected: str, hint: str = "") -> HubError:
         """Give the error to raise: where, what was expected, what was found."""
-        shown = repr(self.value)
-        shown = shown if len(shown) <= 60 else shown[:60] + "…"
+        shown = cut(repr(self.value), 60)
         where = f" {self.where}:" if self.where else ""
         return self.error(f"{self.source}:{where} expected {expected}, found {shown}", hint=hint or DAMAGED)
 
@@ -159,8 +158,13 @@ def are_lines(values: list[object]) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Give a text as a `line`: blanks for whatever a terminal must not see, cut where it gets long."""
+    """Give a text as a `line`: blanks for whatever a terminal must not see, one in a row, cut where it gets long."""
     return " ".join(UNSEEN.sub(" ", text).split())[:MAX_LINE]
+
+
+def seen(text: str) -> str:
+    """Give a text as a `line` that is else as it was, for a path may have two blanks in a row."""
+    return UNSEEN.sub(" ", text)[:MAX_LINE]
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:

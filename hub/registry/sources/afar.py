@@ -44,7 +44,8 @@ def _unpacked(reference: Reference, work: Path) -> Fetched:
     if not archive.is_file():
         hint = f"for the folder write {reference}/" if archive.is_dir() else "give the path of an archive"
         raise NotFoundError(f"{archive}: no such file", hint=hint)
-    origin = redact(reference.location) if is_url else str(archive)
+    _, marked, digest = reference.location.partition("#sha256=")
+    origin = f"{redact(reference.location)}{marked}{digest}" if is_url else str(archive)
     folder = work / "unpacked"
     unpack(archive, folder)
     inside = list(folder.iterdir())
