@@ -248,7 +248,7 @@ PLAN: dict[str, tuple[str, list[str]]] = {
             "F26_bad_answer_is_refused_and_the_last_good_one_kept",
             "F26_swapped_entries_install_nothing_and_leave_what_is_installed",
             "F26_swapped_pages_are_refused_and_the_last_good_one_kept",
-            "F26_a_module_yaml_that_is_a_list_is_an_error_and_no_traceback",
+            "F26_a_module_yaml_that_is_a_list_is_refused",
         )
         + _tests(STATIC, "a_damaged_answer_is_refused_and_does_not_replace_the_kept_copy")
         + _tests("test_index", "json_is_strict", "a_damaged_page_is_refused_or_still_right"),

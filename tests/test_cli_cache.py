@@ -307,6 +307,29 @@ def test_a_damaged_document_is_one_problem(
     assert found == ours
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("name: glyphs", "name: others", "expected glyphs 1.0.0, found others 1.0.0"),
+        ("size: 100000", "size: 9", "weights.safetensors: changed, expected 9 bytes, found 100,000"),
+        ("license: Apache-2.0", "license: ''", "module.yaml: license: expected the licence of the weights"),
+    ],
+)
+def test_a_module_yaml_that_is_not_that_of_its_release_is_told(
+    old: str, new: str, problem: str, index: Path, capsys: Capture
+) -> None:
+    """The page keeps its promise of these bytes: who wrote both by hand may still have mixed them up."""
+    path, page = index / "files" / "glyphs" / "1.0.0" / "module.yaml", index / "modules" / "glyphs.json"
+    edit(path, old, new)
+    told = json.loads(page.read_bytes())
+    [file] = [file for file in told["releases"][0]["files"] if file["path"] == "module.yaml"]
+    file |= {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size": path.stat().st_size}
+    page.write_text(json.dumps(told), encoding="utf-8")
+    [finding] = answer(capsys, "index", "check", str(index), code=1)
+    assert finding["path"] == "files/glyphs/1.0.0"
+    assert finding["problem"].startswith(problem)
+
+
 def test_an_index_that_is_kept_in_git_or_shown_by_a_server_passes(index: Path, capsys: Capture) -> None:
     for path in (".git/HEAD", ".gitattributes", ".nojekyll", "index.html", "README.md"):
         (index / path).parent.mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ from hub import settings
 from hub.errors import (
     BadReferenceError,
     HubError,
+    IntegrityError,
     MissingDependencyError,
     NotFoundError,
     OfflineError,
@@ -32,6 +33,7 @@ from hub.registry import client, listing, requirements, sources
 from hub.registry.catalog import entry
 
 Environment = pytest.MonkeyPatch
+WEIGHTS_OF_GLYPHS = "files/glyphs/1.0.0/weights.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +324,16 @@ def test_a_folder_can_be_installed_under_its_name(tmp_path: Path) -> None:
         (lambda folder: (folder / "golden" / "up").symlink_to(".."), UnsafeFileError, "link or a device"),
         (lambda folder: os.mkfifo(folder / "pipe"), UnsafeFileError, "link or a device"),
         (lambda folder: (folder / "a b.txt").touch(), SpecError, "plain letters"),
+        (
+            lambda folder: (folder / "weights.safetensors").write_bytes(b"WEIGHTS"),
+            IntegrityError,
+            r"made: weights\.safetensors: changed, expected sha256 .* \(as module\.yaml says\)",
+        ),
+        (
+            lambda folder: (folder / "weights.safetensors").unlink(),
+            IntegrityError,
+            r"made: weights\.safetensors: missing \(as module\.yaml says\)",
+        ),
     ],
 )
 def test_a_folder_that_is_no_module_is_refused(
@@ -332,6 +344,43 @@ def test_a_folder_that_is_no_module_is_refused(
     with pytest.raises(error, match=says):
         client.install(f"{folder}/")
     assert not (settings.home() / "modules").exists()
+
+
+def test_an_archive_with_other_weights_than_it_promises_is_refused(tmp_path: Path) -> None:
+    folder = module_folder(tmp_path / "made")
+    (folder / "weights.safetensors").write_bytes(b"WEIGHTS")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "gztar", folder.parent, folder.name)
+    with pytest.raises(IntegrityError, match=r"packed\.tar\.gz: weights\.safetensors: changed"):
+        client.install(archive)
+    assert not (settings.home() / "modules").exists()
+
+
+def test_a_page_that_promises_other_weights_than_the_module_is_refused(
+    tmp_path: Path, monkeypatch: Environment
+) -> None:
+    made = module_folder(tmp_path / "made")
+    client.publish(made, tmp_path / "index")
+    weights, page = (tmp_path / "index" / path for path in (WEIGHTS_OF_GLYPHS, "modules/glyphs.json"))
+    before, after = (hashlib.sha256(content).hexdigest() for content in (b"weights", b"WEIGHTS"))
+    weights.write_bytes(b"WEIGHTS")
+    page.write_text(page.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    monkeypatch.setenv("HUB_INDEX", str(tmp_path / "index"))
+    with pytest.raises(IntegrityError, match=r"index: glyphs 1\.0\.0: weights\.safetensors: changed"):
+        client.install("glyphs")
+    assert not (settings.home() / "modules" / "glyphs").exists()
+
+
+def test_an_older_release_is_described_in_its_own_words(tmp_path: Path, monkeypatch: Environment) -> None:
+    """A page has the words of the newest release."""
+    for version, licence in (("1.0.0", "MIT"), ("2.0.0", "GPL-3.0")):
+        made = module_folder(tmp_path / "made", version=version, summary=f"As of {version}")
+        facts = (made / "module.yaml").read_text(encoding="utf-8").replace("Apache-2.0", licence)
+        (made / "module.yaml").write_text(facts, encoding="utf-8")
+        client.publish(made, tmp_path / "index")
+    monkeypatch.setenv("HUB_INDEX", str(tmp_path / "index"))
+    client.install("glyphs@1.0.0")
+    [record] = listing.list_modules(installed_only=True)
+    assert (record.license, record.summary) == ("MIT", "As of 1.0.0")
 
 
 def test_yaml_that_loses_digits_is_refused(tmp_path: Path) -> None:
@@ -366,9 +415,9 @@ def test_what_a_signed_url_proves_is_kept_nowhere(tmp_path: Path) -> None:
             file.writestr(path, content)
     body = archive.read_bytes()
     with FaultServer({"/glyphs.zip": body}) as server:
-        url = f"{server.url}/glyphs.zip"
-        located = client.install(f"{url}?signature=S3CRET#sha256={hashlib.sha256(body).hexdigest()}")
-    assert located.source == f"{url}?…"
+        url, digest = f"{server.url}/glyphs.zip", f"#sha256={hashlib.sha256(body).hexdigest()}"
+        located = client.install(f"{url}?signature=S3CRET{digest}")
+    assert located.source == f"{url}?…{digest}"
     assert [path for path, content in tree(settings.home()).items() if b"S3CRET" in content] == []
 
 

@@ -136,6 +136,16 @@ def test_other_bytes_under_a_published_version_are_refused(made: Path, index: Pa
         (lambda m: (m / "setup.py").touch(), UnsafeFileError, "this is code: setup.py"),
         (lambda m: (m / "passwd").symlink_to("/etc/passwd"), UnsafeFileError, "found a link"),
         (lambda m: (m / "module.yaml").unlink(), NotFoundError, "module.yaml"),
+        (
+            lambda m: (m / "Readme.md").touch(),
+            SpecError,
+            "every disk tells apart, found README.md and Readme.md",
+        ),
+        (
+            lambda m: (m / "Golden").mkdir() or (m / "Golden" / "x").touch(),
+            SpecError,
+            r"found golden/input\.npz and Golden/x",
+        ),
     ],
 )
 def test_what_is_not_fit_to_publish_is_refused_before_the_index_is_touched(
@@ -145,6 +155,22 @@ def test_what_is_not_fit_to_publish_is_refused_before_the_index_is_touched(
     with pytest.raises(error, match=says):
         client.publish(made, index)
     assert not index.exists()
+
+
+def test_a_page_that_no_reader_would_take_is_not_written(
+    made: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody could install even the releases that were there before."""
+    client.publish(made, index)
+    before = tree(index)
+    page = (index / "modules" / "glyphs.json").stat().st_size
+    monkeypatch.setattr("hub.registry.publish.MAX_MODULE_BYTES", page + 100)  # in place of 5 MB: 20,000 files
+    rewrite(made, "version: '1.0.0'", "version: '1.0.1'")
+    with pytest.raises(
+        UsageError, match=r"glyphs: expected a page of at most .* found .*: 2 releases with 10 files"
+    ):
+        client.publish(made, index)
+    assert tree(index) == before
 
 
 def rewrite(folder: Path, old: str, new: str) -> None:

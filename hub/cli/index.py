@@ -57,12 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
 def check_index(folder: Path) -> list[Finding]:
     """Give everything that is wrong with an index folder; every byte of it is read.
 
-    Every document must be valid, every file of every release there with its size and sha256, search.json must say
-    what the pages of the modules say, and nothing else may be there but what git and web servers keep at the top.
+    Every document must be valid, every file of every release there with its size and sha256, and each module.yaml that
+    of its release; search.json must say what the pages of the modules say, and nothing else may be there but what git
+    and web servers keep at the top.
     Raises NotFoundError when it is no index.
     """
     from hub.registry.index import Module, check_config
-    from hub.registry.manifest import problem
+    from hub.registry.manifest import Manifest, problem
     from hub.registry.reference import module_name
 
     config = folder / "config.json"
@@ -87,11 +88,15 @@ def check_index(folder: Path) -> list[Finding]:
     expected = {"config.json", "search.json", *(f"modules/{name}.json" for name in modules)}
     for name, module in modules.items():
         for release in module.releases if module else ():
+            before, place = len(findings), f"files/{name}/{release.version}"
             for file in release.files:
-                promised = replace(file, path=f"files/{name}/{release.version}/{file.path}")
+                promised = replace(file, path=f"{place}/{file.path}")
                 expected.add(promised.path)
                 if wrong := problem(folder, promised):
                     findings.append(Finding(promised.path, wrong.removeprefix(f"{promised.path}: ")))
+            if len(findings) == before:  # else it is plain why module.yaml does not fit
+                with _noting(findings, place):
+                    Manifest.of_release(folder / place, name, release.version, release.files, where=place)
     unread = tuple(f"files/{name}/" for name, module in modules.items() if module is None)
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder).as_posix()

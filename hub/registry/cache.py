@@ -35,9 +35,9 @@ from hub.files import (
 )
 from hub.naming import VERSION, is_digest, is_module_name
 from hub.registry.index import MAX_MODULE_BYTES, File, Module, read_files, read_requires
-from hub.registry.manifest import problem
+from hub.registry.manifest import Manifest, problem
 from hub.registry.notice import warn
-from hub.registry.strict import DAMAGED, SCHEMA, Place, check_schema, load_json, one_line
+from hub.registry.strict import DAMAGED, SCHEMA, Place, check_schema, load_json, seen
 from hub.registry.workspace import remove_file
 
 RECORD = ".hub.json"
@@ -164,7 +164,8 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
     """Make a release visible, in one rename, from blobs that are all here.
 
     The same files standing there already are given back, and replaced when they are damaged.
-    Raises FileNotFoundError when a blob was removed meanwhile, StorageError when something else is in the way.
+    Raises FileNotFoundError when a blob was removed meanwhile, StorageError when something else is in the way,
+    SpecError for a module.yaml that is none, IntegrityError for one that promises other bytes.
     """
     import shutil  # loads three compressors, which a listing has no use for
 
@@ -177,8 +178,8 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
         task=module.task,
         summary=module.summary,
         license=module.license,
-        source=one_line(source),
-        reference=one_line(reference),
+        source=seen(source),
+        reference=seen(reference),
         installed_at=_now(),
         requires=release.requires,
         files=release.files,
@@ -189,6 +190,7 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
         path = staged.folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         _link(blob_path(file.sha256), path)
+    staged = _in_its_own_words(staged)
     _write_record(staged, {file.path: _stamp(staged, file) for file in staged.files})
     for path in (staged.folder, *staged.folder.rglob("*/")):
         flush(path)
@@ -210,7 +212,7 @@ def remember(name: str, version: str, *, reference: str) -> None:
     """Note what an installed version was asked for just now; a cache that cannot be written stays as it is."""
     with suppress(HubError, OSError):
         if there := read(name, version):
-            asked = replace(there, reference=one_line(reference), installed_at=_now())
+            asked = replace(there, reference=seen(reference), installed_at=_now())
             _write_record(asked, there.stamps, parents=False)  # else one uninstalled meanwhile would be back
 
 
@@ -246,6 +248,13 @@ def _now() -> str:
     """Give the time in UTC, so fine that of two installs one is the last."""
     seconds, rest = divmod(time.time_ns(), 10**9)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09}Z"
+
+
+def _in_its_own_words(staged: Installed) -> Installed:
+    """Give a staged module with what its own module.yaml says of it: a page has the words of the newest release."""
+    where = f"{staged.source}: {staged.name} {staged.version}"
+    facts = Manifest.of_release(staged.folder, staged.name, staged.version, staged.files, where=where)
+    return replace(staged, task=facts.task, summary=facts.summary, license=facts.license)
 
 
 def _replace(staged: Installed, target: Path, aside: Path) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -169,12 +169,28 @@ def read_files(place: Place) -> tuple[File, ...]:
     if not 0 < len(places) <= MAX_FILES:
         raise place.fail(f"from 1 to {MAX_FILES:,} files")
     files = tuple(File(p["path"].path(), p["sha256"].digest(), p["size"].whole_number()) for p in places)
-    # A disk that ignores case would put A.txt over a.txt; and a cannot be a file and a folder at once.
-    names = sorted((file.path.lower().split("/"), number) for number, file in enumerate(files))
-    for (before, _), (after, number) in itertools.pairwise(names):
-        if after[: len(before)] == before:
-            raise places[number]["path"].fail(f"no second file where {'/'.join(before)} is")
+    if confused := confused_paths([file.path for file in files]):
+        before, number = confused
+        raise places[number]["path"].fail(f"no second file where {before} is")
     return files
+
+
+def confused_paths(paths: Sequence[str]) -> tuple[str, int] | None:
+    """Give a path, and the number of one that a disk could confuse with it; None where all are different.
+
+    A disk that ignores case would put A.txt over a.txt, and x/ into X/; and a cannot be a file and a folder at once.
+    """
+    names = sorted((path.lower().split("/"), number) for number, path in enumerate(paths))
+    for (before, first), (after, second) in itertools.pairwise(names):
+        if after[: len(before)] == before:
+            return paths[first], second
+        # All that is in one folder, however that is written, stands together in this order.
+        depth = sum(
+            1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))
+        )
+        if paths[first].split("/")[:depth] != paths[second].split("/")[:depth]:
+            return paths[first], second
+    return None
 
 
 def read_requires(place: Place | None) -> dict[str, str]:

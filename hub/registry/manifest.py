@@ -8,16 +8,16 @@ so that a folder of any task can be published and installed on a machine without
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
-from hub.errors import NotFoundError, SpecError, StorageError, UnsafeFileError, did_you_mean
+from hub.errors import IntegrityError, NotFoundError, SpecError, StorageError, UnsafeFileError, did_you_mean
 from hub.files import read_yaml, reading_errors, sha256_of
 from hub.naming import A_NAME, is_module_name, is_safe_path
-from hub.registry.index import MAX_FILES, File, Module, Release, read_requires
+from hub.registry.index import MAX_FILES, File, Module, Release, confused_paths, read_requires
 from hub.registry.reference import ARCHIVES
 from hub.registry.strict import Place, one_line
 
@@ -84,6 +84,36 @@ class Manifest:
             weights=tuple(map(_promised, [*top["weights"].each(), *(further.each() if further else [])])),
         )
 
+    @classmethod
+    def of_release(
+        cls, folder: Path, name: str, version: str, files: Sequence[File], *, where: str
+    ) -> Manifest:
+        """Read the module.yaml of a release that an index, or another source, promised with these files.
+
+        Raises SpecError for one that is none, IntegrityError where it is another module's or promises other bytes.
+        """
+        try:
+            facts = cls.read(folder)
+        except SpecError as error:
+            message = error.message.removeprefix(f"{folder}{os.sep}")
+            raise SpecError(f"{where}: {message}", hint=error.hint) from None
+        if (facts.name, facts.version) != (name, version):
+            raise IntegrityError(
+                f"{where}: expected {name} {version}, found {facts.name} {facts.version} (as {FILE_NAME} says)",
+                hint="tell whoever made it",
+            )
+        facts.require_promised(folder, files, where=where)
+        return facts
+
+    def require_promised(self, folder: Path, files: Sequence[File], *, where: str) -> None:
+        """Raise IntegrityError unless the files of the folder have the bytes that its module.yaml promises."""
+        for promised in self.weights:
+            if promised not in files:
+                raise IntegrityError(
+                    f"{where}: {problem(folder, promised)} (as {FILE_NAME} says)",
+                    hint="save the module again",
+                )
+
     def module(self, files: tuple[File, ...]) -> Module:
         """Give what an index would say about this folder: one release with these files."""
         release = Release(version=self.version, files=files, requires=self.requires)
@@ -103,7 +133,8 @@ def _beside(folder: Path) -> list[str]:
 def list_files(folder: Path) -> tuple[File, ...]:
     """Give every file of a module folder with its sha256 and size, sorted by path; hidden ones do not belong to it.
 
-    Raises UnsafeFileError for a link or a device, SpecError for a name that is not safe on every system.
+    Raises UnsafeFileError for a link or a device, SpecError for a name that is not safe on every system and for two
+    that some system confuses.
     """
     paths = sorted(_walk(folder))
     for path in paths:
@@ -114,6 +145,11 @@ def list_files(folder: Path) -> tuple[File, ...]:
                 f"{folder}: expected file names of plain letters, digits and ._+-, found {path!r}",
                 hint="rename the file",
             )
+    if confused := confused_paths(paths):
+        raise SpecError(
+            f"{folder}: expected files that every disk tells apart, found {confused[0]} and {paths[confused[1]]}",
+            hint="rename one of them",
+        )
     if len(paths) > MAX_FILES:
         raise SpecError(f"{folder}: expected at most {MAX_FILES:,} files, found {len(paths):,}")
     return tuple(described(folder, path) for path in paths)

@@ -10,8 +10,8 @@ from pathlib import Path
 from hub.errors import IndexFormatError, IntegrityError, NotFoundError, SpecError, UsageError
 from hub.files import dump_json, staged_folder, storage_errors, write_text
 from hub.registry.credentials import redact
-from hub.registry.index import Module, Release, check_config, dump_search, parse_search
-from hub.registry.manifest import FILE_NAME, Manifest, list_files, problem, problems, refuse_code
+from hub.registry.index import MAX_MODULE_BYTES, Module, Release, check_config, dump_search, parse_search
+from hub.registry.manifest import FILE_NAME, Manifest, list_files, problems, refuse_code
 from hub.registry.reference import newest
 from hub.registry.strict import SCHEMA
 from hub.registry.workspace import locked, remove_file
@@ -40,11 +40,7 @@ def publish(folder: Path, index: str) -> tuple[Module, Release]:
     offered = facts.module(list_files(folder))
     [release] = offered.releases
     refuse_code(release.files, str(folder))
-    for weights in facts.weights:
-        if weights not in release.files:
-            raise IntegrityError(
-                f"{folder}: {problem(folder, weights)} (as {FILE_NAME} says)", hint="save the module again"
-            )
+    facts.require_promised(folder, release.files, where=str(folder))
     with storage_errors(index_folder):
         index_folder.mkdir(parents=True, exist_ok=True)
         with locked(index_folder / ".lock"):
@@ -53,8 +49,9 @@ def publish(folder: Path, index: str) -> tuple[Module, Release]:
             _tidy(index_folder / "config.json", index_folder / SEARCH, page, files)
             _open_index(index_folder)
             module = _merged(offered, release, index_folder)
+            text = _page_of(module)
             _store_files(folder, release, files)
-            write_text(page, dump_json(module.to_dict()))
+            write_text(page, text)
             _update_search(index_folder, module)
     return module, release
 
@@ -117,6 +114,18 @@ def _merged(offered: Module, release: Release, index_folder: Path) -> Module:
             hint="raise the version in module.yaml: what others have installed must not change under its name",
         )
     return there
+
+
+def _page_of(module: Module) -> str:
+    """Give the text of a module's page. Raises UsageError for one that no reader would take."""
+    text = dump_json(module.to_dict())
+    if len(text.encode()) > MAX_MODULE_BYTES:
+        raise UsageError(
+            f"{module.name}: expected a page of at most {MAX_MODULE_BYTES:,} bytes, found {len(text.encode()):,}: "
+            f"{len(module.releases)} releases with {sum(len(each.files) for each in module.releases):,} files",
+            hint="pack many small files into one, or go on under another name",
+        )
+    return text
 
 
 def _store_files(folder: Path, release: Release, target: Path) -> None:

@@ -15,7 +15,8 @@ from hub.registry.manifest import FILE_NAME, Manifest, list_files
 class FolderSource:
     """The module in a folder, or the encoder that others published: that one gets a module.yaml on its way.
 
-    Raises NotFoundError, SpecError or UnsafeFileError when there is neither in it.
+    Raises NotFoundError, SpecError or UnsafeFileError when there is neither in it, IntegrityError for files that are
+    not the ones that its module.yaml promises.
     """
 
     needs_network = False
@@ -27,7 +28,9 @@ class FolderSource:
         if foreign_encoders.is_published_folder(folder):
             self.module, self._made = foreign_encoders.module(folder)
         else:
-            self.module = Manifest.read(folder).module(list_files(folder))
+            facts, files = Manifest.read(folder), list_files(folder)
+            facts.require_promised(folder, files, where=self.name)
+            self.module = facts.module(files)
 
     def search(self) -> list[Summary]:
         row = self.module.row()
