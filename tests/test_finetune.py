@@ -23,10 +23,11 @@ from PIL import Image
 
 import hub
 from hub import tasks
+from hub.contents import digest_of
 from hub.errors import DataError, DeviceError, StorageError, TrainingError, UsageError
 from hub.files import sha256_of
 from hub.finetune import freezing, optimizer, optimizer_state, trainer
-from hub.finetune.batches import Batches, ItemCache, Read, Stored, digest_of, in_order
+from hub.finetune.batches import Batches, ItemCache, Read, Stored, in_order
 from hub.finetune.callbacks import Callback
 from hub.finetune.config import Config
 from hub.finetune.sampling import shuffled_order

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from hub.contents import digest_of
 from hub.errors import UsageError, one_of
 from hub.finetune import distributed, freezing, mixing, regularize
-from hub.finetune.batches import FIRST, ItemCache, Read, digest_of
+from hub.finetune.batches import FIRST, ItemCache, Read
 from hub.finetune.config import Config, plain
 from hub.finetune.early_stop import EarlyStop
 from hub.finetune.freezing import Frozen
