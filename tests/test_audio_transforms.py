@@ -166,8 +166,22 @@ def test_arrays_of_any_type_are_scaled_to_one(dtype: str) -> None:
     array = TONE.astype(np.float64)
     if dtype != "float64":
         limits = np.iinfo(dtype)
-        array = array * limits.max if limits.min else array * 127 + 128
+        array = (array * 2 ** (limits.bits - 1) + (0 if limits.min else 128)).clip(limits.min, limits.max)
     np.testing.assert_allclose(audio.read((array.astype(dtype), 8000), rate=8000), TONE, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "subtype"), [("uint8", "PCM_U8"), ("int16", "PCM_16"), ("int32", "PCM_32")]
+)
+def test_integers_are_as_loud_as_in_a_file(tmp_path: Path, dtype: str, subtype: str) -> None:
+    limits = np.iinfo(dtype)
+    middle = 0 if limits.min else 128
+    array = np.array([limits.min, middle, limits.max, middle + 100] * 100, dtype)
+    path = tmp_path / "a.wav"
+    sounds.write(
+        path, (array.astype(np.float64) - middle) / (middle - int(limits.min)), 8000, subtype=subtype
+    )
+    np.testing.assert_allclose(audio.read((array, 8000), rate=8000), audio.read(path, rate=8000), atol=1e-7)
 
 
 def flac_promising(path: Path, frames: int) -> Path:

@@ -221,7 +221,7 @@ def _scaled(array: np.ndarray) -> Samples:
     if array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)
         middle = 0 if limits.min < 0 else (limits.max + 1) // 2
-        return ((array.astype(np.float64) - middle) / (limits.max - middle)).astype(np.float32)
+        return ((array.astype(np.float64) - middle) / (middle - limits.min)).astype(np.float32)
     if array.dtype.kind != "f":
         raise InputError(f"expected integers or floating point, found {array.dtype}")
     _peak(array)  # before what is too large for float32 becomes infinite
