@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import paddle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
 import hub
@@ -337,6 +338,22 @@ def test_a_file_in_two_sets_is_held_out_of_both_or_of_none(tmp_path: Path, seed:
     assert not sides[0] & sides[1]
     assert len(found.valid) == 2 * len(sides[1])  # each with both its labels
     assert all(found.valid.counts().values())
+
+
+@pytest.mark.parametrize("given_as", [np.copy, Image.fromarray])
+def test_a_picture_in_memory_is_held_out_of_both_sets_or_of_none(given_as: Callable[[Any], Any]) -> None:
+    pictures = [array for array, _ in samples(10)]
+    sets = {
+        "shape": [(given_as(array), "ab"[n % 2]) for n, array in enumerate(pictures)],
+        "tone": [(given_as(array), "xyz"[n % 3]) for n, array in enumerate(reversed(pictures))],
+    }
+    found = prepare_grouped(sets)
+    assert found.valid is not None
+    sides = [
+        {np.asarray(part[i].input).tobytes() for i in range(len(part))} for part in (found.train, found.valid)
+    ]
+    assert not sides[0] & sides[1]
+    assert len(sides[1]) * 2 == len(found.valid)
 
 
 def test_joined_sets_say_which_columns_were_read_of_each(tmp_path: Path) -> None:

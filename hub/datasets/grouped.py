@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hub.contents import digest_of
 from hub.datasets.base import Dataset, Origin, Problem, Sample
 from hub.datasets.kinds import PICTURES, Kind, kind_of
 from hub.datasets.preflight import SHOWN, identity
@@ -282,11 +283,12 @@ class _Inputs(Dataset):
 
 
 def _key(whole: GroupedDataset, i: int) -> Any:
-    """Give what two samples of one input have in common: a file or a text; what has no name is one of its own."""
+    """Give what two samples of one input have in common: a file, a text, or what is in memory."""
     path = whole.path(i)
     if path is not None:
         return identity(path)
-    return whole[i].input if whole.kind.is_text else i
+    given = whole[i].input
+    return given if whole.kind.is_text else digest_of(given)
 
 
 def _split(sets: Sets, *, seed: int) -> dict[str, tuple[Dataset, Dataset]]:
