@@ -20,11 +20,11 @@ Curves = dict[str, list[tuple[int, float]]]
 def run(callback: Scalars, *, first_step: int = 0, epochs: int = 2, first: bool = True) -> None:
     """Call the hooks as a run of three steps an epoch does; step s has loss 1/s and learning rate s/1000."""
     trainer: Any = SimpleNamespace(step=first_step, group=SimpleNamespace(first=first))
-    trainer.optimizer = SimpleNamespace(get_lr=lambda: trainer.step / 1000)
     callback.on_train_begin(trainer)
     for epoch in range(first_step // 3 + 1, epochs + 1):
         for _ in range(3):
             trainer.step += 1
+            trainer.rate = trainer.step / 1000
             callback.on_step_end(trainer, {"loss": 1 / trainer.step, "count": 8})
         callback.on_epoch_end(
             trainer,

@@ -31,9 +31,7 @@ def capture() -> dict[str, Any]:
             theirs["has_gauss"],
             theirs["gauss"],
         ],
-        "paddle": {
-            device: [_plain(state) for state in paddle.get_rng_state(device)] for device in _devices()
-        },
+        "paddle": {device: [_plain(state) for state in states] for device, states in _of_paddle().items()},
     }
 
 
@@ -69,12 +67,33 @@ def restore(state: Mapping[str, Any]) -> None:
 @contextmanager
 def paddles_kept() -> Iterator[None]:
     """Leave paddle's generators as they are, whatever is drawn in the block or in the function that this decorates."""
-    states = {device: paddle.get_rng_state(device) for device in _devices()}
+    states = _of_paddle()
     try:
         yield
     finally:
-        for device, state in states.items():
-            paddle.set_rng_state(state, device)
+        _give_paddle(states)
+
+
+@contextmanager
+def kept_if_it_fails() -> Iterator[None]:
+    """See to it that a block that raises has drawn nothing: when it is tried again, it draws the same."""
+    pythons, numpys, paddles = random.getstate(), np.random.get_state(legacy=False), _of_paddle()
+    try:
+        yield
+    except BaseException:
+        random.setstate(pythons)
+        np.random.set_state(numpys)
+        _give_paddle(paddles)
+        raise
+
+
+def _of_paddle() -> dict[str, list[GeneratorState]]:
+    return {device: paddle.get_rng_state(device) for device in _devices()}
+
+
+def _give_paddle(states: Mapping[str, list[GeneratorState]]) -> None:
+    for device, state in states.items():
+        paddle.set_rng_state(state, device)
 
 
 def _devices() -> list[str]:

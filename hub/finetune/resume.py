@@ -225,7 +225,7 @@ def _require_finite(state: Mapping[str, np.ndarray], trainer: Trainer) -> None:
     if bad:
         raise TrainingError(
             f"weights are no longer finite after step {trainer.step} (epoch {trainer.epoch}), "
-            f"at learning rate {trainer.optimizer.get_lr():.3g}: {', '.join(bad[:5])}",
+            f"at learning rate {trainer.rate:.3g}: {', '.join(bad[:5])}",
             hint=f"try learning_rate={trainer.learning_rate / 10:.3g}, or clip_norm=1",
         )
 

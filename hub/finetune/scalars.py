@@ -56,7 +56,7 @@ class Scalars(Callback):
 
     def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
         self._write("train/loss", step["loss"], trainer)
-        self._write("train/learning_rate", trainer.optimizer.get_lr(), trainer)
+        self._write("train/learning_rate", trainer.rate, trainer)
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         for key, value in row.items():

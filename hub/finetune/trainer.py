@@ -22,7 +22,7 @@ import paddle
 from paddle import nn
 
 from hub.errors import TrainingError, UsageError
-from hub.finetune import signals
+from hub.finetune import random_state, signals
 from hub.finetune.batches import Batch, each, length
 from hub.finetune.callbacks import Callback
 from hub.finetune.distributed import Group
@@ -106,6 +106,8 @@ class Trainer:
         self.precision, self.group = precision or Precision(), group or Group()
         self.pieces, self.split_when_full, self.max_tokens = pieces, split_when_full, max_tokens
         self.learning_rate = optimizer.get_lr()
+        self.rate = float(self.learning_rate)
+        """What the last step was taken with."""
         self.history: list[Row] = []
         self.epochs = self.epoch = self.step = 0
         self.batch = 0
@@ -126,7 +128,7 @@ class Trainer:
         return {
             "epoch": self.epoch, "batch": self.batch, "step": self.step, "loss_sum": self.loss_sum,
             "stop": self.stop, "pieces": self.pieces, "history": self.history, "scaler": self.precision.state(),
-            "learning_rate": float(self.learning_rate),
+            "learning_rate": float(self.learning_rate), "rate": self.rate,
         }  # fmt: skip
 
     def go_to(self, position: Mapping[str, Any]) -> None:
@@ -136,6 +138,7 @@ class Trainer:
         # Checkpoints of versions before have none.
         self._goes_on = "learning_rate" in position
         self.learning_rate = position.get("learning_rate", self.learning_rate)
+        self.rate = position.get("rate", self.rate)
         self.history[:] = position["history"]
         self.precision.restore(position["scaler"])
 
@@ -187,22 +190,28 @@ class Trainer:
 
     def _train_epoch(self, data: Data) -> Row:
         self.train_mode(-(-data.count // (data.steps * self.group.size * self.pieces)))
-        rate = self.optimizer.get_lr()
-        for inputs, targets in data.epoch(self.epoch, start=self.batch):
+        batches = iter(data.epoch(self.epoch, start=self.batch))
+        while (loss := self._next_step(batches, data)) is not None:
             size = data.sizes[self.batch]
-            with computing():
-                loss = self.train_step(inputs, targets, size)
-            rate = self.optimizer.get_lr()  # what the step was taken with; a callback may set another
             self.step += 1
             self.batch += 1
             self.loss_sum += loss * size
             self._notify("on_step_end", {"loss": loss, "count": size})
             self._heed_signals()
-        return {"train_loss": self.loss_sum / data.count, "learning_rate": rate}
+        return {"train_loss": self.loss_sum / data.count, "learning_rate": self.rate}
+
+    def _next_step(self, batches: Iterator[Batch], data: Data) -> float | None:
+        """Read a batch and take a step with it; None where none is left. One that fails has drawn nothing at random."""
+        with random_state.kept_if_it_fails():
+            for inputs, targets in batches:
+                with computing():
+                    return self.train_step(inputs, targets, data.sizes[self.batch])
+        return None
 
     def train_step(self, inputs: Arrays, targets: Arrays, size: int) -> float:
         """Take one step on this process's share of `size` samples and give the mean loss over all of them."""
-        self.optimizer.set_lr(float(self.learning_rate) * self.schedule(self.step / self.total_steps))
+        self.rate = float(self.learning_rate) * self.schedule(self.step / self.total_steps)
+        self.optimizer.set_lr(self.rate)
         loss = self._gradients(inputs, targets, size)
         if self.group.size > 1:
             self.group.sum_gradients([one for one in self.model.parameters() if one.trainable])
@@ -323,7 +332,7 @@ class Trainer:
             where += f" and {len(bad) - 5} more"
         return TrainingError(
             f"the loss became {value} in epoch {self.epoch}, step {self.step + 1}, "
-            f"at learning rate {self.optimizer.get_lr():.3g}; {where}",
+            f"at learning rate {self.rate:.3g}; {where}",
             hint=f"try learning_rate={self.learning_rate / 10:.3g}",
         )
 

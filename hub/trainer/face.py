@@ -405,7 +405,7 @@ class Trainer:
         )
 
     def _fit(self, train: Batches, valid: Batches | None, epochs: int, saver: Saver) -> None:
-        begun = self._loop.step
+        begun, self._loop.in_step = self._loop.step, False
         try:
             self._loop.fit(train, valid, epochs=epochs)
         except loop.Interrupted as request:

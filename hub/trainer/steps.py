@@ -17,6 +17,7 @@ from hub.errors import UsageError
 from hub.finetune import trainer as loop
 from hub.finetune.callbacks import Callback, KeepBest
 from hub.finetune.resume import Checkpointer
+from hub.modules.network import predicting
 from hub.tasks import Task
 from hub.trainer import gradients
 
@@ -57,6 +58,7 @@ class Loop(loop.Trainer):
 
     def _hooks(self, inputs: Any, targets: Any, size: int) -> float:
         share = targets / size
+        self.rate = float(self.optimizer.get_lr())
         loss, metrics = self.face.training_step(tensors(inputs), self.batch)
         names = ["loss", *sorted(metrics)]
         own = np.array([number("loss", loss), *(number(name, metrics[name]) for name in names[1:])])
@@ -94,21 +96,16 @@ class Loop(loop.Trainer):
 
     def measure(self, data: loop.Data) -> tuple[float | None, dict[str, float]]:
         """Give (loss, metrics): means over all samples of what `validation_step` gives."""
-        was_training = self.model.training
         sums: dict[str, float] = {}
         counts: dict[str, float] = {}
-        self.model.eval()
-        try:
-            with paddle.no_grad():
-                for batch_idx, (batch, count) in enumerate(cast(Any, data.epoch())):
-                    result = self.face.validation_step(tensors(batch), batch_idx)
-                    for name, value in _values(result, self.face.model).items():
-                        sums[name] = sums.get(name, 0.0) + (number(name, value) * count if count else 0.0)
-                        counts[name] = counts.get(name, 0.0) + count
+        with predicting(self.model):
+            for batch_idx, (batch, count) in enumerate(cast(Any, data.epoch())):
+                result = self.face.validation_step(tensors(batch), batch_idx)
+                for name, value in _values(result, self.face.model).items():
+                    sums[name] = sums.get(name, 0.0) + (number(name, value) * count if count else 0.0)
+                    counts[name] = counts.get(name, 0.0) + count
+                if not self.in_step:  # a hook may measure: the step is finished first
                     self._heed_signals()
-        finally:
-            if was_training:
-                self.model.train()
         names = list(sums)
         total = self.group.sum(np.array([(sums[name], counts[name]) for name in names]))
         means = {name: float(value / count) for name, (value, count) in zip(names, total, strict=True)}
@@ -189,7 +186,7 @@ class Log(Callback):
         means = " ".join(f"{name}={total / self.samples:.4f}" for name, total in self.sums.items())
         self.face.say(
             f"Epoch={trainer.epoch}/{trainer.epochs}, Step={trainer.batch}/{trainer.total_steps // trainer.epochs} "
-            f"{means} lr={trainer.optimizer.get_lr():.6f} step/sec={self.steps / (now - self.since):.2f} | ETA {left}"
+            f"{means} lr={trainer.rate:.6f} step/sec={self.steps / (now - self.since):.2f} | ETA {left}"
         )
         self._start_over()
 
