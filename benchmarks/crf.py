@@ -143,7 +143,7 @@ def with_field(folder: Path, *, speed: float) -> Learn:
     def learn(train: Samples, test: Samples, seed: int) -> list[float]:
         ours = sequence_labeling.SequenceLabeling
         chosen = type("FieldLabeling", (FieldLabeling,), {"speed": speed})
-        sequence_labeling.SequenceLabeling = chosen  # type: ignore[misc]
+        sequence_labeling.SequenceLabeling = chosen  # type: ignore[misc,assignment]
         try:
             return tuned(folder, "sequence_labeling")(train, test, seed)
         finally:

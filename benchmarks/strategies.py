@@ -112,7 +112,8 @@ def main() -> None:
     parts = ("strategies", "settings", "imbalance")
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     arguments = parser.parse_args()
-    train(*digits(1, 0), {"epochs": 1}, 0)  # what is loaded and compiled once is nobody's time
+    few, test = digits(1, 0)
+    train(few, test, {"epochs": 1}, 0)  # what is loaded and compiled once is nobody's time
     if "strategies" in arguments.part:
         for shots in (5, 10, 20, 50):
             compare(f"{shots} pictures a class, {EPOCHS} epochs", STRATEGIES, shots, arguments.seeds)

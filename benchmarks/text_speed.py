@@ -235,7 +235,7 @@ def compiling(folder: Path, rounds: int, count: int) -> None:
     batches = [module.preprocessor.batch(items[n : n + BATCH]) for n in range(0, count, BATCH)]
     for what, layer in (("embed", module.network.backbone), ("predict", module.network)):
         started = time.perf_counter()
-        fast = compiled.forward(layer, batches[-1], samples=count, say=print)
+        fast = compiled.forward(layer, batches[-1], say=print)
         seconds = time.perf_counter() - started
         differences = [np.abs(fast(batch) - infer(layer, batch)).max() for batch in batches[::8]]
         print(f"{what}: compiled in {seconds:.1f} s, largest difference {max(differences):.1e}")

@@ -96,10 +96,10 @@ def main() -> None:
             optimizer=own_optimizer,
             loss=task.loss(),
             schedule=warmup_cosine,
-            callbacks=[keeper, WriteHistory(Path(folder)), Progress("accuracy", SAMPLES), interleave],
+            callbacks=[keeper, WriteHistory(Path(folder), keeper), Progress("accuracy", SAMPLES), interleave],
         ).fit(data, None, epochs=epochs + 2)
     for name, ratios in zip(("wall time", "processor time"), np.array(interleave.ratios[2:]).T, strict=True):
-        middle, low, high = np.median(ratios), *np.quantile(ratios, [0.25, 0.75])
+        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
         print(
             f"{name}: Trainer / bare loop {middle:.3f} (middle half {low:.3f} to {high:.3f}, {epochs} pairs)"
         )

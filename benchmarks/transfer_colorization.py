@@ -40,7 +40,7 @@ def score(network: Network, pictures: list[np.ndarray]) -> float:
     """Give the mean psnr_ab without hints."""
     examples, meter = Colorization.examples(PREPROCESSOR), ColourMeter()
     given, targets = examples.batch(pictures, np.zeros(len(pictures), np.int64))
-    meter.update(infer(network, given), targets)
+    meter.update(infer(network, given), np.asarray(targets))
     return float(meter.compute()["psnr_ab"])
 
 
@@ -87,7 +87,7 @@ def main(module: bundle.Bundle) -> None:
                     for x in test
                 ]
             )
-            rows.append((score(scratch, test), score(tuned, test), constant))
+            rows.append((score(scratch, test), score(tuned, test), float(constant)))
         means, deviations = np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1)
         print(
             f"{count:5d}  "

@@ -161,7 +161,7 @@ def plot(results: dict[tuple[str, int, int, str], float], path: Path) -> None:
     for axes, target in zip(figure.subplots(1, 2), TARGETS, strict=True):
         for method in METHODS:
             raw = method in ("logistic", "knn", "svm")
-            points = {}
+            points: dict[int, list[float]] = {}
             for (name, count, _, how), score in results.items():
                 if (name, how) == (target, method):
                     points.setdefault(count, []).append(100 * score)

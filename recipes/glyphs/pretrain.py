@@ -123,7 +123,7 @@ def pretrain(output: Path, *, epochs: int, width: int, seed: int) -> None:
             "metrics": {"accuracy": round(last["valid_accuracy"], 4)},
         },
     )
-    picture = golden.test_card()
+    given = golden.example(tasks.kind(spec.task).inputs)
     bundle.save(
         output,
         bundle.Bundle(
@@ -134,7 +134,7 @@ def pretrain(output: Path, *, epochs: int, width: int, seed: int) -> None:
             preprocessor=preprocessor,
             card=(Path(__file__).parent / "card.md").read_text(encoding="utf-8"),
         ),
-        golden=({"picture": picture}, golden.answer(network, preprocessor, picture)),
+        golden=(given, golden.answer(network, preprocessor, given)),
     )
     print(f"{output}: accuracy {last['valid_accuracy']:.3f}, {time.perf_counter() - started:.0f} s")
 

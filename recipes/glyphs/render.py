@@ -19,7 +19,7 @@ import numpy as np
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]  # comes with matplotlib
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import distance_transform_edt  # type: ignore[import-untyped]  # comes with scikit-learn
+from scipy.ndimage import distance_transform_edt  # comes with scikit-learn
 
 Floats = NDArray[np.floating[Any]]
 

@@ -25,7 +25,8 @@ from hub.modules import archs, bundle, golden, preprocessor, weights
 from hub.modules.archs.static_text import pack
 from hub.modules.network import Network
 from hub.modules.spec import ModuleSpec
-from hub.transforms.text import SPECIAL, Tokenizer
+from hub.transforms.text import Tokenizer
+from hub.transforms.tokenizer_files import SPECIAL
 
 PIECES, WIDTH, MAX_LENGTH = 28_500, 112, 256
 STEPS = 2_000

@@ -106,7 +106,7 @@ def _texture(rng: np.random.Generator) -> np.ndarray:
     """Give smooth noise of a random scale, bent stripes, or both, through three colours."""
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     scales = (3, 6, 12, 24)[int(rng.integers(0, 3)) :]
-    field = sum(_noise(rng, cells) / (n + 1) for n, cells in enumerate(scales))
+    field = np.sum([_noise(rng, cells) / (n + 1) for n, cells in enumerate(scales)], axis=0)
     if rng.random() < 0.5:
         angle = rng.uniform(0, np.pi)
         across = x * np.cos(angle) + y * np.sin(angle) + rng.uniform(0, 0.6) * _noise(rng, 4)
