@@ -429,11 +429,11 @@ class Module(PaddleHubFace):
         """Train this module on your data and give it back with the weights of the best epoch.
 
         Args:
-            train: a folder with a folder per class, a list file, a CSV/TSV/JSONL table, the name of a published set
-                ("ESC50", see hub.datasets.builtin), or any object with `__len__` and `__getitem__`. The classes come
-                from it. Several sets by name, {"flower": …, "colour": …}, are several questions for one
-                classification module; `task_weights` {name: weight} says how much each counts, and `valid` and `test`
-                are then by name too.
+            train: a folder with a folder per class, a list file, a CSV/TSV/JSONL table (or hub.datasets.Table, which
+                names its columns), the name of a published set ("ESC50", see hub.datasets.builtin), or any object
+                with `__len__` and `__getitem__`. The classes come from it. Several sets by name, {"flower": …,
+                "colour": …}, are several questions for one classification module; `task_weights` {name: weight} says
+                how much each counts, and `valid` and `test` are then by name too.
             valid: the same, to choose the best epoch by. None takes the source's own validation part, or else a
                 fifth of `train`, stratified; False trains on everything.
             test: the same, measured once at the end into `run.test_metrics`.

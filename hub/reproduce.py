@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hub.datasets import Table
 from hub.finetune.config import Config
 
 
@@ -49,4 +50,6 @@ def finetuning(
 def _shown(given: Any) -> str:
     if isinstance(given, Mapping):
         return "{" + ", ".join(f"{name!r}: {_shown(part)}" for name, part in given.items()) + "}"
+    if isinstance(given, Table):
+        return repr(given)
     return repr(str(given)) if isinstance(given, str | Path) else "False" if given is False else "…"

@@ -791,6 +791,27 @@ def test_finetune_turns_an_encoder_to_another_task_and_run_takes_pairs(
     assert "siamese_matching" in capsys.readouterr().err
 
 
+def test_columns_can_be_named_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tokenizers")
+    lines = [f"{'good' if n % 2 else 'bad'} thing {n},{'yes' if n % 2 else 'no'}" for n in range(40)]
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["remark,liked", *lines]), encoding="utf-8")
+    train, test, best = tmp_path / "train.csv", tmp_path / "test.csv", tmp_path / "run" / "best"
+    columns = ["--text-column", "remark", "--label-column", "liked"]
+    line = f"finetune sentences_static {train} --test {test} --epochs 1 --output {tmp_path}/run --json"
+    assert main([*line.split(), "--task", "text_classification"]) == 1
+    assert "add a header, or name it: " in capsys.readouterr().err
+    assert main([*line.split(), "--task", "text_classification", *columns]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["test_metrics"]["count"] == 40
+    command = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["command"]
+    assert f"hub.datasets.Table('{train}', text_column='remark', label_column='liked')" in command
+    assert main(["evaluate", str(best), str(test), *columns, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == told["test_metrics"]["accuracy"]
+    assert main(["evaluate", str(best), str(test), *columns, *["--text-column", "x"] * 2]) == 2
+    assert "--text-column: expected one, or two for pairs of texts, found 3" in capsys.readouterr().err
+
+
 def test_finetune_is_quiet_when_told(shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = folder(tmp_path / "train", 4)
     line = [

@@ -108,7 +108,7 @@ BAD_TABLES = [
     ("t.txt", "\n", "t.txt: no samples"),
     ("t.csv", "a.png,cat\nb.png,dog\n", 
      "t.csv, row 1: missing column 'path' (expected one named path, image, image_path, image_name …; "
-     "found a.png, cat; add a header or pass path_column=)"),
+     "found a.png, cat; add a header, or name it: hub.datasets.Table(…, path_column=…), --path-column)"),
     ("t.csv", "path,kind\na.png,cat\n", 
      "missing column 'label' (expected one named label, labels, class, classes …; found path, kind"),
     ("t.jsonl", '{"path": "a.png"}', "t.jsonl, row 1: missing column 'label'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.datasets import KINDS, Dataset, Sample, builtin, check, load, prepare, prepare_evaluation
+import hub
+from hub.datasets import KINDS, Dataset, Sample, Table, builtin, check, load, prepare, prepare_evaluation
 from hub.datasets.by_task import prepare_evaluation_for, prepare_for
 from hub.datasets.sources import load_parts
 from hub.errors import DataError, InputError, UsageError
@@ -267,7 +269,7 @@ def test_a_header_with_unknown_names_is_no_row(tmp_path: Path) -> None:
         "row 1: missing column 'text' (expected one named text, text_a, sentence, content"
         in problems(train)[0]
     )
-    assert "found etikett, satz; add a header or pass text_column=)" in problems(train)[0]
+    assert "found etikett, satz; add a header, or name it" in problems(train)[0]
     assert "missing column 'label'" in problems(train)[1]
 
 
@@ -436,6 +438,43 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, kind: str, options:
     if "encoding" in options:
         with pytest.raises(UsageError, match="encoding"):
             load([("a", "b")], kind, **options)
+
+
+def test_a_table_says_its_columns_wherever_data_is_given(tmp_path: Path) -> None:
+    one = write(tmp_path / "a.csv", "kind,words\nx,a\ny,b\nx,c\ny,d\n")
+    other = write(tmp_path / "b.csv", "kind,words\nx,e\n")
+    train, test = (Table(path, text_column="words", label_column="kind") for path in (one, other))
+    assert rows(load(train, TEXTS).train) == [("a", "x"), ("b", "y"), ("c", "x"), ("d", "y")]
+    found = prepare(train, test=test, valid=False, kind=TEXTS)
+    assert (len(found.train), rows(found.test)) == (4, [("e", "x")])
+    assert rows(prepare_evaluation(test, labels=("x", "y"), multi_label=False, kind=TEXTS)) == [("e", "x")]
+    several = Table(
+        write(tmp_path / "c.csv", "kind,words\nx;y,a\ny,b\n".encode("utf-16")),
+        text_column="words", label_column="kind", label_separator=";", encoding="utf-16",
+    )  # fmt: skip
+    assert load(several, TEXTS).train.targets().tolist() == [[1, 1], [0, 1]]
+    assert eval(repr(several), {"hub": hub}) == dataclasses.replace(several, path=str(several.path))
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "message"),
+    [
+        ({"text_column": "words"}, {"label_column": "kind"}, r"label_column: .* found hub.datasets.Table\("),
+        ({"label_column": 7}, {}, "label_column: expected a text, found 7"),
+        ({"path_column": "words"}, {}, "path_column: the texts are in the table itself"),
+    ],
+)
+def test_what_a_table_cannot_say_is_refused(tmp_path: Path, told: Any, options: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(Table(write(tmp_path / "a.csv", "kind,words\nx,a\n"), **told), TEXTS, **options)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "place"), [("masks", "data/"), ("unlabelled", "data/"), ("texts", "ChnSentiCorp")]
+)
+def test_what_has_no_columns_is_no_table(inputs: str, place: str) -> None:
+    with pytest.raises(UsageError, match="label_column: means nothing for"):
+        prepare_for(inputs, Table(place, label_column="kind"), multi_label=None)
 
 
 # ---- folders ----

@@ -125,7 +125,10 @@ def test_the_only_column_beside_the_texts_is_the_number(tmp_path: Path) -> None:
     path.write_text("text,length,width\na,1,2\nb,2,3\n", encoding="utf-8")
     [problem] = load(path, "rated texts").train.problems
     assert problem.kind == "missing column"
-    assert "found text, length, width; add a header or pass label_column=" in problem.detail
+    assert (
+        "found text, length, width; add a header, or name it: hub.datasets.Table(…, label_column=…)"
+        in problem.detail
+    )
     assert found_in(path, "rated texts", label_column="width")[0] == [("a", 2.0), ("b", 3.0)]
 
 

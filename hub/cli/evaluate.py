@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     module = Module(arguments.name, device=arguments.device)
     metrics = module.evaluate(
-        data_of(arguments.data),
+        data_of(arguments.data, arguments),
         batch_size=arguments.batch_size,
         on_bad=arguments.on_bad,
         workers=arguments.workers,

@@ -209,9 +209,9 @@ def run(arguments: argparse.Namespace) -> int:
         chosen = {name: getattr(arguments, name) for name in (*OPTIONS, *MORE) if hasattr(arguments, name)}
         chosen |= options_for("finetune", Module.finetune, arguments.options, others=MORE)
         for role in {"valid", "test"} & set(chosen):
-            chosen[role] = False if chosen[role] == ["none"] else data_of(chosen[role])
+            chosen[role] = False if chosen[role] == ["none"] else data_of(chosen[role], arguments)
         module = Module(arguments.name, device=chosen.get("device"), task=arguments.task)
-        record = module.finetune(data_of(arguments.train), **chosen).run
+        record = module.finetune(data_of(arguments.train, arguments), **chosen).run
         assert record is not None, "finetune leaves a record of what it did"
         folder, history, best_epoch = record.folder, record.history, record.best_epoch
         valid, test = record.metrics, record.test_metrics
@@ -259,7 +259,9 @@ def _launch(arguments: argparse.Namespace) -> Path:
         from hub.datasets.folders import require_no_data  # numpy, which --help need not pay
 
         roles = [getattr(arguments, role, None) for role in ("train", "valid", "test")]
-        require_no_data(output, *(data_of(given) for given in roles if given and given != ["none"]))
+        require_no_data(
+            output, *(data_of(given, arguments) for given in roles if given and given != ["none"])
+        )
     folder = Path(os.path.expanduser(output)).absolute()
     command = [
         sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(arguments.nproc),

@@ -106,16 +106,33 @@ def add_data(parser: argparse.ArgumentParser, name: str) -> None:
         help="a folder with a folder per class, a list file, a table, or the name of a published set such as ESC50; "
         "for several questions QUESTION=DATA for each",
     )  # fmt: skip
+    tables = parser.add_argument_group("tables whose columns have other names than usual")
+    tables.add_argument("--path-column", metavar="NAME", help="the column of the files")
+    tables.add_argument(
+        "--text-column", action="append", metavar="NAME", help="that of the texts; for pairs give it twice"
+    )
+    tables.add_argument("--label-column", metavar="NAME", help="that of the labels")
+    tables.add_argument("--label-separator", metavar="TEXT", help="what parts several labels in a cell")
+    tables.add_argument("--encoding", metavar="NAME", help="of texts that are not UTF-8, such as gb18030")
 
 
-def data_of(words: Sequence[str]) -> str | dict[str, str]:
+def data_of(words: Sequence[str], arguments: argparse.Namespace) -> Any:
     """Give the data set that was named, or several by the names of their questions, as in shape=data/shapes.
 
-    Raises UsageError for several without names.
+    What `arguments` say of tables comes with it. Raises UsageError for several sets without names.
     """
+    told = _told(arguments)
+
+    def read(place: str) -> Any:
+        if not told:
+            return place
+        from hub.datasets import Table  # numpy, which --help need not pay
+
+        return Table(place, **told)
+
     if len(words) == 1 and ("=" not in words[0] or Path(words[0]).exists()):
-        return words[0]
-    sets: dict[str, str] = {}
+        return read(words[0])
+    sets: dict[str, Any] = {}
     for word in words:
         question, equals, place = word.partition("=")
         if not (question and equals and place) or question in sets:
@@ -123,8 +140,18 @@ def data_of(words: Sequence[str]) -> str | dict[str, str]:
                 f"DATA: expected one set, or QUESTION=DATA for each of several, found {word!r}",
                 hint="hub finetune NAME shape=data/shapes tone=data/tones",
             )
-        sets[question] = place
+        sets[question] = read(place)
     return sets
+
+
+def _told(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Give what the options say of tables, as hub.datasets.Table takes it."""
+    names = ("path_column", "text_column", "label_column", "label_separator", "encoding")
+    told = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    texts = told.get("text_column", ())
+    if len(texts) > 2:
+        raise UsageError(f"--text-column: expected one, or two for pairs of texts, found {len(texts)}")
+    return told | ({"text_column": texts[0] if len(texts) == 1 else tuple(texts)} if texts else {})
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

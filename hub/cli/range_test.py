@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     module = Module(arguments.name, device=chosen.pop("device", None), task=arguments.task)
     chosen |= {name: getattr(arguments, name) for name in ("low", "high", "steps")}
-    found = module.range_test(data_of(arguments.data), **chosen)
+    found = module.range_test(data_of(arguments.data, arguments), **chosen)
     if arguments.plot:
         found.plot(arguments.plot)
     if arguments.json:

@@ -3,6 +3,7 @@
     load("flowers/")                       # a folder per class; train/, valid/ and test/ inside it are splits
     load("flower_photos/")                 # train_list.txt, validate_list.txt, test_list.txt, label_list.txt
     load("labels.csv")                     # .csv .tsv .jsonl with a path and a label column
+    load(Table("t.csv", label_column="x")) # a table whose columns have other names than usual
     load([("a.png", "cat"), (image, 1)])   # any object with __len__ and __getitem__
     load("data/", kind="masks")            # pictures with a mask each: hub.datasets.mask_files
     load("photos/", kind="unlabelled")     # pictures alone, for colorization and styles
@@ -28,10 +29,11 @@ from hub.datasets.preflight import Checked, check
 from hub.datasets.prepare import Prepared, prepare, prepare_evaluation
 from hub.datasets.sources import load
 from hub.datasets.splits import Splits, split
+from hub.datasets.told import Table
 
 __all__ = [
     "KINDS", "Checked", "Dataset", "Kind", "Origin", "Prepared", "Problem", "Sample", "Splits",
-    "check", "load", "prepare", "prepare_evaluation", "split",
+    "Table",    "check", "load", "prepare", "prepare_evaluation", "split",
 ]  # fmt: skip
 
 

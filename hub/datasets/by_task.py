@@ -13,7 +13,9 @@ from hub.datasets.kinds import KINDS
 from hub.datasets.masks import prepare_masks, prepare_masks_evaluation
 from hub.datasets.numbers import prepare_numbers, prepare_numbers_evaluation
 from hub.datasets.prepare import Prepared, prepare, prepare_evaluation
+from hub.datasets.sources import WITHOUT_LABELS
 from hub.datasets.tagged import prepare_tagged, prepare_tagged_evaluation
+from hub.datasets.told import Table
 from hub.datasets.unlabelled import prepare_unlabelled, prepare_unlabelled_evaluation
 from hub.errors import UsageError
 
@@ -99,8 +101,14 @@ def _resolved(
             return {name: change(part) for name, part in data.items()}
         return change(data)
 
+    def require_fit(part: Any) -> None:
+        if isinstance(part, Table) and (inputs in WITHOUT_LABELS or builtin.is_name(part.path)):
+            what = inputs if inputs in WITHOUT_LABELS else f"the published set {part.path}"
+            raise UsageError(f"{next(iter(part.told), 'Table')}: means nothing for {what}")
+        builtin.require_fit(part, inputs)
+
     for data in asked.values():
-        changed(data, lambda part: builtin.require_fit(part, inputs))
+        changed(data, require_fit)
     return {
         role: changed(data, lambda part: builtin.resolve(part, inputs, progress=progress))
         for role, data in asked.items()

@@ -14,6 +14,7 @@ from hub.datasets.base import Origin, Problem, Rows
 from hub.datasets.kinds import KINDS, PICTURES, SOUNDS, Kind
 from hub.datasets.summary import list_suffixes, several
 from hub.datasets.textfiles import read_text
+from hub.datasets.told import Table
 from hub.errors import DataError, UsageError
 from hub.files import run_record
 
@@ -93,6 +94,8 @@ def require_no_data(place: str | Path, *sources: Any) -> None:
     """
     where = Path(os.path.realpath(os.path.expanduser(place)))
     for source in sources:
+        if isinstance(source, Table):
+            source = source.path
         if isinstance(source, Mapping):
             require_no_data(place, *source.values())
         elif isinstance(source, str | os.PathLike) and source and os.path.isdir(os.path.expanduser(source)):

@@ -22,6 +22,7 @@ from hub.datasets.sounds import TEST_FOLD, is_esc50, read_arrays, read_esc50
 from hub.datasets.splits import Splits
 from hub.datasets.tables import Columns, read_table
 from hub.datasets.texts import TextRows, has_columns, is_frame, read_frame
+from hub.datasets.told import Table
 from hub.datasets.words import TaggedDataset, read_tagged, read_tagged_object
 from hub.errors import DataError, UsageError, did_you_mean
 
@@ -102,16 +103,24 @@ def load_parts(
     rate: int | None = None,
 ) -> dict[str, Dataset]:
     """Give what `load` gives by role, also where nothing is for training: that can be measured on."""
-    if label_separator is not None and not (multi_label and label_separator):
-        raise UsageError("label_separator: expected some text, together with multi_label=True")
-    if not isinstance(kind, Kind | str | None):
-        raise UsageError(f"kind: expected a name such as {PICTURES.name!r}, found {type(kind).__name__}")
-    kind = _kind_seen(source) if kind is None else kind
     options = {
         "path_column": path_column, "text_column": text_column, "label_column": label_column,
         "label_separator": label_separator,
     }  # fmt: skip
     given = [option for option, value in options.items() if value is not None]
+    if isinstance(source, Table):
+        _refuse_options(given, repr(source))
+        several = True if source.label_separator is not None else multi_label
+        told: dict[str, Any] = {**source.told, "multi_label": several, "fold": fold, "rate": rate}
+        return load_parts(source.path, kind, labels=labels, **told)
+    for option in ("path_column", "label_column", "label_separator"):
+        if not isinstance(options[option], str | None):
+            raise UsageError(f"{option}: expected a text, found {options[option]!r}")
+    if label_separator is not None and not (multi_label and label_separator):
+        raise UsageError("label_separator: expected some text, together with multi_label=True")
+    if not isinstance(kind, Kind | str | None):
+        raise UsageError(f"kind: expected a name such as {PICTURES.name!r}, found {type(kind).__name__}")
+    kind = _kind_seen(source) if kind is None else kind
     if kind in WITHOUT_LABELS:
         more = {"multi_label": multi_label, "encoding": encoding, "fold": fold, "rate": rate}
         given += [option for option, value in more.items() if value is not None]

@@ -249,7 +249,8 @@ def _lacks(given: str | None, what: str, usual: Sequence[str], header: Sequence[
     names = [str(name) for name in header]  # pandas numbers columns that have none
     found = f"found {', '.join(names) or 'nothing'}"
     if given is None:
-        detail = f"expected one named {', '.join(usual)} …; {found}; add a header or pass {what}_column="
+        ways = f"add a header, or name it: hub.datasets.Table(…, {what}_column=…), --{what}-column"
+        detail = f"expected one named {', '.join(usual)} …; {found}; {ways}"
     else:
         detail = "; ".join(filter(None, [found, did_you_mean(given, names)]))
     row = 1 if rows.file else None
