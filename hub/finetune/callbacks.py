@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
@@ -83,6 +84,26 @@ def require_callbacks(given: object) -> None:
         raise UsageError(
             f"callbacks: expected a list of hub.finetune.callbacks.Callback, found {wrong[0]!r}", hint=hint
         )
+
+
+def keep_to_json(row: dict[str, Any], changed: Sequence[str], where: str) -> None:
+    """Have in a row what a checkpoint of it gives back: plain numbers, and copies of lists and dicts.
+
+    NaN and infinities stay. Raises UsageError for what JSON cannot hold, which is left out.
+    """
+    for name in changed:
+        value = row[name]
+        try:
+            row[name] = json.loads(json.dumps(value.item() if isinstance(value, np.generic) else value))
+        except (TypeError, ValueError, RecursionError) as problem:
+            del row[name]
+            raise UsageError(
+                f"{where}: row[{name!r}]: expected what JSON can hold, found {value!r:.200}: {problem}",
+                hint="give plain numbers, texts, lists and dicts: float(x) for a tensor",
+            ) from problem
+        if not isinstance(name, str):
+            del row[name]
+            raise UsageError(f"{where}: row: expected a text as key, found {name!r}")
 
 
 class Progress(Callback):

@@ -8,7 +8,6 @@ The loop can begin anywhere: `position` says where a run stands, and `fit` goes 
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -24,7 +23,7 @@ from paddle import nn
 from hub.errors import TrainingError, UsageError
 from hub.finetune import random_state, signals
 from hub.finetune.batches import Batch, each, length
-from hub.finetune.callbacks import Callback
+from hub.finetune.callbacks import Callback, keep_to_json
 from hub.finetune.distributed import Group
 from hub.finetune.freezing import train_mode
 from hub.finetune.precision import Precision
@@ -354,7 +353,7 @@ class Trainer:
                 before = dict(row)
                 method(self, row)
                 changed = [name for name in row if name not in before or row[name] is not before[name]]
-                _keep_to_json(row, changed, f"{type(callback).__name__}.{hook}")
+                keep_to_json(row, changed, f"{type(callback).__name__}.{hook}")
 
 
 def measure(
@@ -390,26 +389,6 @@ def measure(
     group.sum_counts(meter)
     loss_sums, weights = group.sum(sums)
     return meter.compute(), float((loss_sums / np.maximum(weights, 1e-6)).sum())
-
-
-def _keep_to_json(row: Row, changed: Sequence[str], where: str) -> None:
-    """Have in a row what a checkpoint of it gives back: plain numbers, and copies of lists and dicts.
-
-    NaN and infinities stay. Raises UsageError for what JSON cannot hold, which is left out.
-    """
-    for name in changed:
-        value = row[name]
-        try:
-            row[name] = json.loads(json.dumps(value.item() if isinstance(value, np.generic) else value))
-        except (TypeError, ValueError, RecursionError) as problem:
-            del row[name]
-            raise UsageError(
-                f"{where}: row[{name!r}]: expected what JSON can hold, found {value!r:.200}: {problem}",
-                hint="give plain numbers, texts, lists and dicts: float(x) for a tensor",
-            ) from problem
-        if not isinstance(name, str):
-            del row[name]
-            raise UsageError(f"{where}: row: expected a text as key, found {name!r}")
 
 
 def _memory_ran_out(problem: BaseException) -> bool:
