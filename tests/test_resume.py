@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from hub.errors import StorageError, TrainingError, UsageError
 from hub.finetune import resume
 from hub.finetune.callbacks import Callback
 from hub.finetune.checkpoint import Checkpoints
+from hub.finetune.early_stop import EarlyStop
 from hub.modules import weights
 from tests.pictures import folder, samples, tiny_module
 
@@ -165,6 +167,92 @@ def test_the_epoch_at_whose_end_a_callback_failed_is_in_the_file(tmp_path: Path)
     resumed = run(tmp_path / "run", valid=False, resume=True)
     assert [row["epoch"] for row in json.loads((tmp_path / "run/history.json").read_text())] == [1, 2, 3]
     assert [row["epoch"] for row in resumed.run.history] == [1, 2, 3]
+
+
+class Diary(Callback):
+    """Notes what it is told of and after which step, over breaks as well."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[Any]] = []
+
+    def state(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.seen = state["seen"]
+
+    def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
+        self.seen.append(["step", trainer.step])
+
+    def on_best(self, trainer: Any, row: dict[str, Any]) -> None:
+        self.seen.append(["best", trainer.step])
+
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
+        self.seen.append(["epoch", trainer.step])
+
+
+class Fail(Callback):
+    """Raises whenever one hook is called."""
+
+    def __init__(self, hook: str, error: BaseException) -> None:
+        self.error = error
+        setattr(self, hook, self.come)
+
+    def come(self, *_: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("minutes", [5, 1e-9])
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize("hook", ["on_step_end", "on_best", "on_epoch_end"])
+def test_what_has_happened_is_told_once_to_all_whichever_callback_raises(
+    tmp_path: Path, hook: str, error: type[BaseException], minutes: float
+) -> None:
+    unbroken = Diary()
+    run(tmp_path / "whole", callbacks=[unbroken])
+    failing = [Diary(), Fail(hook, error()), Diary()]
+    with pytest.raises(error):
+        run(tmp_path / "run", callbacks=failing, checkpoint_minutes=minutes)
+    before, behind = Diary(), Diary()
+    run(tmp_path / "run", resume=True, callbacks=[before, behind])
+    assert before.seen == unbroken.seen
+    assert behind.seen == unbroken.seen
+
+
+def test_a_run_ends_early_where_it_does_unbroken_though_a_callback_before_raised(tmp_path: Path) -> None:
+    falls: dict[str, Any] = {"metric": "loss", "mode": "max", "patience": 1}  # as it is to do
+    assert len(run(tmp_path / "whole", early_stop=falls).run.history) == 2
+    steps = run(tmp_path / "one", epochs=1).run.steps
+    callbacks = [BreakOnce("on_epoch_end", 2 * steps), EarlyStop(**falls)]
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", callbacks=callbacks)
+    assert len(run(tmp_path / "run", resume=True, callbacks=callbacks).run.history) == 2
+
+
+def test_a_best_epoch_is_told_of_though_its_module_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spoil(Callback):
+        def on_evaluate_end(self, trainer: Any, row: dict[str, Any]) -> None:
+            (tmp_path / "run" / "best").mkdir()
+            (tmp_path / "run" / "best" / "notes.txt").write_text("mine", encoding="utf-8")
+
+    monkeypatch.setattr("hub.finetune.callbacks.SECONDS", 0)
+    unbroken, broken = Diary(), Diary()
+    run(tmp_path / "whole", callbacks=[unbroken])
+    with pytest.raises(StorageError):
+        run(tmp_path / "run", callbacks=[Spoil(), broken])
+    (tmp_path / "run" / "best" / "notes.txt").unlink()
+    run(tmp_path / "run", resume=True, callbacks=[broken])
+    assert broken.seen == unbroken.seen
+
+
+def test_of_several_errors_the_first_is_raised_and_shows_the_others(tmp_path: Path) -> None:
+    errors = [ZeroDivisionError("the first"), OSError("the second"), ValueError("the third")]
+    with pytest.raises(ZeroDivisionError, match="the first") as caught:
+        run(tmp_path / "run", callbacks=[Fail("on_epoch_end", error) for error in errors])
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.index("the third") < shown.index("the second") < shown.index("the first")
 
 
 class LosesItsFolder(Callback):

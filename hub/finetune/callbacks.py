@@ -30,9 +30,9 @@ class Callback:
     """Derive from this and define the hooks you need; `trainer` is the running Trainer.
 
     A callback may set `trainer.stop = True` to end the run after the epoch. One that raises ends it at once, with a
-    checkpoint. It may change `trainer.learning_rate`, the highest of the schedule, at any time; that of
-    `trainer.optimizer` is set from it at every step. One that counts something over the epochs gives it in `state`, so
-    that a resumed run goes on counting.
+    checkpoint; the others are told of the step or epoch first. It may change `trainer.learning_rate`, the highest of
+    the schedule, at any time; that of `trainer.optimizer` is set from it at every step. One that counts something over
+    the epochs gives it in `state`, so that a resumed run goes on counting.
     """
 
     def state(self) -> dict[str, Any]:
@@ -84,6 +84,29 @@ def require_callbacks(given: object) -> None:
         raise UsageError(
             f"callbacks: expected a list of hub.finetune.callbacks.Callback, found {wrong[0]!r}", hint=hint
         )
+
+
+def tell(callbacks: Sequence[Callback], hook: str, trainer: Trainer, row: dict[str, Any]) -> list[Exception]:
+    """Call a hook of every callback and give the errors. KeyboardInterrupt ends it at once: no state is kept then."""
+    errors: list[Exception] = []
+    for callback in callbacks:
+        before = dict(row)
+        try:
+            getattr(callback, hook)(trainer, row)
+            changed = [name for name in row if name not in before or row[name] is not before[name]]
+            keep_to_json(row, changed, f"{type(callback).__name__}.{hook}")
+        except Exception as problem:
+            errors.append(problem)
+    return errors
+
+
+def raise_first(errors: Sequence[Exception]) -> None:
+    """Raise the first of some errors, if there are any; its traceback shows the others above it."""
+    if errors:
+        try:
+            raise_first(errors[1:])
+        finally:
+            raise errors[0]
 
 
 def keep_to_json(row: dict[str, Any], changed: Sequence[str], where: str) -> None:
@@ -182,11 +205,11 @@ class KeepBest(Callback):
             self.before = {}
             with trainer.averaged():
                 self.weights = weights.state_of(trainer.model)
-                if key in row and time.monotonic() - self.saved > SECONDS:
+            trainer.notify("on_best", row)  # first: a full disk would leave it untold
+            if key in row and time.monotonic() - self.saved > SECONDS:
+                with trainer.averaged():
                     self.save()
-                    self.saved = time.monotonic()
-            for callback in trainer.callbacks:
-                callback.on_best(trainer, row)
+                self.saved = time.monotonic()
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         self.offer(trainer, row)
@@ -213,7 +236,7 @@ class WriteHistory(Callback):
         self._write(trainer)
 
     def on_train_end(self, trainer: Trainer) -> None:
-        self._write(trainer)  # a callback that raised at the end of the last epoch came before
+        self._write(trainer)  # the disk may have been full at the end of the last epoch
         if trainer.history:
             chosen = f"valid_{self.keeper.metric}" in trainer.history[-1]
             picture = charts.picture(trainer.history, best=self.keeper.epoch if chosen else None)

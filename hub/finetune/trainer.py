@@ -23,7 +23,7 @@ from paddle import nn
 from hub.errors import TrainingError, UsageError
 from hub.finetune import random_state, signals
 from hub.finetune.batches import Batch, each, length
-from hub.finetune.callbacks import Callback, keep_to_json
+from hub.finetune.callbacks import Callback, raise_first, tell
 from hub.finetune.distributed import Group
 from hub.finetune.freezing import train_mode
 from hub.finetune.precision import Precision
@@ -163,7 +163,7 @@ class Trainer:
             while self.epoch < epochs and not self.stop:
                 self.epoch += 1
                 self._epoch(train, valid)
-            self._notify("on_train_end")
+            self.notify("on_train_end")
         return self.history
 
     def _epoch(self, train: Data, valid: Data | None) -> None:
@@ -175,13 +175,13 @@ class Trainer:
         row["seconds"] = round(time.perf_counter() - started, 3)
         self.history.append(row)
         self.batch, self.loss_sum = 0, 0.0
-        self._notify("on_epoch_end", row)
+        self.notify("on_epoch_end", row)
 
     def _begin(self, hook: str, *, again: bool) -> None:
         """Call a hook of a beginning. What it does to the learning rate it does once, however often a run goes on."""
         rate, done = self.learning_rate, False
         try:
-            self._notify(hook)
+            self.notify(hook)
             done = True
         finally:
             if again or not done:  # it was called before, or it will be called again
@@ -195,7 +195,7 @@ class Trainer:
             self.step += 1
             self.batch += 1
             self.loss_sum += loss * size
-            self._notify("on_step_end", {"loss": loss, "count": size})
+            self.notify("on_step_end", {"loss": loss, "count": size})
             self._heed_signals()
         return {"train_loss": self.loss_sum / data.count, "learning_rate": self.rate}
 
@@ -280,11 +280,11 @@ class Trainer:
 
     def evaluate(self, data: Data) -> Row:
         """Give {"valid_loss": plain mean loss, "valid_<metric>": …} over the whole set."""
-        self._notify("on_evaluate_begin")
+        self.notify("on_evaluate_begin")
         with self.averaged():
             metrics, loss = measure(self.model, self.task, data, group=self.group, between=self._heed_signals)
         row = {"valid_loss": loss, **{f"valid_{name}": metrics[name] for name in self.metrics}}
-        self._notify("on_evaluate_end", row)
+        self.notify("on_evaluate_end", row)
         return row
 
     def metrics_of(self, model: nn.Layer, data: Data, worst: Worst | None = None) -> Row:
@@ -344,16 +344,17 @@ class Trainer:
             "or strategy='probe', which keeps no activations of the backbone; batch_size='auto' finds what fits",
         )
 
-    def _notify(self, hook: str, row: Row | None = None) -> None:
+    def notify(self, hook: str, row: Row | None = None) -> None:
+        """Call a hook of every callback; `row` is that of a hook that tells what has happened.
+
+        This is told to all before the first error is raised: a run that goes on then is behind it, and tells nobody
+        again. The other hooks come again, and end at the first error.
+        """
+        if row is not None:
+            raise_first(tell(self.callbacks, hook, self, row))
+            return
         for callback in self.callbacks:
-            method = getattr(callback, hook)
-            if row is None:
-                method(self)
-            else:
-                before = dict(row)
-                method(self, row)
-                changed = [name for name in row if name not in before or row[name] is not before[name]]
-                keep_to_json(row, changed, f"{type(callback).__name__}.{hook}")
+            getattr(callback, hook)(self)
 
 
 def measure(

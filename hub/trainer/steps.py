@@ -86,12 +86,12 @@ class Loop(loop.Trainer):
 
     def evaluate(self, data: loop.Data) -> loop.Row:
         """Give {"valid_loss": …, "valid_<metric>": …}."""
-        self._notify("on_evaluate_begin")
+        self.notify("on_evaluate_begin")
         loss, metrics = self.measure(data)
         row = {f"valid_{name}": value for name, value in metrics.items()}
         if loss is not None:
             row["valid_loss"] = loss
-        self._notify("on_evaluate_end", row)
+        self.notify("on_evaluate_end", row)
         return row
 
     def measure(self, data: loop.Data) -> tuple[float | None, dict[str, float]]:
@@ -138,8 +138,7 @@ class Best(KeepBest):
         self.metrics, self.epoch = new, row["epoch"]
         if trainer.group.first:
             self.face.save_model(str(self.face.folder / "best_model"))
-        for callback in trainer.callbacks:
-            callback.on_best(trainer, row)
+        trainer.notify("on_best", row)
 
 
 class Saver(Checkpointer):
