@@ -1122,6 +1122,24 @@ def test_a_note_that_cannot_be_kept_names_callback_and_key_and_leaves_a_checkpoi
     assert trained(tmp_path, strategy="full", resume=True).run.history[-1]["epoch"] == 2
 
 
+class NotesAndFails(Failing):
+    """Puts into the row what it can before it raises, and what no file can hold."""
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        row.update(tensor=paddle.ones([2]), half=np.float32(0.5), date=np.array(["2026-11-22"], "M8[D]")[0])
+        super().on_epoch_end(trainer, row)
+
+
+def test_a_row_keeps_what_callbacks_put_into_it_before_and_behind_one_that_raises(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path, strategy="full", callbacks=[Note(1, "before"), NotesAndFails(), Note(2, "behind")])
+    (written,) = json.loads((tmp_path / "run" / "history.json").read_text())
+    first, _ = trained(tmp_path, strategy="full", resume=True).run.history
+    assert first == written
+    assert (first["before"], first["half"], first["behind"]) == (1, 0.5, 2)
+    assert not {"tensor", "date"} & first.keys()
+
+
 class Breaking(Callback):
     def on_step_end(self, trainer: Trainer, step: dict[str, Any]) -> None:
         raise KeyboardInterrupt

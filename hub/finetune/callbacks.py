@@ -93,10 +93,10 @@ def tell(callbacks: Sequence[Callback], hook: str, trainer: Trainer, row: dict[s
         before = dict(row)
         try:
             getattr(callback, hook)(trainer, row)
-            changed = [name for name in row if name not in before or row[name] is not before[name]]
-            keep_to_json(row, changed, f"{type(callback).__name__}.{hook}")
         except Exception as problem:
             errors.append(problem)
+        changed = [name for name in row if name not in before or row[name] is not before[name]]
+        errors += _keep_to_json(row, changed, f"{type(callback).__name__}.{hook}")
     return errors
 
 
@@ -109,24 +109,29 @@ def raise_first(errors: Sequence[Exception]) -> None:
             raise errors[0]
 
 
-def keep_to_json(row: dict[str, Any], changed: Sequence[str], where: str) -> None:
-    """Have in a row what a checkpoint of it gives back: plain numbers, and copies of lists and dicts.
-
-    NaN and infinities stay. Raises UsageError for what JSON cannot hold, which is left out.
-    """
+def _keep_to_json(row: dict[str, Any], changed: Sequence[str], where: str) -> list[Exception]:
+    """Have in a row what a checkpoint of it gives back; what JSON cannot hold is left out, with an error for each."""
+    errors: list[Exception] = []
     for name in changed:
-        value = row[name]
         try:
-            row[name] = json.loads(json.dumps(value.item() if isinstance(value, np.generic) else value))
-        except (TypeError, ValueError, RecursionError) as problem:
+            row[name] = _as_json(name, row[name], where)
+        except UsageError as problem:
             del row[name]
-            raise UsageError(
-                f"{where}: row[{name!r}]: expected what JSON can hold, found {value!r:.200}: {problem}",
-                hint="give plain numbers, texts, lists and dicts: float(x) for a tensor",
-            ) from problem
-        if not isinstance(name, str):
-            del row[name]
-            raise UsageError(f"{where}: row: expected a text as key, found {name!r}")
+            errors.append(problem)
+    return errors
+
+
+def _as_json(name: str, value: Any, where: str) -> Any:
+    """Give a plain number, or a copy of a list or dict; NaN stays. Raises UsageError for anything else."""
+    if not isinstance(name, str):
+        raise UsageError(f"{where}: row: expected a text as key, found {name!r}")
+    try:
+        return json.loads(json.dumps(value.item() if isinstance(value, np.generic) else value))
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise UsageError(
+            f"{where}: row[{name!r}]: expected what JSON can hold, found {value!r:.200}: {problem}",
+            hint="give plain numbers, texts, lists and dicts: float(x) for a tensor",
+        ) from problem
 
 
 class Progress(Callback):
