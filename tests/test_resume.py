@@ -184,6 +184,9 @@ class Diary(Callback):
     def on_step_end(self, trainer: Any, step: dict[str, Any]) -> None:
         self.seen.append(["step", trainer.step])
 
+    def on_evaluate_end(self, trainer: Any, row: dict[str, Any]) -> None:
+        self.seen.append(["evaluated", trainer.step])
+
     def on_best(self, trainer: Any, row: dict[str, Any]) -> None:
         self.seen.append(["best", trainer.step])
 
@@ -204,7 +207,7 @@ class Fail(Callback):
 
 @pytest.mark.parametrize("minutes", [5, 1e-9])
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-@pytest.mark.parametrize("hook", ["on_step_end", "on_best", "on_epoch_end"])
+@pytest.mark.parametrize("hook", ["on_step_end", "on_evaluate_end", "on_best", "on_epoch_end"])
 def test_what_has_happened_is_told_once_to_all_whichever_callback_raises(
     tmp_path: Path, hook: str, error: type[BaseException], minutes: float
 ) -> None:

@@ -170,12 +170,16 @@ class Trainer:
         self._begin("on_epoch_begin", again=self.batch > 0)
         started = time.perf_counter()
         row = {"epoch": self.epoch, **self._train_epoch(train)}
+        errors: list[Exception] = []
         if valid is not None:
-            row |= self.evaluate(valid)
+            found = self.evaluation(valid)
+            # One that raises here ends the run behind the epoch: in it, the set would be gone through again.
+            errors += tell(self.callbacks, "on_evaluate_end", self, found)
+            row |= found
         row["seconds"] = round(time.perf_counter() - started, 3)
         self.history.append(row)
         self.batch, self.loss_sum = 0, 0.0
-        self.notify("on_epoch_end", row)
+        raise_first([*errors, *tell(self.callbacks, "on_epoch_end", self, row)])
 
     def _begin(self, hook: str, *, again: bool) -> None:
         """Call a hook of a beginning. What it does to the learning rate it does once, however often a run goes on."""
@@ -280,12 +284,16 @@ class Trainer:
 
     def evaluate(self, data: Data) -> Row:
         """Give {"valid_loss": plain mean loss, "valid_<metric>": …} over the whole set."""
+        row = self.evaluation(data)
+        self.notify("on_evaluate_end", row)
+        return row
+
+    def evaluation(self, data: Data) -> Row:
+        """Give what `evaluate` gives, before anybody is told of it."""
         self.notify("on_evaluate_begin")
         with self.averaged():
             metrics, loss = measure(self.model, self.task, data, group=self.group, between=self._heed_signals)
-        row = {"valid_loss": loss, **{f"valid_{name}": metrics[name] for name in self.metrics}}
-        self.notify("on_evaluate_end", row)
-        return row
+        return {"valid_loss": loss, **{f"valid_{name}": metrics[name] for name in self.metrics}}
 
     def metrics_of(self, model: nn.Layer, data: Data, worst: Worst | None = None) -> Row:
         """Give the metrics of a model over a whole set, after the run. Raises Interrupted as `fit` does."""

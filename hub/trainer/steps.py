@@ -84,14 +84,13 @@ class Loop(loop.Trainer):
                 parameter.grad.set_value(parameter.grad * share)
         self.group.sum_gradients(trained)
 
-    def evaluate(self, data: loop.Data) -> loop.Row:
+    def evaluation(self, data: loop.Data) -> loop.Row:
         """Give {"valid_loss": …, "valid_<metric>": …}."""
         self.notify("on_evaluate_begin")
         loss, metrics = self.measure(data)
         row = {f"valid_{name}": value for name, value in metrics.items()}
         if loss is not None:
             row["valid_loss"] = loss
-        self.notify("on_evaluate_end", row)
         return row
 
     def measure(self, data: loop.Data) -> tuple[float | None, dict[str, float]]:
