@@ -541,6 +541,26 @@ def test_the_report_of_a_run_has_its_mistakes_and_both_questions(tmp_path: Path)
     assert "Worst mistakes" in page
 
 
+def test_a_test_set_without_the_question_that_chooses_the_epoch_shows_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = tiny_module().finetune(
+        SETS, valid=VALID, test={"tone": VALID["tone"]}, metric="shape_accuracy", output_dir=tmp_path / "run",
+        cache=False, **USUAL | {"epochs": 1, "progress": True},
+    )  # fmt: skip
+    assert module.run is not None
+    assert module.run.test_metrics is not None
+    found, tested = module.run.metrics, module.run.test_metrics
+    expected = (
+        f"shape_accuracy {found['shape_accuracy']:.4f} on the validation set, "
+        f"tone_accuracy {tested['tone_accuracy']:.4f}, tone_f1_macro {tested['tone_f1_macro']:.4f}, "
+        f"mean_accuracy {tested['mean_accuracy']:.4f} on the test set"
+    )
+    assert expected in module.run.summary()
+    assert expected in capsys.readouterr().err
+    assert module.run.report(tmp_path / "report.html").is_file()
+
+
 def test_a_question_of_weight_0_leaves_its_rows_of_the_head_as_they_were(tmp_path: Path) -> None:
     class Start(Callback):
         head: dict[str, np.ndarray]

@@ -63,7 +63,7 @@ class Run:
         metric = self.config["metric"]
         score = f", {metric} {self.metrics[metric]:.4f} on the validation set" if self.metrics else ""
         if self.test_metrics:
-            score += f", {self.test_metrics[metric]:.4f} on the test set"
+            score += f", {_tested(metric, self.test_metrics)} on the test set"
         useless = no_better_than_one_answer(self.metrics, self.labels)
         return "\n".join(
             [f"best: epoch {self.best_epoch}{score}", *([useless] if useless else []), f"module: {self.best}"]
@@ -119,3 +119,10 @@ def environment(processes: int) -> dict[str, str]:
         "hub": __version__, "paddle": paddle.__version__, "python": platform.python_version(),
         "device": paddle.get_device(), "machine": platform.machine(), "processes": str(processes),
     }  # fmt: skip
+
+
+def _tested(metric: str, found: dict[str, Any]) -> str:
+    """Give the metric that chose the epoch, or all by name where it is of a question that the test set does not ask."""
+    if metric in found:
+        return f"{found[metric]:.4f}"
+    return ", ".join(f"{name} {value:.4f}" for name, value in found.items() if isinstance(value, float))
