@@ -961,6 +961,27 @@ def test_the_learning_rate_of_an_epoch_is_the_one_it_was_trained_with(
 # ---- what is best ----
 
 
+def test_what_could_not_be_written_is_not_the_best(tmp_path: Path) -> None:
+    class FullOnce(hub.Trainer):
+        left = 2
+
+        def save_model(self, save_dir: str) -> None:
+            if save_dir.endswith("best_model"):
+                self.left -= 1
+                if not self.left:
+                    raise OSError("the disk was full")
+            super().save_model(save_dir)
+
+    data, valid = Texts(64), Texts(31, seed=1)
+    one = trainer(tmp_path, kind=FullOnce, compare_metrics=lambda old, new: new["loss"] < old["loss"])
+    with pytest.raises(OSError, match="the disk was full"):
+        one.train(data, epochs=3, batch_size=8, eval_dataset=valid)
+    resumed = trainer(tmp_path)
+    said = resumed.best_metrics
+    resumed._load_weights(tmp_path / "best_model" / "model.safetensors")
+    assert resumed.evaluate(valid)["loss"] == pytest.approx(said["loss"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "better"),
     [

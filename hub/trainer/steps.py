@@ -134,9 +134,9 @@ class Best(KeepBest):
             new["loss"] = row["valid_loss"]
         if not new or (self.metrics and not self.face.compare_metrics(self.metrics, new)):
             return
-        self.metrics, self.epoch = new, row["epoch"]
-        if trainer.group.first:
+        if trainer.group.first:  # before it counts: a hook or a full disk may keep it from being there
             self.face.save_model(str(self.face.folder / "best_model"))
+        self.metrics, self.epoch = new, row["epoch"]
         trainer.notify("on_best", row)
 
 
