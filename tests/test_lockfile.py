@@ -357,6 +357,19 @@ def test_another_version_at_the_place_that_a_lock_names_is_told(tmp_path: Path, 
     )
 
 
+def test_a_folder_that_was_changed_since_is_told_by_its_lock_and_shown(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    made, path = module_folder(tmp_path / "made"), tmp_path / "hub.lock"
+    assert main(["install", str(made), "--lock", str(path)]) == 0
+    assert main(["uninstall", "glyphs"]) == 0
+    (made / "weights.safetensors").write_bytes(b"WEIGHTS")
+    assert main(["install", "--locked", "--lock", str(path)]) == 1
+    said = f"glyphs 1.0.0: expected the locked files, but {made} has other weights.safetensors\n"
+    assert said in capsys.readouterr().err
+    assert listing.show(f"{made}/")["version"] == "1.0.0"
+
+
 def test_a_lock_that_is_a_link_stays_one(index: Path, tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     Path("hub.lock").symlink_to(tmp_path / "shared" / "hub.lock")

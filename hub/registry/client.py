@@ -191,6 +191,7 @@ def _from_its_origin(here: Here) -> Located | None:
 
 def _install_folder(folder: Path, reference: Reference, *, origin: str = "") -> Located:
     source = FolderSource(folder, name=origin)
+    source.require_promised()
     [release] = source.module.releases
     name, version = source.module.name, release.version
     resolve.refuse_unmet(name, release)

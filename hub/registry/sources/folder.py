@@ -15,8 +15,7 @@ from hub.registry.manifest import FILE_NAME, Manifest, list_files
 class FolderSource:
     """The module in a folder, or the encoder that others published: that one gets a module.yaml on its way.
 
-    Raises NotFoundError, SpecError or UnsafeFileError when there is neither in it, IntegrityError for files that are
-    not the ones that its module.yaml promises.
+    Raises NotFoundError, SpecError or UnsafeFileError when there is neither in it.
     """
 
     needs_network = False
@@ -25,12 +24,18 @@ class FolderSource:
         self.name = name or str(folder)
         self.folder = folder
         self._made: dict[str, bytes] = {}
+        self._facts: Manifest | None = None
         if foreign_encoders.is_published_folder(folder):
             self.module, self._made = foreign_encoders.module(folder)
         else:
-            facts, files = Manifest.read(folder), list_files(folder)
-            facts.require_promised(folder, files, where=self.name)
-            self.module = facts.module(files)
+            self._facts = Manifest.read(folder)
+            self.module = self._facts.module(list_files(folder))
+
+    def require_promised(self) -> None:
+        """Raise IntegrityError for files that are not the ones that the folder's own module.yaml promises."""
+        if self._facts:
+            [release] = self.module.releases
+            self._facts.require_promised(self.folder, release.files, where=self.name)
 
     def search(self) -> list[Summary]:
         row = self.module.row()
