@@ -429,7 +429,7 @@ class Module(PaddleHubFace):
         """Train this module on your data and give it back with the weights of the best epoch.
 
         Args:
-            train: a folder with a folder per class, a list file, a CSV/TSV/JSONL table (or hub.datasets.Table, which
+            train: a folder with a folder per class, a list file, a CSV/TSV/JSON table (or hub.datasets.Table, which
                 names its columns), the name of a published set ("ESC50", see hub.datasets.builtin), or any object
                 with `__len__` and `__getitem__`. The classes come from it. Several sets by name, {"flower": …,
                 "colour": …}, are several questions for one classification module; `task_weights` {name: weight} says

@@ -105,6 +105,11 @@ BAD_TABLES = [
     ("t.jsonl", "\n\n", "t.jsonl: no samples"),
     ("t.jsonl", "path,label\n", "t.jsonl, row 1: bad JSON 'path,label'"),
     ("t.jsonl", "{" * 300, "bad JSON '" + "{" * 200 + "…' (Expecting"),
+    ("t.json", '[{"path": "a.png", "label": 1}, 5]', "t.json, row 2: bad JSON '5' (expected an object such as {"),
+    ("t.json", '{"data": [{"path": "a.png"}]}', "found an object with data)"),
+    ("t.json", "[" * 300, "t.json: bad JSON (Expecting value"),
+    ("t.json", "[" * 100_000, "t.json: bad JSON"),
+    ("t.json", "7", "expected a list of objects such as {\"path\": …, \"label\": …}, found int"),
     ("t.txt", "\n", "t.txt: no samples"),
     ("t.csv", "a.png,cat\nb.png,dog\n", 
      "t.csv, row 1: missing column 'path' (expected one named path, image, image_path, image_name …; "

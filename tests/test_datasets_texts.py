@@ -57,6 +57,11 @@ TABLES = {
     "tsv of a frame without names": ("a.tsv", "0\t1\n1\t房间很大\n0\t不好\n1\tfine, really\n"),
     "semicolons": ("a.csv", "text;label\n房间很大;1\n不好;0\nfine, really;1\n"),
     "jsonl": ("a.jsonl", "".join(json.dumps({"sentence": t, "label": label}) + "\n" for t, label in GOOD)),
+    "a json list": ("a.json", json.dumps([{"sentence": t, "label": label} for t, label in GOOD], indent=1)),
+    "lines called json": (
+        "a.json",
+        "".join(json.dumps({"sentence": t, "label": label}) + "\n" for t, label in GOOD),
+    ),
     "windows": ("a.tsv", "\ufefflabel\ttext_a\r\n1\t房间很大\r\n0\t不好\r\n1\tfine, really\r\n\r\n"),
 }
 
@@ -96,6 +101,31 @@ def test_tables_without_one_to_learn_from_are_parts_to_measure_on(tmp_path: Path
     assert "test" in str(load_parts(tmp_path, kind)["test"][0].input)
     with pytest.raises(DataError, match="expected a part called train, found valid and test alone"):
         load(tmp_path, kind)
+
+
+def test_the_parts_of_a_folder_may_be_called_json_and_other_tables_come_first(tmp_path: Path) -> None:
+    line = json.dumps({"text": "a", "label": "x"}) + "\n"
+    for name in ("train.json", "dev.json"):
+        write(tmp_path / name, line * 2)
+    train, valid, _ = load(tmp_path, TEXTS)
+    assert (rows(train), rows(valid)) == ([("a", "x")] * 2, [("a", "x")] * 2)
+    write(tmp_path / "train.csv", "text,label\nb,y\n")
+    train, valid, _ = load(tmp_path, TEXTS)
+    assert (rows(train), valid) == ([("b", "y")], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.xlsx", "save it as .csv; or in Python pass pandas.read_excel('a.xlsx')"),
+        ("a.parquet", "save it as .csv; or in Python pass pandas.read_parquet('a.parquet')"),
+        ("a.csv.gz", "unpack it, and pass what was in it"),
+    ],
+)
+def test_what_others_read_is_said(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(DataError, match=f"a {Path(name).suffix} file is no dataset") as caught:
+        load(write(tmp_path / name, "PK"), TEXTS)
+    assert caught.value.hint == said
 
 
 def test_a_quoted_line_break_in_a_tsv_is_one_problem(tmp_path: Path) -> None:

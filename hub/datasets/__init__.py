@@ -2,7 +2,7 @@
 
     load("flowers/")                       # a folder per class; train/, valid/ and test/ inside it are splits
     load("flower_photos/")                 # train_list.txt, validate_list.txt, test_list.txt, label_list.txt
-    load("labels.csv")                     # .csv .tsv .jsonl with a path and a label column
+    load("labels.csv")                     # .csv .tsv .jsonl .json with a path and a label
     load(Table("t.csv", label_column="x")) # a table whose columns have other names than usual
     load([("a.png", "cat"), (image, 1)])   # any object with __len__ and __getitem__
     load("data/", kind="masks")            # pictures with a mask each: hub.datasets.mask_files

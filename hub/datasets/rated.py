@@ -22,6 +22,7 @@ from hub.datasets.kinds import Kind
 from hub.datasets.objects import read_object
 from hub.datasets.summary import several
 from hub.datasets.tables import (
+    JSON,
     Columns,
     Record,
     find_column,
@@ -130,7 +131,7 @@ def read_rated_table(path: Path, columns: Columns, kind: Kind) -> Rows:
     rows = Rows(name=str(path), file=str(path), kind=kind)
     header, records = read_records(path, columns, kind, rows, NUMBER_COLUMNS)
     if header is not None:
-        if path.suffix.lower() not in (".jsonl", ".ndjson") and not (columns.input or columns.label):
+        if path.suffix.lower() not in JSON and not (columns.input or columns.label):
             header, records = _headed(header, records, kind)
         _take(rows, header, records, columns)
     return rows

@@ -40,6 +40,14 @@ WITHOUT_LABELS = ("masks", "unlabelled")
 T = TypeVar("T")
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 ARRAYS = ".npz"
+OF_PANDAS = {
+    ".xlsx": "read_excel",
+    ".xls": "read_excel",
+    ".parquet": "read_parquet",
+    ".feather": "read_feather",
+}
+"""Tables that pandas reads, by which function."""
+PACKED = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".tar", ".7z", ".rar", ".zst")
 TEXT_TABLE = ".txt"
 """What PaddleHub's users call tables of texts with tabs in them."""
 
@@ -283,7 +291,7 @@ def _relabel(splits: Splits, labels: Sequence[str] | None, multi_label: bool | N
 
 def _refuse_options(given: list[str], found: str) -> None:
     if given:
-        raise UsageError(f"{given[0]}: only tables (.csv .tsv .jsonl) have columns, found {found}")
+        raise UsageError(f"{given[0]}: only tables (.csv .tsv .jsonl .json) have columns, found {found}")
 
 
 @dataclass
@@ -350,8 +358,12 @@ def _form_of(path: Path, kind: Kind) -> str:
         return "list"
     if suffix == ARRAYS and kind is SOUNDS:
         return "file of arrays"
-    hint = "expected a folder with a folder per class, a list file (.txt) or a table (.csv .tsv .jsonl)"
-    hint = "expected a table (.csv .tsv .jsonl .txt)" if kind.is_text else hint
+    hint = "expected a folder with a folder per class, a list file (.txt) or a table (.csv .tsv .jsonl .json)"
+    hint = "expected a table (.csv .tsv .jsonl .json .txt)" if kind.is_text else hint
+    if reader := OF_PANDAS.get(suffix):
+        hint = f"save it as .csv; or in Python pass pandas.{reader}({path.name!r})"
+    if suffix in PACKED:
+        hint = "unpack it, and pass what was in it"
     if kind.is_text and suffix in words.OWN_SUFFIXES:
         hint = "words with tags are for the task sequence_labeling (--task sequence_labeling)"
     raise DataError(f"{path}: a {suffix or 'suffixless'} file is no dataset", hint=hint)
@@ -363,14 +375,17 @@ def _parts_of(folder: Path, kind: Kind) -> tuple[str, dict[str, Path]]:
     files = {entry.name.lower(): Path(entry.path) for entry in entries if os.path.isfile(entry.path)}
     if kind is SOUNDS and is_esc50(folder):
         return "folder of ESC-50", {}
-    forms = {
-        "list": [] if kind.is_text else ["_list.txt"],
-        "table": [*tables.SUFFIXES, TEXT_TABLE] if kind.is_text else list(tables.SUFFIXES),
-        "file of arrays": [ARRAYS] if kind is SOUNDS else [],
-    }
+    usual = [each for each in tables.SUFFIXES if each != tables.WHOLE_JSON]
+    forms = [
+        ("list", [] if kind.is_text else ["_list.txt"]),
+        ("table", [*usual, TEXT_TABLE] if kind.is_text else usual),
+        ("file of arrays", [ARRAYS] if kind is SOUNDS else []),
+    ]
     if kind is TAGGED:
-        forms = {"file of tagged words": list(words.SUFFIXES)}
-    for form, endings in forms.items():
+        forms = [("file of tagged words", list(words.SUFFIXES))]
+    if kind.is_text:  # beside pictures, and beside other tables, a .json says something else
+        forms.append((forms[-1][0] if kind is TAGGED else "table", [tables.WHOLE_JSON]))
+    for form, endings in forms:
         found = roles_among(files, endings)
         if "train" in found or (found and kind.is_text and not any(map(is_folder, entries))):
             return form, found

@@ -20,8 +20,10 @@ from hub.datasets.kinds import PAIRS, PICTURES, TAGGED, Kind
 from hub.datasets.textfiles import read_text
 from hub.errors import did_you_mean
 
-JSON_LINES = (".jsonl", ".ndjson")
-SUFFIXES = (".csv", ".tsv", *JSON_LINES)
+WHOLE_JSON = ".json"
+"""What holds one list of objects, or lines of them all the same."""
+JSON = (".jsonl", ".ndjson", WHOLE_JSON)
+SUFFIXES = (".csv", ".tsv", *JSON)
 LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "class_name", "stance", "target", "category", "tag", "tags",
     "sentiment", "intent", "emotion", "topic", "gold_label", "is_duplicate", "similarity", "relevance",
@@ -72,7 +74,7 @@ def read_table(
     header, records = read_records(path, columns, kind, rows, LABEL_COLUMNS)
     if header is not None:
         # JSON has lists of its own, but what pandas or `datasets` read from a table before is text there too
-        is_json = path.suffix.lower() in JSON_LINES
+        is_json = path.suffix.lower() in JSON
         take(
             rows, header, records, columns, folder=folder or path.parent, extra=extra,
             lists=not is_json or columns.separator is not None, strict=not is_json,
@@ -93,8 +95,9 @@ def read_records(
     suffix = path.suffix.lower()
     if not text:
         return None, []
-    if suffix in JSON_LINES:
-        found = list(_json_records(text, rows))
+    if suffix in JSON:
+        whole = suffix == WHOLE_JSON and not _are_lines(text)
+        found = list((_records_of_list if whole else _json_records)(text, rows))
         return list(dict.fromkeys(name for _, record in found for name in record)) or None, found
     delimiter = delimiter or usual_delimiter(text.partition("\n")[0], suffix)
     is_csv = suffix == ".csv" and delimiter in ",;"
@@ -485,9 +488,45 @@ def _unquoted_list(cell: str) -> str:
     return inside if inside != cell and list_in(inside) is not None else cell
 
 
+def _are_lines(text: str) -> bool:
+    """Say whether the first line is an object by itself, and not one that holds the list of them."""
+    try:
+        first = json.loads(text.partition("\n")[0])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and not any(map(_is_list_of_objects, first.values()))
+
+
+def _is_list_of_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _records_of_list(text: str, rows: Rows) -> Iterator[Record]:
+    """Give every item of a JSON list that is an object, counted from 1; the others become problems."""
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        rows.problems.append(Problem("bad JSON", Origin(rows.file), detail=str(error)))
+        return
+    if not isinstance(items, list):
+        found = f"an object with {', '.join(items)}" if isinstance(items, dict) else type(items).__name__
+        detail = f"expected a list of objects such as {_example(rows)}, found {found}"
+        rows.problems.append(Problem("bad JSON", Origin(rows.file), detail=detail))
+        return
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, dict):
+            yield number, item
+        else:
+            detail = f"expected an object such as {_example(rows)}"
+            rows.problems.append(Problem("bad JSON", Origin(rows.file, number), json.dumps(item), detail))
+
+
+def _example(rows: Rows) -> str:
+    return '{"text": …, "label": …}' if rows.kind.is_text else '{"path": …, "label": …}'
+
+
 def _json_records(text: str, rows: Rows) -> Iterator[Record]:
     """Give every line that is a JSON object; the others become problems."""
-    example = '{"text": …, "label": …}' if rows.kind.is_text else '{"path": …, "label": …}'
     for number, line in enumerate(text.split("\n"), start=1):
         origin = Origin(rows.file, number)
         if not line.strip():
@@ -502,5 +541,5 @@ def _json_records(text: str, rows: Rows) -> Iterator[Record]:
             yield number, record
         else:
             rows.problems.append(
-                Problem("bad JSON", origin, line.strip(), f"expected an object such as {example}")
+                Problem("bad JSON", origin, line.strip(), f"expected an object such as {_example(rows)}")
             )

@@ -30,7 +30,7 @@ from hub.datasets.lists import read_names
 from hub.datasets.objects import item_of, names_of
 from hub.datasets.summary import several
 from hub.datasets.tables import (
-    JSON_LINES,
+    JSON,
     Columns,
     Record,
     find_column,
@@ -163,7 +163,7 @@ class TaggedDataset(Dataset):
 def read_tagged(path: Path, columns: Columns) -> Rows:
     """Give the sentences of a file; rows are the lines at which they begin."""
     rows = Rows(name=str(path), file=str(path), kind=TAGGED)
-    is_json = path.suffix.lower() in JSON_LINES
+    is_json = path.suffix.lower() in JSON
     delimiter = "" if is_json else _delimiter(path, columns)
     if is_json or delimiter:
         header, records = read_records(path, columns, TAGGED, rows, TAG_COLUMNS, delimiter=delimiter)
