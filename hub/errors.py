@@ -110,6 +110,12 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most] + "…"
 
 
+def if_url(path: object) -> str:
+    """Give what to add to "no such file" where the path is a URL, else nothing; to pathlib it has a slash less."""
+    is_url = str(path).lower().startswith(("http:/", "https:/"))
+    return "; a URL is not fetched: download it first" if is_url else ""
+
+
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 3, before: str = "") -> str:
     """Give "did you mean 'a' or 'b'?" for a name that is close to a known one, else an empty string.
 

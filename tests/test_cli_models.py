@@ -101,6 +101,20 @@ def test_run_with_a_bad_input_prints_its_error_in_its_row_and_fails(
     assert set(json.loads(capsys.readouterr().out)[0]) == {"input", "error"}
 
 
+@pytest.mark.parametrize("module", ["glyphs_cnn", "speech_cnn"])
+def test_a_url_as_input_is_said_not_to_be_fetched(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if module == "speech_cnn":
+        pytest.importorskip("soundfile")
+    assert main(["run", module, "https://example.org/a"]) == 1
+    assert "no such file; a URL is not fetched: download it first" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", ["glyphs_cnn", "signs_fpn", "scenes_colorizer"])
+def test_a_url_as_data_is_said_not_to_be_fetched(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["finetune", module, "https://example.org/data.zip", "--epochs", "1"]) == 1
+    assert "no such file or folder; a URL is not fetched: download it first" in capsys.readouterr().err
+
+
 def test_run_of_many_inputs_prints_one_table(
     shapes: str, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from hub.datasets.objects import item_of
 from hub.datasets.sources import ROLES, records_of, roles_among
 from hub.datasets.tables import find_column, find_input
 from hub.datasets.textfiles import read_text
-from hub.errors import DataError, UsageError, did_you_mean
+from hub.errors import DataError, UsageError, did_you_mean, if_url
 
 PICTURES = ("images", "image", "img", "imgs", "jpegimages", "pictures")
 MASKS = ("masks", "mask", "segmentationclass", "annotations", "annotation", "labels")
@@ -52,7 +52,9 @@ def read(source: Any) -> tuple[dict[str, MaskPart], tuple[str, ...]]:
         return _from_folder(path)
     if not os.path.isfile(path):
         siblings = [entry.name for entry in os.scandir(path.parent)] if os.path.isdir(path.parent) else []
-        raise DataError(f"{path}: no such file or folder", hint=did_you_mean(path.name, siblings))
+        raise DataError(
+            f"{path}: no such file or folder{if_url(path)}", hint=did_you_mean(path.name, siblings)
+        )
     if path.suffix.lower() == ".json":
         return read_coco(path)
     return {"train": _from_list(path)}, _names(path.parent)

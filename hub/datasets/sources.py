@@ -24,7 +24,7 @@ from hub.datasets.tables import Columns, read_table
 from hub.datasets.texts import TextRows, has_columns, is_frame, read_frame
 from hub.datasets.told import Table
 from hub.datasets.words import TaggedDataset, read_tagged, read_tagged_object
-from hub.errors import DataError, UsageError, did_you_mean
+from hub.errors import DataError, UsageError, did_you_mean, if_url
 
 ROLES = {
     "train": ("train", "training"),
@@ -488,6 +488,9 @@ def roles_among(among: Mapping[str, Path], endings: Iterable[str]) -> dict[str, 
 
 def _missing(path: Path) -> DataError:
     """Give the error for a path that does not exist: the deepest folder that does, and the nearest name in it."""
+    if advice := if_url(path):
+        hint = "hub datasets lists the sets that are fetched by their names"
+        return DataError(f"{path}: no such file or folder{advice}", hint=hint)
     wanted = path
     while not wanted.parent.is_dir():
         wanted = wanted.parent

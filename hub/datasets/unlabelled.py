@@ -32,7 +32,7 @@ from hub.datasets.sources import (
 from hub.datasets.splits import Splits, split_at_random
 from hub.datasets.summary import list_suffixes, several
 from hub.datasets.tables import find_input
-from hub.errors import DataError, UsageError, did_you_mean
+from hub.errors import DataError, UsageError, did_you_mean, if_url
 
 
 class Pictures(Dataset):
@@ -176,7 +176,7 @@ def _from_folder(folder: Path) -> Pictures:
     if not os.path.isdir(folder):  # unlike Path, False for what is too long to be a name
         siblings = [entry.name for entry in os.scandir(folder.parent)] if os.path.isdir(folder.parent) else []
         raise DataError(
-            f"{folder}: no such file or folder",
+            f"{folder}: no such file or folder{if_url(folder)}",
             hint=did_you_mean(folder.name, siblings) or "expected a folder of pictures",
         )
     rows, ignored = Rows(str(folder)), Counter[str]()

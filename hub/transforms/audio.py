@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hub.errors import InputError, MissingDependencyError, to_install
+from hub.errors import InputError, MissingDependencyError, if_url, to_install
 
 DECODED = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64"}
@@ -99,7 +99,7 @@ def read(source: Any, *, rate: int) -> Samples:
 def _opened(path: Path) -> Any:
     soundfile = _extra("soundfile")
     if not os.path.exists(path):  # unlike Path, False for what is too long to be a name
-        raise InputError("no such file")
+        raise InputError(f"no such file{if_url(path)}")
     if path.is_dir():
         raise InputError("expected a sound, found a folder")
     try:
@@ -241,7 +241,7 @@ def _resampled(blocks: Iterator[Samples], rate: int, wanted: int) -> Iterator[Sa
 
 def _with_librosa(path: Path, rate: int) -> Iterator[Samples]:
     if not os.path.isfile(path):
-        raise InputError("no such file")
+        raise InputError(f"no such file{if_url(path)}")
     librosa = _extra("librosa")
     try:
         with warnings.catch_warnings():

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
-from hub.errors import InputError
+from hub.errors import InputError, if_url
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
@@ -76,7 +76,7 @@ def read(source: str | Path | Picture | np.ndarray) -> Picture:
     except InputError as problem:
         raise InputError(f"{path}: {problem.message}", hint=problem.hint) from None
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file{if_url(path)}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: expected a picture, found a folder") from None
     except UnidentifiedImageError:
