@@ -880,6 +880,8 @@ def test_finetune_takes_a_folder_whose_name_is_not_utf8(
     [
         ("--epochs 0", 2, "epochs"),
         ("--metric acuracy", 2, "did you mean 'accuracy'"),
+        ("--freeze -1", 2, "freeze: expected 0 to 5 groups, found -1"),
+        ("--batch-size -1", 2, "batch_size: expected a whole number of at least 1 or 'auto', found -1"),
         ("--class-weight bra=2", 2, "did you mean 'bar'"),
         ("--device gpu", 1, "gpu"),
         ("--valid /no/such/folder", 1, "/no/such/folder"),

@@ -58,8 +58,8 @@ def early_stop(text: str) -> int | dict[str, float | str]:
 
 
 def count_or_name(text: str) -> int | str:
-    """Give a number as one, and any other word as it is."""
-    return int(text) if text.isdecimal() else text
+    """Give a number as one, below zero too so that it is refused as a number, and any other word as it is."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _option(metavar: str | None, kind: Callable[[str], Any] | None, text: str) -> dict[str, Any]:
