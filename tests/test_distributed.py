@@ -28,13 +28,18 @@ def in_one_and_in_two(
     """Give what the command prints in one process, and in two with half the batch: `each` a process."""
     assert main([*line, "--batch-size", str(2 * each), "--output", str(tmp_path / "one")]) == 0
     one = json.loads(capsys.readouterr().out)
+    return one, in_two([*line, "--batch-size", str(each)], tmp_path)
+
+
+def in_two(line: list[str], tmp_path: Path) -> dict[str, Any]:
+    """Give what the command prints in two processes."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "hub", *line, "--batch-size", str(each), "--nproc", "2", "--output",
-         str(tmp_path / "two")],
+        [sys.executable, "-W", "ignore", "-m", "hub", *line, "--nproc", "2", "--output", str(tmp_path / "two")],
         cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return one, json.loads(done.stdout)
+    two: dict[str, Any] = json.loads(done.stdout)
+    return two
 
 
 def require_same(one: dict[str, Any], two: dict[str, Any], tmp_path: Path) -> None:
@@ -102,6 +107,25 @@ def test_few_samples_are_trained_on_and_measured_by_two_processes(
     losses = [row["valid_loss"] for row in two["history"]]
     assert any(alone["loss"] == pytest.approx(loss, rel=1e-4) for loss in losses)
     assert alone["accuracy"] == two["metrics"]["accuracy"]
+
+
+@pytest.mark.parametrize("options", [[], ["--average", "0.9"]], ids=["plain", "average"])
+def test_what_two_processes_measure_is_the_module_that_is_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    """Steps of 8 samples a process: each takes the statistics of its own for normalization, and they move."""
+    module = tiny_module().save(tmp_path / "tiny")
+    data, valid = folder(tmp_path / "data", 16), folder(tmp_path / "valid", 6, seed=5)
+    line = [
+        "finetune", str(module), str(data), "--valid", str(valid), "--epochs", "3", "--batch-size", "8", "--no-augment",
+        "--strategy", "full", "--learning-rate", "0.01", *options, "--device", "cpu", "--json",
+    ]  # fmt: skip
+    two = in_two(line, tmp_path)
+    assert main(["evaluate", two["module"], str(valid), "--device", "cpu", "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    best = two["history"][two["best_epoch"] - 1]
+    assert best["valid_loss"] == pytest.approx(alone["loss"], rel=1e-4)
+    assert best["valid_accuracy"] == alone["accuracy"] == two["metrics"]["accuracy"]
 
 
 def test_two_processes_learn_and_measure_long_texts_as_one_does(
@@ -285,14 +309,17 @@ class Stop(Callback):
             signal.raise_signal(signal.SIGINT)
 
 try:
-    tiny_module().finetune(samples(7), epochs=3, batch_size=3, strategy="full", dropout=0.4, seed=3, resume=True,
-                           output_dir=sys.argv[1], callbacks=[Stop()])
+    tiny_module().finetune(samples(int(sys.argv[3])), epochs=3, batch_size=int(sys.argv[4]), strategy="full",
+                           dropout=0.4, average=0.5, seed=3, resume=True, output_dir=sys.argv[1], callbacks=[Stop()])
 except KeyboardInterrupt:
     pass
 """
 
 
-def test_a_signal_to_one_process_stops_all_and_they_go_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "size"), [(7, 3), (21, 12)], ids=["small", "with-moving-statistics"])
+def test_a_signal_to_one_process_stops_all_and_they_go_on_as_if_nothing_had_happened(
+    tmp_path: Path, count: int, size: int
+) -> None:
     """Each has its own random generators: with uneven shares, dropout draws other numbers in each of them."""
     script = tmp_path / "train.py"
     script.write_text(STOPPED, encoding="utf-8")
@@ -300,7 +327,8 @@ def test_a_signal_to_one_process_stops_all_and_they_go_on_as_if_nothing_had_happ
     def train(folder: str, stop_at: int) -> str:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend",
-             "gloo", "--log_dir", str(tmp_path / folder / "logs"), str(script), str(tmp_path / folder), str(stop_at)],
+             "gloo", "--log_dir", str(tmp_path / folder / "logs"), str(script), str(tmp_path / folder), str(stop_at),
+             str(count), str(size)],
             cwd=ROOT, capture_output=True, text=True, timeout=300,
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
@@ -309,8 +337,12 @@ def test_a_signal_to_one_process_stops_all_and_they_go_on_as_if_nothing_had_happ
         return log
 
     train("whole", -1)
-    assert "stopped by SIGINT after step 3" in train("broken", 3)
-    assert "going on after step 3" in train("broken", -1)
+    assert "stopped by SIGINT after step 4" in train("broken", 4)
+    assert "going on after step 4 (epoch 2 of 3)" in train("broken", -1)
+    curves = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "broken")]
+    for row in (*curves[0], *curves[1]):
+        del row["seconds"]
+    assert curves[0] == curves[1]
     whole, broken = (
         weights.load(tmp_path / name / "best" / "weights.safetensors") for name in ("whole", "broken")
     )

@@ -1520,26 +1520,100 @@ print("RESULT", json.dumps([curve, [[each["loss"], each["metrics"]["acc"]] for e
 """
 
 
-def test_two_processes_average_their_gradients_and_both_get_the_evaluation(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+def started(words: list[str], script: Path, folder: str, size: int) -> subprocess.CompletedProcess[str]:
+    """Run a script to its end: `words` start it, and it gets a folder beside it and the size of a batch."""
+    command = [sys.executable, "-W", "ignore", *words, str(script), str(script.parent / folder), str(size)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    alone = [sys.executable, "-W", "ignore", str(tmp_path / "script.py"), str(tmp_path / "one"), "4"]
-    several = [
-        sys.executable, "-W", "ignore", "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend",
-        "gloo", "--log_dir", str(tmp_path / "logs"), str(tmp_path / "script.py"), str(tmp_path / "two"), "2",
+    done = subprocess.run(
+        command, cwd=script.parent, capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def result_of(output: str) -> Any:
+    return json.loads(output.split("RESULT ")[1].splitlines()[0])
+
+
+def results_in_two(script: Path, folder: str, size: int) -> list[Any]:
+    """Give what a script says in each of two processes."""
+    logs = script.parent / "logs"
+    launch = [
+        "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo", "--log_dir", str(logs),
     ]  # fmt: skip
-    output = ""
-    for command in (alone, several):
-        done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        output = output or done.stdout
-    logs = [path.read_text(encoding="utf-8") for path in sorted((tmp_path / "logs").glob("workerlog.*"))]
-    one, first, second = (json.loads(text.split("RESULT ")[1].splitlines()[0]) for text in (output, *logs))
+    started(launch, script, folder, size)
+    return [result_of(path.read_text(encoding="utf-8")) for path in sorted(logs.glob("workerlog.*"))]
+
+
+def test_two_processes_average_their_gradients_and_both_get_the_evaluation(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    one = result_of(started([], script, "one", 4).stdout)
+    first, second = results_in_two(script, "two", 2)
     assert first == second
     for here, there in zip(one, first, strict=True):
         np.testing.assert_allclose(there, here, rtol=1e-4)
     a, b = (weights.load(tmp_path / name / "epoch_3/model.safetensors") for name in ("one", "two"))
     for name, array in a.items():
         np.testing.assert_allclose(b[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+STATISTICS = """
+import json
+import sys
+import numpy as np
+import paddle
+from paddle import nn
+import hub
+from hub.finetune.distributed import group
+from hub.modules import weights
+from tests.test_paddlehub_trainer import Texts
+
+class Counted(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm1D(4), nn.Linear(4, 3)
+        self.register_buffer("largest", paddle.zeros([2]))
+        self.register_buffer("steps", paddle.zeros([], "int64"))
+        self.register_buffer("cached", paddle.zeros([group().rank + 1]), persistable=False)
+        self.register_buffer("mask", paddle.to_tensor([True, False]))
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        self.largest.set_value(x[:, :2].max(axis=0))
+        self.steps.set_value(self.steps + 1 + group().rank)
+        return {"loss": nn.functional.cross_entropy(self.head(self.norm(x)), y)}
+
+    def validation_step(self, batch, batch_idx):
+        seen.append({name: array.tolist() for name, array in weights.state_of(self).items()})
+        return {"loss": nn.functional.cross_entropy(self.head(self.norm(batch[0])), batch[1])}
+
+class Hooked(hub.Trainer):
+    def training_step(self, batch, batch_idx):
+        found = super().training_step(batch, batch_idx)
+        if batch_idx == 1:  # a script may measure where it likes
+            self.evaluate(rows[:2])
+        return found
+
+rng = np.random.default_rng(0)
+rows = [(rng.normal(n, 3, 4).astype("float32"), n % 3) for n in range(11)]
+seen = []
+paddle.seed(7)
+model = Counted()
+trainer = Hooked(model, paddle.optimizer.SGD(0.1, parameters=model.parameters()), use_vdl=False,
+                 checkpoint_dir=sys.argv[1])
+trainer.train(rows, epochs=2, batch_size=int(sys.argv[2]), eval_dataset=rows[:2])
+print("RESULT", json.dumps(seen))
+"""
+
+
+def test_two_processes_evaluate_and_keep_the_same_moving_statistics(tmp_path: Path) -> None:
+    """Each sees samples of its own: what it has of them alone is in no module that is saved."""
+    script = tmp_path / "script.py"
+    script.write_text(STATISTICS, encoding="utf-8")
+    first, second = results_in_two(script, "run", 2)
+    assert [state.pop("steps") for state in first] == [2, 3, 5, 6]
+    assert [state.pop("steps") for state in second] == [4, 3, 7, 6], "whole numbers are shared once an epoch"
+    assert first == second
+    saved = weights.load(tmp_path / "run/epoch_2/model.safetensors")
+    assert {name: saved[name].tolist() for name in second[-1]} == second[-1]

@@ -3,14 +3,14 @@
 Started by `paddle.distributed.launch` (which `hub finetune --nproc N` calls). A step of N processes with batch size b
 is the step of one process with batch size N·b: the losses are means over the whole step and the gradients are added
 over all processes, whatever the sizes of the shares. The exception are batch statistics, which each process takes of
-its own share; the running statistics of the first process are the ones that are kept. With b = 1, and samples that
-cannot be dealt out evenly, some steps have a sample or more above N: none leaves a process without.
+its own share; after each step all of them have the mean of the moving statistics. With b = 1, and samples that cannot
+be dealt out evenly, some steps have a sample or more above N: none leaves a process without.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,28 @@ class Group:
 
     def same_start(self, model: nn.Layer) -> None:
         """Give every process the parameters and buffers of the first."""
+        self.same_as_first(model.state_dict().values())
+
+    def same_as_first(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process what the first has in these."""
         if self.size == 1:
             return
-        for tensor in model.state_dict().values():
+        for tensor in tensors:
             dist.broadcast(tensor, src=0)
+
+    @paddle.no_grad()
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Give every process the mean of each tensor over all of them, in one message.
+
+        What is equal everywhere stays so to the last bit: a sum of equal float32 is exact in float64.
+        """
+        if self.size == 1 or not tensors:
+            return
+        message = paddle.concat([tensor.flatten().astype("float64") for tensor in tensors])
+        dist.all_reduce(message)
+        means = paddle.split(message / self.size, [tensor.size for tensor in tensors])
+        for tensor, mean in zip(tensors, means, strict=True):
+            tensor.set_value(mean.reshape(tensor.shape).astype(tensor.dtype))
 
     def sum_counts(self, counter: Any) -> None:
         """Add up over all processes every attribute of `counter` that is a number or an array: a meter's counts.

@@ -115,6 +115,16 @@ def learnt(network: nn.Layer) -> list[tuple[str, Tensor]]:
     return [(name, each) for name, each in network.named_parameters() if id(each) not in moving]
 
 
+def statistics(model: nn.Layer) -> list[Tensor]:
+    """Give what a step may change without a gradient: moving statistics, and the buffers that are saved.
+
+    Other buffers may have another size in each process. Layers that predict count too: one process may have put into
+    that mode, for want of memory, what trains in another.
+    """
+    by_gradient = {id(parameter) for _, parameter in learnt(model)}
+    return [tensor for tensor in model.state_dict().values() if id(tensor) not in by_gradient]
+
+
 def apply(network: Network, frozen: Frozen) -> None:
     """Mark the parameters of the network as trained or not."""
     for name, parameter in learnt(network):

@@ -25,7 +25,7 @@ from hub.finetune import random_state, signals
 from hub.finetune.batches import Batch, each, length
 from hub.finetune.callbacks import Callback, raise_first, tell
 from hub.finetune.distributed import Group
-from hub.finetune.freezing import train_mode
+from hub.finetune.freezing import statistics, train_mode
 from hub.finetune.precision import Precision
 from hub.finetune.regularize import Anchor, WeightAverage
 from hub.finetune.worst import Worst
@@ -201,6 +201,8 @@ class Trainer:
             self.loss_sum += loss * size
             self.notify("on_step_end", {"loss": loss, "count": size})
             self._heed_signals()
+        if self.group.size > 1:  # once an epoch: these may be large, such as a compressed table
+            self.group.same_as_first(one for one in statistics(self.model) if not one.is_floating_point())
         return {"train_loss": self.loss_sum / data.count, "learning_rate": self.rate}
 
     def _next_step(self, batches: Iterator[Batch], data: Data) -> float | None:
@@ -218,11 +220,20 @@ class Trainer:
         loss = self._gradients(inputs, targets, size)
         if self.group.size > 1:
             self.group.sum_gradients([one for one in self.model.parameters() if one.trainable])
+        self._same_statistics()
         self.precision.step(self.optimizer)
         self.optimizer.clear_grad()
         if self.average:
             self.average.update(self.model)
         return loss
+
+    def _same_statistics(self) -> None:
+        """Give all processes the mean of the moving statistics, so that all measure the model that is saved.
+
+        After every step, as with the gradients: a run that is broken off in an epoch goes on to the same numbers.
+        """
+        if self.group.size > 1:
+            self.group.average([one for one in statistics(self.model) if one.is_floating_point()])
 
     def _gradients(self, inputs: Arrays, targets: Arrays, size: int) -> float:
         """Leave the gradients of a step in the parameters and give its loss, over all processes."""

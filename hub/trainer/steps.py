@@ -69,6 +69,7 @@ class Loop(loop.Trainer):
             self._average_gradients(share)
         self.face.optimizer_step(self.epoch, self.batch, self.optimizer, loss)
         self.face.optimizer_zero_grad(self.epoch, self.batch, self.optimizer)
+        self._same_statistics()
         self.metrics_now = dict(zip(names[1:], values[1:].tolist(), strict=True))
         return float(values[0])
 
@@ -97,6 +98,7 @@ class Loop(loop.Trainer):
         """Give (loss, metrics): means over all samples of what `validation_step` gives."""
         sums: dict[str, float] = {}
         counts: dict[str, float] = {}
+        self._same_statistics()  # a hook may measure in a step
         with predicting(self.model):
             for batch_idx, (batch, count) in enumerate(cast(Any, data.epoch())):
                 result = self.face.validation_step(tensors(batch), batch_idx)
