@@ -144,7 +144,7 @@ def test_a_withdrawn_version_is_had_only_by_its_number(
 
 
 def test_a_version_that_was_withdrawn_after_it_was_installed_says_so(
-    own_index: Path, caplog: pytest.LogCaptureFixture
+    own_index: Path, monkeypatch: Environment, caplog: pytest.LogCaptureFixture
 ) -> None:
     located = client.install("glyphs@1.10.0")
     edit(own_index / "modules/glyphs.json", lambda page: page["releases"][2].update(yanked="labels swapped"))
@@ -152,6 +152,11 @@ def test_a_version_that_was_withdrawn_after_it_was_installed_says_so(
         "2.0.0rc1": None, "1.10.0": "labels swapped", "1.2.0": None, "1.0.0": None,
     }  # fmt: skip
     assert client.install("glyphs") == located
+    assert "glyphs 1.10.0 is installed and was withdrawn: labels swapped" in caplog.text
+    caplog.clear()
+    client.publish(module_folder(own_index.parent / "old", version="1.0.0"), own_index.parent / "first")
+    monkeypatch.setenv("HUB_INDEX", f"{own_index.parent / 'first'} {own_index}")
+    assert client.install("glyphs") == located  # newer than what the first index has
     assert "glyphs 1.10.0 is installed and was withdrawn: labels swapped" in caplog.text
     caplog.clear()
     client.uninstall("glyphs")

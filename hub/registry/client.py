@@ -142,7 +142,7 @@ def _install_by_name(reference: Reference) -> Located:
     if here:
         both = [here.release.version, release.version]
         if newest(both, within=reference.versions) == here.release.version:
-            if why := resolve.withdrawn(here.release, offers):
+            if why := resolve.withdrawn(here.release, [*offers, *resolve.offers_of_origin(here, offers)]):
                 warn("%s %s is installed and was withdrawn: %s", reference.name, here.release.version, why)
             return located(here)
     return _install(source, module, release, reference)

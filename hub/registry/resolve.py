@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hub.errors import (
     IntegrityError,
     MissingDependencyError,
     NotFoundError,
+    TransferError,
     UsageError,
     did_you_mean,
 )
@@ -118,6 +120,17 @@ def offers_of(name: str) -> Iterator[Offer]:
     for source in sources():
         if module := source.find(name):
             yield source, module
+
+
+def offers_of_origin(here: Here, asked: Sequence[Offer]) -> list[Offer]:
+    """Give what the source that a module came from offers now, unless it was `asked`; nothing where it is silent."""
+    if here.source in [source.name for source, _ in asked]:
+        return []
+    with suppress(TransferError):
+        for source in sources():
+            if source.name == here.source and (module := source.find(here.module.name)):
+                return [(source, module)]
+    return []
 
 
 def known(reference: Reference) -> list[Offer]:
