@@ -165,6 +165,23 @@ def test_a_version_that_was_withdrawn_after_it_was_installed_says_so(
     assert caplog.text == ""  # what the index has withdrawn are other files
 
 
+@pytest.mark.parametrize(
+    "spoil", [shutil.rmtree, lambda index: (index / "modules/glyphs.json").write_text("no")]
+)
+def test_an_index_that_is_asked_for_news_alone_may_be_gone_or_damaged(
+    spoil: Callable[[Path], object],
+    own_index: Path,
+    monkeypatch: Environment,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    located = client.install("glyphs@1.10.0")
+    client.publish(module_folder(own_index.parent / "old", version="1.0.0"), own_index.parent / "first")
+    monkeypatch.setenv("HUB_INDEX", f"{own_index.parent / 'first'} {own_index}")
+    spoil(own_index)
+    assert client.install("glyphs") == located
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("reference", ["glyphs@3.0", "glyphs>=3"])
 def test_an_unknown_version_lists_the_known_ones(index: Path, reference: str) -> None:
     with pytest.raises(NotFoundError, match="no such version") as caught:

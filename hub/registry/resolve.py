@@ -14,7 +14,6 @@ from hub.errors import (
     IntegrityError,
     MissingDependencyError,
     NotFoundError,
-    TransferError,
     UsageError,
     did_you_mean,
 )
@@ -123,10 +122,10 @@ def offers_of(name: str) -> Iterator[Offer]:
 
 
 def offers_of_origin(here: Here, asked: Sequence[Offer]) -> list[Offer]:
-    """Give what the source that a module came from offers now, unless it was `asked`; nothing where it is silent."""
+    """Give what the source that a module came from offers now, unless it was `asked`; nothing where it cannot say."""
     if here.source in [source.name for source, _ in asked]:
         return []
-    with suppress(TransferError):
+    with suppress(HubError):  # silent, gone or damaged: nothing but a warning is wanted of it
         for source in sources():
             if source.name == here.source and (module := source.find(here.module.name)):
                 return [(source, module)]
