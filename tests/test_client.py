@@ -126,6 +126,9 @@ def test_an_installed_version_needs_no_index(index: Path, monkeypatch: Environme
     assert client.locate("glyphs") == located
     assert client.install("glyphs@1.0.0") == located
     assert client.install("glyphs") == located
+    assert listing.show("glyphs")["folder"] == str(located.folder)
+    monkeypatch.setenv("HUB_INDEX", f"{index} {index / 'gone'}")
+    assert listing.show("voices")["source"] == str(index)
 
 
 def test_a_withdrawn_version_is_had_only_by_its_number(

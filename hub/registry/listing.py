@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hub.errors import BadReferenceError, TransferError
+from hub.errors import BadReferenceError, NotFoundError, TransferError
 from hub.registry import cache, resolve
 from hub.registry.index import Module, Release, Summary
 from hub.registry.reference import Reference, newest_first
@@ -126,7 +126,7 @@ def show(text: str) -> dict[str, Any]:
     offers: list[resolve.Offer] = []
     try:
         offers.extend(resolve.offers_of(reference.name))
-    except TransferError:
+    except (TransferError, NotFoundError):
         fitting = (resolve.fitting(module, reference, must_run=False) for _, module in offers)
         if here is None and not any(fitting):
             raise
