@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from folders import module_folder, tree
+from folders import file_of, module_folder, tree
 
 from hub.errors import IndexFormatError, IntegrityError, NotFoundError, SpecError, UnsafeFileError, UsageError
 from hub.registry import client, listing
@@ -155,6 +155,25 @@ def test_what_is_not_fit_to_publish_is_refused_before_the_index_is_touched(
     with pytest.raises(error, match=says):
         client.publish(made, index)
     assert not index.exists()
+
+
+def test_a_release_whose_folders_some_disk_confuses_is_still_had_from_an_index_of_before(
+    made: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.publish(made, index)
+    (index / "files" / "glyphs" / "1.0.0" / "Golden").mkdir()
+    (index / "files" / "glyphs" / "1.0.0" / "Golden" / "x").write_bytes(b"x")
+    path = index / "modules" / "glyphs.json"
+    told = json.loads(path.read_bytes())
+    told["releases"][0]["files"].append(file_of("Golden/x", b"x").to_dict())
+    path.write_text(json.dumps(told), encoding="utf-8")
+    rewrite(made, "version: '1.0.0'", "version: '1.0.1'")
+    client.publish(made, index)
+    monkeypatch.setenv("HUB_INDEX", str(index))
+    assert client.install("glyphs").version == "1.0.1"
+    located = client.install("glyphs@1.0.0")
+    assert (located.folder / "Golden" / "x").is_file()
+    assert client.verify_files(located) == []
 
 
 def test_a_page_that_no_reader_would_take_is_not_written(

@@ -164,12 +164,14 @@ def check_config(data: bytes, *, source: str) -> None:
 
 
 def read_files(place: Place) -> tuple[File, ...]:
-    """Read a list of files: at least one, safe paths, no two that one disk could confuse. Raises IndexFormatError."""
+    """Read a list of files: at least one, safe paths, no two for one place of some disk. Raises IndexFormatError."""
     places = place.each()
     if not 0 < len(places) <= MAX_FILES:
         raise place.fail(f"from 1 to {MAX_FILES:,} files")
     files = tuple(File(p["path"].path(), p["sha256"].digest(), p["size"].whole_number()) for p in places)
-    if confused := confused_paths([file.path for file in files]):
+    # In small letters: of x/ and X/ such a disk makes one folder, with all of both. They are not published any more,
+    # but may have been.
+    if confused := confused_paths([file.path.lower() for file in files]):
         before, number = confused
         raise places[number]["path"].fail(f"no second file where {before} is")
     return files
