@@ -13,6 +13,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,17 @@ def test_a_bundled_module_can_be_locked(tmp_path: Path) -> None:
     assert main(["install", "--locked", "--lock", path]) == 0
     [module] = lockfile.read(Path(path))
     assert (module.name, module.source) == (name, "bundled")
+
+
+def test_a_lock_of_other_files_than_ship_with_hub_is_told_what_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "hub.lock"
+    locked = lockfile.lock(client.locate("glyphs_cnn"))
+    changed = replace(locked.files[0], sha256="0" * 64)
+    with pytest.raises(IntegrityError, match=f"with other files: {changed.path}") as caught:
+        lockfile.install_locked(replace(locked, files=(changed, *locked.files[1:])), lock_file=path)
+    assert caught.value.hint.startswith(
+        "it ships with hub: install the hub that it was locked with, or lock it again: "
+    )
 
 
 def test_two_that_lock_at_once_both_stand_in_the_file(index: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from hub.registry.index import MAX_MODULE_BYTES, File, Module, Release, read_fil
 from hub.registry.install import install_release
 from hub.registry.notice import warn
 from hub.registry.origins import fetched, origin_of, release_of
-from hub.registry.sources import sources
+from hub.registry.sources import BUNDLED, sources
 from hub.registry.sources.base import Source
 from hub.registry.sources.catalog import CatalogSource
 from hub.registry.strict import SCHEMA, Place, check_schema, load_json
@@ -123,9 +123,15 @@ def install_locked(module: Locked, *, lock_file: Path) -> Located:
     here = resolve.versions_here(module.name).get(module.version)
     if here:
         if set(here.release.files) != set(module.files):
+            hint = f"hub uninstall {module.name}@{module.version}, then try again"
+            if here.source == BUNDLED:
+                hint = (
+                    "it ships with hub: install the hub that it was locked with, or lock it again: "
+                    f"hub install {module.name} --lock {lock_file}"
+                )
             raise IntegrityError(
                 f"{where} is on this machine with other files: {_differing(module, here.release.files)}",
-                hint=f"hub uninstall {module.name}@{module.version}, then try again",
+                hint=hint,
             )
         if not here.wrong():
             return located(here)
