@@ -211,6 +211,20 @@ def test_a_release_for_another_hub_or_paddle_is_passed_over_or_refused(
     assert need == {"name": "hub", "needs": ">=99", "have": hub.__version__}
 
 
+def test_what_is_here_will_do_where_an_index_has_only_what_this_machine_cannot_run(
+    tmp_path: Path, monkeypatch: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    located = client.install(module_folder(tmp_path / "made"))
+    newer = module_folder(tmp_path / "newer", version="2.0.0", requires="{hub: '>=99'}")
+    client.publish(newer, tmp_path / "index")
+    monkeypatch.setenv("HUB_INDEX", str(tmp_path / "index"))
+    assert client.install("glyphs") == located
+    assert "glyphs 2.0.0 needs hub >=99" in caplog.text
+    assert "glyphs 1.0.0 is installed" in caplog.text
+    with pytest.raises(MissingDependencyError):
+        client.install("glyphs>=2")
+
+
 def test_what_is_not_installed_is_no_reason_to_refuse() -> None:
     assert requirements.have_version("no-such-distribution") is None
     assert requirements.unmet({"no-such-distribution": ">=99", "packaging": ">=1"}) == []

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hub.errors import HubError, NotFoundError, StorageError, TransferError
+from hub.errors import HubError, MissingDependencyError, NotFoundError, StorageError, TransferError
 from hub.naming import encoder_name_of
 from hub.registry import cache, foreign_encoders, origins, resolve
 from hub.registry.index import Module, Release
@@ -134,7 +134,7 @@ def _install_by_name(reference: Reference) -> Located:
     try:
         offers = resolve.known(reference)
         source, module, release = resolve.pick(reference, offers)
-    except (TransferError, NotFoundError) as error:
+    except (TransferError, NotFoundError, MissingDependencyError) as error:
         if here is None:
             raise
         warn("%s; %s %s is installed", error.message, reference.name, here.release.version)
