@@ -62,7 +62,7 @@ def library() -> dict[str, list[str]]:
 
 def strung(words: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
     """Give `count` rows of 2 to 12 random words, which `words` has by falling frequency."""
-    return [" ".join(_draw(words, rng.integers(2, 13), rng)) for _ in range(count)]
+    return [" ".join(_draw(words, int(rng.integers(2, 13)), rng)) for _ in range(count)]
 
 
 def framed(words: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
@@ -76,7 +76,7 @@ def mixed(sentences: Sequence[str], words: Sequence[str], rng: np.random.Generat
     """Give the sentences with every second of their longer words replaced by a random one."""
 
     def another(match: re.Match[str]) -> str:
-        return words[rng.integers(len(words))] if rng.random() < 0.5 else match[0]
+        return words[int(rng.integers(len(words)))] if rng.random() < 0.5 else match[0]
 
     return [re.sub(r"[A-Za-z]{4,}", another, sentence) for sentence in sentences]
 
