@@ -312,6 +312,25 @@ def test_a_damaged_record_hides_one_module_and_says_so(
     assert f"move {located.folder} away" in caught.value.hint
 
 
+def test_a_record_that_an_older_hub_wrote_is_read(index: Path) -> None:
+    located = client.install("glyphs")
+    record = json.loads((located.folder / ".hub.json").read_bytes())
+    assert record.pop("asked") == {"glyphs": record["installed_at"]}
+    overwrite(located.folder / ".hub.json", json.dumps(record).encode())
+    assert client.locate("glyphs") == located
+    [found] = cache.installed()
+    assert found.asked == {"glyphs": record["installed_at"]}
+
+
+def test_the_last_references_are_remembered_and_no_more(index: Path) -> None:
+    client.install("glyphs@1.1.0")
+    for number in (*range(30), 10, 30):
+        cache.remember("glyphs", "1.1.0", reference=f"git+https://host/glyphs@{number}")
+    [found] = cache.installed()
+    assert set(found.asked) == {f"git+https://host/glyphs@{number}" for number in (10, *range(12, 31))}
+    assert found.reference == "git+https://host/glyphs@30"
+
+
 def test_a_crafted_record_reaches_no_file_outside(index: Path, tmp_path: Path) -> None:
     located = client.install("glyphs")
     record = json.loads((located.folder / ".hub.json").read_text(encoding="utf-8"))

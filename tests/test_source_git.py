@@ -29,7 +29,7 @@ from hub.errors import (
     UnsafeFileError,
     UsageError,
 )
-from hub.registry import client
+from hub.registry import client, lockfile
 from hub.registry.manifest import Manifest
 from hub.registry.reference import Reference
 from hub.registry.sources import git
@@ -232,16 +232,20 @@ def test_a_lock_brings_the_same_bytes_or_none(
 
 
 def test_what_was_installed_is_not_asked_for_again_by_any_words_that_led_to_it(
-    repository: Repository, monkeypatch: pytest.MonkeyPatch
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module_folder(repository.folder)
     commit = repository.commit()
     url = f"git+{repository.server.url}/glyphs"
     located = client.install(url)
     assert client.install(f"{url}@main") == located  # the same files by other words
+    lockfile.add(tmp_path / "hub.lock", [located])
+    (located.folder / "README.md").unlink()
+    [locked] = lockfile.read(tmp_path / "hub.lock")
+    assert lockfile.install_locked(locked, lock_file=tmp_path / "hub.lock") == located  # put right
     monkeypatch.setenv("HUB_OFFLINE", "1")
-    assert client.locate(f"{url}@main") == located
-    assert client.locate(f"{url}@{commit}") == located
+    for words in (url, f"{url}@main", f"{url}@{commit}"):
+        assert client.locate(words) == located
     with pytest.raises(OfflineError):
         client.install(f"{url}@main")
 
@@ -257,6 +261,20 @@ def test_a_branch_that_went_back_is_followed(repository: Repository, monkeypatch
     assert client.install(url).version == "1.0.0"
     monkeypatch.setenv("HUB_OFFLINE", "1")
     assert client.locate(url).version == "1.0.0"
+
+
+def test_a_version_that_is_put_right_is_not_what_its_branch_leads_to(repository: Repository) -> None:
+    """The branch has gone on since."""
+    url = f"git+{repository.server.url}/glyphs"
+    module_folder(repository.folder, version="1.0.0")
+    repository.commit()
+    old = client.install(url)
+    module_folder(repository.folder, version="2.0.0")
+    repository.commit()
+    new = client.install(url)
+    (old.folder / "README.md").unlink()
+    assert client.install("glyphs@1.0.0") == old
+    assert client.locate(url) == new
 
 
 def test_a_branch_is_what_it_was_at_the_last_install(repository: Repository) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 
 from hub import settings
@@ -41,6 +42,8 @@ from hub.registry.strict import DAMAGED, SCHEMA, Place, check_schema, load_json,
 from hub.registry.workspace import remove_file
 
 RECORD = ".hub.json"
+MOST_ASKED = 20
+"""References of one module that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,23 @@ class Installed:
     license: str
     source: str
     """Where it came from: an index, or a folder or file of the user."""
-    reference: str
-    """What was asked for, the last time."""
-    installed_at: str
-    """When that was."""
+    asked: Mapping[str, str]
+    """The references that led to it, each with when it last did."""
     requires: Mapping[str, str]
     files: tuple[File, ...]
     folder: Path
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """mtime in ns and inode of each file: with the size, what changes when somebody edits it."""
+
+    @property
+    def reference(self) -> str:
+        """What was asked for, the last time."""
+        return max(self.asked, key=self.asked.__getitem__)
+
+    @property
+    def installed_at(self) -> str:
+        """When that was."""
+        return self.asked[self.reference]
 
     @property
     def size(self) -> int:
@@ -172,6 +183,7 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
     release = module.release(version)
     assert release is not None, "the caller took the version from this module"
     target = settings.home() / "modules" / module.name / version
+    replaced = read(module.name, version)
     staged = Installed(
         name=module.name,
         version=version,
@@ -179,8 +191,8 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
         summary=module.summary,
         license=module.license,
         source=seen(source),
-        reference=seen(reference),
-        installed_at=_now(),
+        # What is put right was not asked for anew: a branch that led to it may have gone on since.
+        asked={seen(reference): _now()} | dict(replaced.asked if replaced else {}),
         requires=release.requires,
         files=release.files,
         folder=work / "module",
@@ -209,11 +221,12 @@ def add(module: Module, version: str, *, source: str, reference: str, work: Path
 
 
 def remember(name: str, version: str, *, reference: str) -> None:
-    """Note what an installed version was asked for just now; a cache that cannot be written stays as it is."""
+    """Note that a reference led to an installed version just now; a cache that cannot be written stays as it is."""
     with suppress(HubError, OSError):
         if there := read(name, version):
-            asked = replace(there, reference=seen(reference), installed_at=_now())
-            _write_record(asked, there.stamps, parents=False)  # else one uninstalled meanwhile would be back
+            asked = sorted({**there.asked, seen(reference): _now()}.items(), key=itemgetter(1))
+            again = replace(there, asked=dict(asked[-MOST_ASKED:]))
+            _write_record(again, there.stamps, parents=False)  # else one uninstalled meanwhile would be back
 
 
 def mark_used(folder: Path) -> None:
@@ -283,8 +296,7 @@ def _parse_record(data: bytes, source: str, *, name: str, version: str, folder: 
         summary=top["summary"].line(),
         license=top["license"].line(),
         source=top["source"].line(),
-        reference=top["reference"].line(),
-        installed_at=top["installed_at"].line(),
+        asked=_read_asked(top),
         requires=read_requires(top["requires"]),
         files=read_files(top["files"]),
         folder=folder,
@@ -293,6 +305,16 @@ def _parse_record(data: bytes, source: str, *, name: str, version: str, folder: 
             for place in top["files"].each()
         },
     )
+
+
+def _read_asked(top: Place) -> dict[str, str]:
+    """Read which references led to a module; a record that an older hub wrote has the last one alone."""
+    asked = {top["reference"].line(): top["installed_at"].line()}
+    if place := top.get("asked"):
+        if not isinstance(place.value, dict):
+            raise place.fail("an object {…}")
+        asked |= {replace(place, value=words).line(): place[words].line() for words in place.value}
+    return asked
 
 
 def _write_record(module: Installed, stamps: Mapping[str, tuple[int, int]], *, parents: bool = True) -> None:
@@ -311,6 +333,7 @@ def _write_record(module: Installed, stamps: Mapping[str, tuple[int, int]], *, p
         "source": module.source,
         "reference": module.reference,
         "installed_at": module.installed_at,
+        "asked": dict(module.asked),
         "requires": dict(module.requires),
         "files": files,
     }

@@ -240,10 +240,14 @@ def _asked_before(reference: Reference) -> Here | None:
     if reference.kind not in REMEMBERED:
         return None
     words = str(reference)
-    records = [record for record in cache.installed() if words in (record.reference, record.source)]
-    if not records:
+    found = {
+        record.asked.get(words, record.installed_at): record
+        for record in cache.installed()
+        if words in record.asked or words == record.source
+    }
+    if not found:
         return None
-    last = max(records, key=lambda record: record.installed_at)
+    last = found[max(found)]
     return resolve.versions_here(last.name).get(last.version)
 
 
