@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from faultserver import FaultServer, Reply
 
+from hub.cli.list import print_records
 from hub.cli.main import main
 from hub.registry.listing import list_modules
 from tests.pictures import tiny_module
@@ -113,6 +114,19 @@ def test_list_prints_a_row_for_each_module(
     assert ours.endswith("…")
     installed = sum(record.installed for record in records)
     assert shown.err == f"{len(records)} modules, {installed} installed\n"
+
+
+def test_list_shows_the_beginning_of_a_digest_on_a_terminal(
+    listed: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [record] = [each for each in list_modules() if each.name == "tiny_shapes"]
+    whole = "https://host/shapes.tar.gz#sha256=" + "0123456789abcdef" * 4
+    records = [record._replace(source=whole)]
+    print_records(records, as_json=False)
+    assert whole in capsys.readouterr().out  # for grep
+    monkeypatch.setenv("COLUMNS", "120")
+    print_records(records, as_json=False)
+    assert "  https://host/shapes.tar.gz#sha256=0123456789ab…  " in capsys.readouterr().out
 
 
 def test_list_as_json_is_the_records(listed: Path, capsys: Capture) -> None:

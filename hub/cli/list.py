@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hub.cli.examples import LINES
-from hub.cli.output import human_size, say, table, write
+from hub.cli.output import human_size, say, table, terminal_width, write
 from hub.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("NAME", "VERSION", "TASK", "SIZE", "SOURCE", "INSTALLED", "SUMMARY")
 AT_ONCE = 1000
+_DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{28,52}")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +74,15 @@ def print_records(records: Sequence[Record], *, as_json: bool) -> None:
             write(f"{',' if start else '['}\n{lines}")
         write("]" if records else "[]")
     elif records:
+        if terminal_width():
+            records = [_told(record) if len(record.source) > 40 else record for record in records]
         rows = [
             (r.name, r.version, r.task, human_size(r.size_bytes or None), r.source, r.installed, r.summary)
             for r in records
         ]
         write(table(rows, COLUMNS, cut="SUMMARY"))
+
+
+def _told(record: Record) -> Record:
+    """Give a record with the beginning of a digest, or of a commit, in its source: the whole would fill the line."""
+    return record._replace(source=_DIGEST.sub(r"\1…", record.source))
