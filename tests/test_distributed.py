@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,50 @@ def test_a_process_that_fails_ends_the_run_and_its_log_is_named(tmp_path: Path) 
     assert "no such file or folder" in done.stderr
     assert "of an earlier run" in logs
     assert "of an earlier run" not in done.stderr
+
+
+JOINING = """
+import os, select, sys
+from paddle import distributed as paddles
+from hub.finetune.distributed import group
+
+met, gone_on = sys.argv[1:]
+first = os.environ["PADDLE_TRAINER_ID"] == "0"
+other = os.open(gone_on, os.O_RDWR)
+connect = paddles.init_parallel_env
+
+def connected():
+    connect()
+    os.close(os.open(met, os.O_RDONLY if first else os.O_WRONLY))  # opens when the other one is connected too
+    assert not first or not select.select([other], [], [], 0.5)[0], "it went on alone"
+
+paddles.init_parallel_env = connected
+group()
+os.write(other, b"!")
+"""
+
+
+def test_no_process_goes_on_before_all_are_connected(tmp_path: Path) -> None:
+    """One that failed then left another one that was still connecting with an error of gloo's."""
+    pipes = [tmp_path / "met", tmp_path / "gone on"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        places = [f"127.0.0.1:{free.getsockname()[1] + rank}" for rank in (0, 1)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", JOINING, *map(str, pipes)],
+            cwd=ROOT, stderr=subprocess.PIPE, text=True, env={
+                **os.environ, "PADDLE_TRAINER_ID": str(rank), "PADDLE_TRAINERS_NUM": "2",
+                "PADDLE_TRAINER_ENDPOINTS": ",".join(places), "PADDLE_CURRENT_ENDPOINT": places[rank],
+                "PADDLE_DISTRI_BACKEND": "gloo",
+            },
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,9 @@ def group() -> Group:
         return Group()
     if not dist.is_initialized():
         dist.init_parallel_env()
+        # One that is connected may fail at once, by a path that does not exist, and be gone before another one of them
+        # is connected: that one would wait for it for five seconds and end with gloo's TIMEOUT in place of the error.
+        dist.barrier()
     return Group(dist.get_rank(), dist.get_world_size())
 
 
