@@ -224,8 +224,9 @@ def _scaled(array: np.ndarray) -> Samples:
         return ((array.astype(np.float64) - middle) / (middle - limits.min)).astype(np.float32)
     if array.dtype.kind != "f":
         raise InputError(f"expected integers or floating point, found {array.dtype}")
-    _peak(array)  # before what is too large for float32 becomes infinite
-    return array.astype(np.float32)
+    if array.itemsize > 4:
+        _peak(array)  # before what is too large for float32 becomes infinite
+    return array.astype(np.float32, copy=False)
 
 
 def _resampled(blocks: Iterator[Samples], rate: int, wanted: int) -> Iterator[Samples]:
@@ -309,8 +310,10 @@ def clip(samples: Samples, rate: int, *, seconds: float) -> Samples:
     """Give that many seconds: of a longer sound the loudest stretch, of a shorter one all of it amid silence."""
     length = max(1, round(seconds * rate))
     if len(samples) <= length:
-        missing = length - len(samples)
-        return np.pad(samples, (missing // 2, missing - missing // 2))
+        padded = np.zeros(length, samples.dtype)
+        first = (length - len(samples)) // 2
+        padded[first : first + len(samples)] = samples
+        return padded
     step = max(1, rate // 100)  # a start every 10 ms
     starts = np.append(np.arange(0, len(samples) - length, step), len(samples) - length)
     before, with_it = _energies(samples, starts, starts + length)

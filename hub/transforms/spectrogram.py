@@ -38,16 +38,36 @@ def log_mel(
     """
     if len(samples) < 2:  # nothing to mirror
         samples = np.pad(samples, (0, 2 - len(samples)))
-    padded = np.pad(samples.astype(np.float32), window // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    padded = _mirrored(samples.astype(np.float32), window // 2)
     bands, hann = mel_bands(rate, window, mels, float(low), float(high)), _hann(window)
     rows = []
-    for start in range(0, len(frames), 1024):  # bounds the memory for hours of sound
+    for start in range(0, len(padded) - window + 1, 1024 * hop):  # bounds the memory for hours of sound
         # In float64: beside a loud tone float32 would drown what is 80 dB below it.
-        spectrum = fft.rfft(frames[start : start + 1024] * hann, axis=1)
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        some = padded[start : start + 1023 * hop + window].astype(np.float64)
+        spectrum = fft.rfft(_frames(some, window, hop) * hann, axis=1, overwrite_x=True)
+        parts = spectrum.view(np.float64)
+        np.square(parts, out=parts)
+        power = (spectrum.real + spectrum.imag).astype(np.float32)
         rows.append(10 * np.log10(np.maximum(np.float32(amin), power @ bands.T)))
     return np.concatenate(rows)
+
+
+def _mirrored(samples: np.ndarray, by: int) -> np.ndarray:
+    """Give samples with so many more before and behind, mirrored at the ends, as np.pad does it for any shape."""
+    count = len(samples)
+    if count <= by:  # mirrored more than once
+        return np.pad(samples, by, mode="reflect")
+    padded = np.empty(count + 2 * by, samples.dtype)
+    padded[by : by + count] = samples
+    padded[:by] = samples[by:0:-1]
+    padded[by + count :] = samples[-2 : -2 - by : -1]
+    return padded
+
+
+def _frames(samples: np.ndarray, window: int, hop: int) -> np.ndarray:
+    """Give a view [frames, window] of the samples, a frame every `hop`."""
+    count, step = 1 + (len(samples) - window) // hop, samples.strides[0]
+    return np.ndarray((count, window), samples.dtype, samples, strides=(hop * step, step))
 
 
 @lru_cache(maxsize=8)
