@@ -1,10 +1,11 @@
-"""What two habits of hub's networks are worth on a CPU: keeping memory, and layers in forms that paddle is fast in.
+"""What three habits of hub are worth on a CPU: keeping memory, choosing kernels, and layers that paddle is fast in.
 
     OMP_NUM_THREADS=1 python benchmarks/cpu.py [--rounds 5]
 
-The layers of hub.modules.map_layers are compared with paddle's own, forward and back, by turns in one process. Keeping
-memory is a setting of the whole process, so a step of training and a prediction are timed in processes that take turns,
-one kind with `GLIBC_TUNABLES` set to nothing, which hub takes for a choice of the user's. Prints medians of the ratios.
+The layers of hub.modules.map_layers are compared with paddle's own, forward and back, by turns in one process. The
+others are settings of the whole process, so a step of training and a prediction are timed in processes that take turns,
+one kind with `GLIBC_TUNABLES` or `MKL_DEBUG_CPU_TYPE` set to nothing, which hub takes for a choice of the user's.
+Kernels are chosen on AMD's processors alone: elsewhere those ratios are 1. Prints medians of the ratios.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 import numpy as np
 
 MODULES = ("signs_fpn", "scenes_colorizer", "glyphs_cnn")
+HABITS = {"memory kept / not": "GLIBC_TUNABLES", "kernels by hub / by MKL": "MKL_DEBUG_CPU_TYPE"}
+"""Each with the variable that, set to nothing, leaves it to the libraries."""
 SHAPES = ((16, 24, 64, 64), (4, 64, 64, 64))
 
 
@@ -99,23 +102,32 @@ def step_and_prediction(name: str) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def memory(rounds: int) -> None:
-    print("| memory kept / not | step | prediction |\n| --- | --: | --: |")
+def habits(rounds: int) -> None:
+    titles = [f"{habit}: {what}" for habit in HABITS for what in ("step", "prediction")]
+    print(f"| times as fast | {' | '.join(titles)} |\n| --- |{' --: |' * len(titles)}")
     for name in MODULES:
         ratios = []
         for _ in range(rounds):
-            kept, usual = (
-                json.loads(
-                    subprocess.run(
-                        [sys.executable, __file__, "--step", name], env={**os.environ, **chosen},
-                        capture_output=True, text=True, check=True,
-                    ).stdout.splitlines()[-1]
-                )
-                for chosen in ({}, {"GLIBC_TUNABLES": ""})
-            )  # fmt: skip
-            ratios.append(np.divide(usual, kept))
-        step, prediction = np.median(ratios, axis=0)
-        print(f"| `{name}` | {step:.2f} | {prediction:.2f} |", flush=True)
+            ours, *others = (in_a_process(name, variable) for variable in (None, *HABITS.values()))
+            ratios.append(
+                [theirs / mine for other in others for theirs, mine in zip(other, ours, strict=True)]
+            )
+        print(
+            f"| `{name}` | {' | '.join(f'{ratio:.2f}' for ratio in np.median(ratios, axis=0))} |", flush=True
+        )
+
+
+def in_a_process(name: str, variable: str | None) -> list[float]:
+    """Give `step_and_prediction` of a new process, one of whose variables is set to nothing."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--step", name],
+        env=os.environ | ({variable: ""} if variable else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main() -> None:
@@ -130,7 +142,7 @@ def main() -> None:
         return
     layers(given.rounds)
     print()
-    memory(given.rounds)
+    habits(given.rounds)
 
 
 if __name__ == "__main__":

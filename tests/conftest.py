@@ -16,7 +16,7 @@ from hub.modules import compiled, devices
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Here and in every process that a test starts, before anything is computed: some of them are compared bit for bit.
-devices.wake_avx2(Path("/proc/cpuinfo"))
+devices.wake_mkl(Path("/proc/cpuinfo"))
 
 # How long an example takes says something about the machine, and what else it does.
 hypothesis.settings.register_profile(

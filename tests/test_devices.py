@@ -15,20 +15,26 @@ from hub.modules import devices
 
 AMD, OTHER = "vendor_id\t: AuthenticAMD\n", "vendor_id\t: GenuineIntel\n"
 FAST, SLOW = "flags\t\t: fpu sse2 fma avx avx2\n", "flags\t\t: fpu sse2 avx\n"
+FASTER = FAST[:-1] + " avx512f avx512dq avx512cd avx512bw avx512vl\n"
 
 
 @pytest.mark.parametrize(
     ("processor", "chosen", "expected"),
     [
         (AMD + FAST, None, "5"),
+        (AMD + FASTER, None, "7"),
+        (AMD + FASTER.replace(" avx512dq", ""), None, "5"),
         (AMD + SLOW, None, None),
-        (OTHER + FAST, None, None),
+        (OTHER + FASTER, None, None),
         (AMD + FAST, "4", "4"),
         (None, None, None),
     ],
-    ids=["AMD with AVX2", "AMD without", "another maker's", "the user's choice", "another system"],
-)
-def test_amd_processors_with_avx2_use_it(
+    ids=[
+        "AMD with AVX2", "AMD with AVX-512", "AMD with some of AVX-512", "AMD with neither", "another maker's",
+        "the user's choice", "another system",
+    ],
+)  # fmt: skip
+def test_amd_processors_use_what_they_can_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     processor: str | None,
@@ -40,7 +46,7 @@ def test_amd_processors_with_avx2_use_it(
         monkeypatch.delenv("MKL_DEBUG_CPU_TYPE")
     if processor is not None:
         (tmp_path / "cpuinfo").write_text(processor, encoding="utf-8")
-    devices.wake_avx2(tmp_path / "cpuinfo")
+    devices.wake_mkl(tmp_path / "cpuinfo")
     assert os.environ.get("MKL_DEBUG_CPU_TYPE") == expected
 
 
