@@ -1,4 +1,4 @@
-"""Tables with a column of inputs and one of labels: CSV, TSV, JSONL (one JSON object on every line), and frames.
+"""Tables with a column of inputs and one of labels: CSV, TSV, JSON (a list of objects, or one a line), and frames.
 
 The inputs are paths, or for texts the texts themselves. Tables of texts may also lack a header, as PaddleHub's do.
 """
