@@ -49,6 +49,21 @@ def read_yaml(path: Path) -> Any:
         raise SpecError(f"{path}{where}: {getattr(problem, 'problem', problem)}") from None
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Give a JSON object, as json.loads(object_pairs_hook=…) asks for it.
+
+    Raises ValueError for a key that is in it twice: one reader takes the first value, and another one the last.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key!r:.60} stands twice in one object")
+            seen.add(key)
+    return found
+
+
 def dump_json(value: object) -> str:
     """Give JSON the way all our files have it: indented, in the order given, UTF-8, no NaN."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -171,11 +171,11 @@ def test_a_text_of_spaces_is_none_though_they_have_pieces(blank: Any) -> None:
     ("vocabulary", "merges", "message"),
     [
         (b"[]", None, "vocab.json: expected a mapping, found list"),
-        (b"{", None, "vocab.json: expected JSON, found"),
+        (b"{", None, "vocab.json: expected JSON:"),
         (b'{"a": 0}', None, "expected a vocabulary with <s>, <pad>, </s>, <unk>, found no <s>"),
         (b'{"<s>": 0, "<pad>": 0, "</s>": 2, "<unk>": 3}', b"", "the id 0 stands there twice"),
         (b'{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": "x"}', b"", "expected ids that are whole numbers from 0 on"),
-        (b'{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "a": 5}', b"", "'a' stands there twice"),
+        (b'{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "a": 5}', b"", "'a' stands twice"),
         (None, b"t h e\n", "merges.txt: expected two pieces a line, found 't h e'"),
         (None, b"the\n", "merges.txt: expected two pieces a line, found 'the'"),
         (None, b"\xff\n", "merges.txt: expected UTF-8 text, found the byte 0xff at position 0"),

@@ -275,7 +275,7 @@ def test_a_hostile_tokenizer_json_is_refused(changes: dict[str, Any], message: s
         (b"\xff\xfe\x00", "expected JSON"),
         (b"[" * 100_000, "expected JSON"),
         (b"[]", "expected a mapping, found list"),
-        (b'{"model": {"vocab": {"a": 0, "a": 1}}}', "'a' stands there twice"),
+        (b'{"model": {"vocab": {"a": 0, "a": 1}}}', "'a' stands twice"),
     ],
 )
 def test_a_tokenizer_json_that_is_no_such_thing_is_refused(data: bytes, message: str) -> None:

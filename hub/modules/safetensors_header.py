@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from hub.errors import StorageError, UnsafeFileError
+from hub.files import unique_keys
 
 MOST_HEADER_BYTES = 8 * 2**20  # room for 70,000 tensors; the format itself allows 100 MB of JSON
 
@@ -75,20 +76,11 @@ def _parse(path: Path, text: bytes) -> dict[str, object]:
     if not text.startswith(b"{"):
         _refuse(path, f"expected a header that starts with '{{', found {text[:1].decode('latin1')!a}")
     try:
-        entries = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        entries = json.loads(text.decode("utf-8"), object_pairs_hook=unique_keys)
         json.dumps(entries, ensure_ascii=False).encode("utf-8")  # half a surrogate pair, written as \\ud800
     except (ValueError, RecursionError) as problem:
-        _refuse(path, f"expected a header in JSON, found {str(problem)[:80]!a}")
+        _refuse(path, f"expected a header in JSON: {str(problem)[:80]!a}")
     return entries
-
-
-def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key '{key}' twice")
-        found[key] = value
-    return found
 
 
 def _tensor(path: Path, name: str, entry: object, *, base: int) -> TensorInfo:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from hub.errors import HubError, IndexFormatError, cut, did_you_mean
+from hub.files import unique_keys
 from hub.naming import A_PATH, A_TASK, A_VERSION, is_digest, is_safe_path, is_size, is_task, is_version
 from hub.registry.reference import UNSEEN
 
@@ -28,7 +29,7 @@ def load_json(data: bytes, *, source: str, most: int) -> object:
         )
     try:
         text = data.decode("utf-8-sig")  # editors on Windows put a mark first
-        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_refuse_constant)
     except UnicodeDecodeError as problem:
         raise IndexFormatError(
             f"{source}: expected UTF-8, found other bytes at {problem.start}", hint=DAMAGED
@@ -165,15 +166,6 @@ def one_line(text: str) -> str:
 def seen(text: str) -> str:
     """Give a text as a `line` that is else as it was, for a path may have two blanks in a row."""
     return UNSEEN.sub(" ", text)[:MAX_LINE]
-
-
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice!r:.60} stands twice in one object")
-    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

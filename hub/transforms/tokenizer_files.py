@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from hub.errors import SpecError
+from hub.files import unique_keys
 from hub.transforms import sentencepiece_text
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -69,18 +70,10 @@ def accepted() -> Iterator[None]:
 
 
 def _json(data: bytes) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise SpecError(f"{twice!r:.60} stands there twice")
-        return made
-
     try:
-        content = json.loads(data, object_pairs_hook=unique)
+        content = json.loads(data, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as problem:
-        raise SpecError(f"expected JSON, found {problem!s:.200}") from None
+        raise SpecError(f"expected JSON: {problem!s:.200}") from None
     if not isinstance(content, dict):
         raise SpecError(f"expected a mapping, found {type(content).__name__}")
     return content
