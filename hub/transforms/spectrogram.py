@@ -17,6 +17,8 @@ from hub.errors import SpecError
 
 PANNS = {"rate": 32_000, "window": 1024, "hop": 320, "mels": 64, "low": 50.0, "high": 14_000.0}
 """The settings of the published PANNs (Kong et al. 2020, https://arxiv.org/abs/1912.10211)."""
+AT_ONCE = 1024
+"""Frames that are transformed together: bounds the memory for hours of sound."""
 
 
 def log_mel(
@@ -38,12 +40,12 @@ def log_mel(
     """
     if len(samples) < 2:  # nothing to mirror
         samples = np.pad(samples, (0, 2 - len(samples)))
-    padded = _mirrored(samples.astype(np.float32), window // 2)
+    padded = _mirrored(np.asarray(samples, np.float32), window // 2)
     bands, hann = mel_bands(rate, window, mels, float(low), float(high)), _hann(window)
     rows = []
-    for start in range(0, len(padded) - window + 1, 1024 * hop):  # bounds the memory for hours of sound
+    for start in range(0, len(padded) - window + 1, AT_ONCE * hop):
         # In float64: beside a loud tone float32 would drown what is 80 dB below it.
-        some = padded[start : start + 1023 * hop + window].astype(np.float64)
+        some = padded[start : start + (AT_ONCE - 1) * hop + window].astype(np.float64)
         spectrum = fft.rfft(_frames(some, window, hop) * hann, axis=1, overwrite_x=True)
         parts = spectrum.view(np.float64)
         np.square(parts, out=parts)
