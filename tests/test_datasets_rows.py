@@ -90,7 +90,9 @@ def test_a_bad_row_is_named_and_can_be_skipped(good: Path, name: str, text: str,
     train = load(name).train
     message = said(train)
     assert message.startswith(f"the data has a problem:\n  {line}")
-    assert message.endswith('hint: mend the data, or pass on_bad="skip" to go on without the bad samples')
+    assert message.endswith(
+        'hint: mend the data, or go on without the bad samples: on_bad="skip", --on-bad skip'
+    )
     checked = check(train, on_bad="skip")
     (kept,) = checked.splits
     assert kept is not None

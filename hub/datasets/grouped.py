@@ -340,7 +340,7 @@ def _without_leaks(parts: dict[str, dict[str, Dataset]], *, on_bad: str) -> list
         raise DataError(
             "\n".join(lines),
             hint="split the sets alike: a file is for training in all of them, or in none"
-            + ('; or pass on_bad="skip" to leave these out' if on_bad == "raise" else ""),
+            + ('; or leave these out: on_bad="skip", --on-bad skip' if on_bad == "raise" else ""),
         )
     return [f"left out: {count_kinds(problems)} from one set into another"] if problems else []
 

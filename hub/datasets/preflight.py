@@ -252,5 +252,5 @@ def _error(problems: Sequence[Problem]) -> DataError:
     if structural:
         hint = f'mend the data; on_bad="skip" cannot help with {", ".join(structural)}'
     else:
-        hint = 'mend the data, or pass on_bad="skip" to go on without the bad samples'
+        hint = 'mend the data, or go on without the bad samples: on_bad="skip", --on-bad skip'
     return DataError("\n".join(lines), hint=hint)
